@@ -1,0 +1,1 @@
+//! The GraphQL, REST and hook API.

@@ -1,0 +1,1 @@
+//! Compose files to desired objects (pure).

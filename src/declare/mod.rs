@@ -1,0 +1,1 @@
+//! What a person, a hook or a catalog asked for, written down.

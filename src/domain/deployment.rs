@@ -1,0 +1,212 @@
+//! The record of one attempt to bring one version of a stack about. What was asked never changes; the phase moves on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Actor, Digest, Failure, Revision, StackKey, StackSpec};
+
+/// One opaque, sortable string: later ids are greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeploymentId(pub String);
+
+impl DeploymentId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeploymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What set a deployment off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub enum Trigger {
+    Api,
+    Rest,
+    Hook,
+    Git,
+    Catalog,
+    Image,
+    Drift,
+    Rollback,
+    Adopt,
+}
+
+/// Where a deployment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DeploymentPhase {
+    /// Recorded, not begun.
+    Pending,
+    /// The source is being resolved and fetched.
+    Fetching,
+    /// The compose files are being rendered.
+    Rendering,
+    /// A person has to say yes.
+    AwaitingApproval,
+    /// The plan is being carried out.
+    Applying,
+    /// All is written; the tasks are being judged.
+    Verifying,
+    /// Its own tasks ran through the monitor period. Terminal.
+    Converged,
+    /// It failed; another deployment is bringing the last good version back.
+    RollingBack,
+    /// It failed, and the last good version is back. Terminal.
+    RolledBack,
+    /// It failed, and nothing was or could be brought back. Terminal.
+    Failed,
+    /// A newer version came. Terminal, without blame.
+    Superseded,
+    /// A person stopped it. Terminal.
+    Cancelled,
+}
+
+impl DeploymentPhase {
+    /// Whether the phase moves no more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Converged | Self::RolledBack | Self::Failed | Self::Superseded | Self::Cancelled)
+    }
+}
+
+/// The image a service runs in one version.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ImageChoice {
+    /// The service's name in the compose file.
+    pub service: String,
+    /// As written after interpolation and override.
+    pub image: String,
+    /// `sha256:…`, when it was resolved.
+    pub digest: Option<String>,
+}
+
+/// The version a deployment is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// How the desired objects are come by.
+    pub source: VersionSource,
+    /// The commit; known after fetching, `None` for an inline source.
+    pub revision: Option<Revision>,
+    /// The images; known after rendering.
+    pub images: Vec<ImageChoice>,
+    /// Keyed digest of the desired objects; known after rendering. Two versions with equal digests are the same version.
+    pub digest: Option<Digest>,
+}
+
+/// How a version's desired objects are come by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum VersionSource {
+    /// By rendering this spec. The revision is resolved once and then kept.
+    Spec(Box<StackSpec>),
+    /// They were kept with this earlier deployment; nothing is rendered or looked up.
+    Kept(DeploymentId),
+}
+
+/// What was asked, in the asker's own form and in Skep's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What set it off.
+    pub trigger: Trigger,
+    /// Who.
+    pub actor: Actor,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// The request as it came in, secrets replaced.
+    pub original_request: serde_json::Value,
+    /// What it was taken to mean.
+    pub mapped_request: serde_json::Value,
+}
+
+/// One attempt at one version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// The stack.
+    pub stack: StackKey,
+    /// The generation of the spec it belongs to.
+    pub generation: u64,
+    /// What was asked, by whom.
+    pub origin: Origin,
+    /// The version.
+    pub version: Version,
+    /// Where it stands.
+    pub phase: DeploymentPhase,
+    /// What the last judgement said, in one sentence.
+    pub message: Option<String>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// The deployment whose failure this one answers (only on a rollback).
+    pub rollback_of: Option<DeploymentId>,
+    /// The rollback that answers this one's failure.
+    pub rolled_back_by: Option<DeploymentId>,
+    /// Where the sealed desired objects are kept, once rendered.
+    pub kept: Option<Kept>,
+    /// Clocks and what is known of each service, once applying has begun.
+    pub progress: Option<Progress>,
+    /// Remarks of the renderer.
+    pub warnings: Vec<String>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When it reached a terminal phase.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Address of a sealed, content-addressed file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Kept(pub String);
+
+/// The clocks of a deployment (absolute times, so that a restart changes none of them), and what is known of each service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// When work on the engine began.
+    pub started_at: Timestamp,
+    /// Moved on by each newly healthy task.
+    pub progress_deadline: Timestamp,
+    /// Never moved, but by suspended time.
+    pub total_deadline: Timestamp,
+    /// Since when the progress clock stands still because the infrastructure is at fault.
+    pub waiting_since: Option<Timestamp>,
+    /// Every step of the plan has been accepted by the engine.
+    pub applied: bool,
+    /// How many wanted tasks were healthy at most.
+    pub healthy_most: u64,
+    /// Since when every wanted task has been healthy without a break.
+    pub healthy_since: Option<Timestamp>,
+    /// By full service name.
+    pub services: BTreeMap<String, ServiceProgress>,
+}
+
+/// What is known of one service in one deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServiceProgress {
+    /// Tasks that existed before this deployment wrote the service: their failures are not this deployment's.
+    pub baseline: BTreeSet<String>,
+    /// The service existed before; Swarm's own updater watches the change.
+    pub existed: bool,
+    /// Whether the write is known to have been accepted.
+    pub written: Written,
+}
+
+/// What is known of a write. Doubt is recorded before the call, certainty after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Written {
+    /// No write was needed.
+    #[default]
+    Unchanged,
+    /// A call was made or is about to be; its answer is not known.
+    Unknown,
+    /// The engine accepted it.
+    Accepted,
+}

@@ -1,0 +1,105 @@
+//! What the Swarm should hold for one version of a stack: fully rendered, nothing left to choose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigSpec, Digest, Digester, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec, StackName};
+
+/// The desired objects of one version, by real name. May hold secret values in service environments, so it is only ever
+/// kept sealed, and only digested with the installation's key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The stack's name.
+    pub stack: StackName,
+    /// Networks to be there.
+    pub networks: BTreeMap<String, NetworkSpec>,
+    /// Configs to be there.
+    pub configs: BTreeMap<String, ConfigSpec>,
+    /// Secrets to be there; their content is [`Material`].
+    pub secrets: BTreeMap<String, SecretSpec>,
+    /// Services to be there.
+    pub services: BTreeMap<String, DesiredService>,
+    /// Networks that must exist already, by real name.
+    pub external_networks: BTreeSet<String>,
+    /// Configs that must exist already.
+    pub external_configs: BTreeSet<String>,
+    /// Secrets that must exist already.
+    pub external_secrets: BTreeSet<String>,
+}
+
+/// A service to be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesiredService {
+    /// The key in the compose file.
+    pub key: String,
+    /// The whole spec, without Skep's own labels.
+    pub spec: ServiceSpec,
+}
+
+impl Desired {
+    /// A desired state that holds nothing.
+    #[must_use]
+    pub fn empty(stack: StackName) -> Self {
+        Self {
+            stack,
+            networks: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            services: BTreeMap::new(),
+            external_networks: BTreeSet::new(),
+            external_configs: BTreeSet::new(),
+            external_secrets: BTreeSet::new(),
+        }
+    }
+
+    /// The keyed digest: two versions with equal digests are the same version.
+    #[must_use]
+    pub fn digest(&self, digester: &Digester) -> Digest {
+        digester.digest_of(self)
+    }
+
+    /// The image of each service, by compose key.
+    #[must_use]
+    pub fn images(&self) -> Vec<ImageChoice> {
+        self.services
+            .values()
+            .map(|service| {
+                let image = &service.spec.task_template.container_spec.image;
+                let (image, digest) = match image.split_once('@') {
+                    Some((name, digest)) => (name.to_owned(), Some(digest.to_owned())),
+                    None => (image.clone(), None),
+                };
+                ImageChoice { service: service.key.clone(), image, digest }
+            })
+            .collect()
+    }
+}
+
+/// The content of secrets, by real name. Lives in memory, and sealed on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Material(pub BTreeMap<String, SecretBytes>);
+
+/// What rendering gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendered {
+    /// The desired objects.
+    pub desired: Desired,
+    /// Contents of its secrets.
+    pub material: Material,
+    /// Remarks, with positions.
+    pub warnings: Vec<Warning>,
+}
+
+/// A remark of the renderer: nothing is wrong enough to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The file.
+    pub file: String,
+    /// Line, from 1; 0 when not known.
+    pub line: u64,
+    /// Column, from 1; 0 when not known.
+    pub column: u64,
+    /// What it says, and the mend.
+    pub message: String,
+}

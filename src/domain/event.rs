@@ -1,0 +1,64 @@
+//! One line of the append-only log.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentId, EnvironmentName, StackName};
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum EventType {
+    StackDeclared,
+    StackChanged,
+    StackDeleted,
+    DeploymentCreated,
+    PhaseChanged,
+    StepApplied,
+    Converged,
+    Failed,
+    RolledBack,
+    Superseded,
+    Cancelled,
+    Held,
+    HoldReleased,
+    Pinned,
+    Unpinned,
+    Suspended,
+    Resumed,
+    ReconcileRequested,
+    DriftDetected,
+    DriftCorrected,
+    SourceFailed,
+    SourceRecovered,
+    Waiting,
+    Refused,
+    EnvironmentConnected,
+    EnvironmentDisconnected,
+    EnvironmentClaimed,
+    EnvironmentForeign,
+    HookReceived,
+    HookRefused,
+}
+
+/// One thing that happened. Its sequence is given by the log when it is appended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// What kind.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The stack, if it is about one.
+    pub stack: Option<StackName>,
+    /// The deployment, if it is about one.
+    pub deployment: Option<DeploymentId>,
+    /// A stable word: a condition's reason, a failure's class, a phase.
+    pub reason: String,
+    /// One sentence for people; holds no secret.
+    pub message: String,
+    /// Who caused it.
+    pub actor: String,
+}

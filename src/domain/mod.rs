@@ -1,0 +1,54 @@
+//! The nouns: names, specs, status, deployments, what the engine says. Values only: no I/O, no clock, no randomness.
+//!
+//! Every other room speaks in these types. Time and ids come in as arguments.
+
+mod condition;
+mod deployment;
+mod desired;
+mod digest;
+mod effect;
+mod environment;
+mod event;
+mod failure;
+mod live;
+mod name;
+mod object;
+mod secret;
+mod service;
+mod source;
+mod stack;
+mod status;
+mod task;
+
+pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
+pub use deployment::{
+    Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, Trigger, Version,
+    VersionSource, Written,
+};
+pub use desired::{Desired, DesiredService, Material, Rendered, Warning};
+pub use digest::{Digest, Digester, canonical_json};
+pub use effect::{Action, Applied, Change, Effect, Step};
+pub use environment::{Claim, Environment, EnvironmentStatus};
+pub use event::{Event, EventType};
+pub use failure::{Failure, FailureClass};
+pub use live::{
+    LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
+    UpdateStatus, VersionIndex,
+};
+pub use name::{EnvironmentName, NameError, StackKey, StackName};
+pub use object::{
+    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL, SecretSpec,
+    content_name,
+};
+pub use secret::{Masker, Sealed, SecretBytes};
+pub use service::*;
+pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
+pub use stack::{
+    Actor, Compat, Deletion, DriftPolicy, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
+    Suspension, UnsetVariables, Variable,
+};
+pub use status::{
+    Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,
+};
+pub use task::{Task, TaskState};

@@ -1,0 +1,233 @@
+//! A stack as it was declared. Only the API writes it; the controller reads it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{DeploymentId, Sealed, Source, StackKey};
+
+/// The declared record of a stack: what was asked, and what people have said about it since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Environment and name.
+    pub key: StackKey,
+    /// What is asked for.
+    pub spec: StackSpec,
+    /// Grows by one with every change of `spec`; begins at 1.
+    pub generation: u64,
+    /// The manifest document last applied, as canonical JSON with secret values replaced by their keyed digest: the
+    /// base of the three-way comparison of `apply`.
+    pub last_applied: Option<serde_json::Value>,
+    /// Pin, suspension and the like: a person's words that are not part of the spec.
+    pub control: StackControl,
+    /// The deployment that was recorded together with this generation.
+    pub deployment: DeploymentId,
+    /// When the stack was first declared.
+    pub created_at: Timestamp,
+    /// When `spec` last changed.
+    pub updated_at: Timestamp,
+}
+
+/// The spec of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackSpec {
+    /// Where the files come from.
+    pub source: Source,
+    /// The compose files, in order of merging, relative to the source's folder. Unused for an inline source.
+    pub compose: Vec<String>,
+    /// Whose rules apply where the CLI has quirks.
+    pub compat: Compat,
+    /// Values for interpolation.
+    pub variables: BTreeMap<String, Variable>,
+    /// Desired versions by service: a tag (`1.4.2`), a digest (`sha256:…`), or a whole image reference.
+    pub images: BTreeMap<String, String>,
+    /// The rules of change.
+    pub policy: Policy,
+}
+
+/// The value of a variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Variable {
+    /// In the clear.
+    Plain(String),
+    /// Secret: sealed when it came in, masked wherever it would show.
+    Secret(Sealed),
+}
+
+/// Whose meaning a compose file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Compat {
+    /// The specification's; what would be dropped is refused.
+    #[default]
+    Strict,
+    /// `docker stack deploy`'s own, quirks included.
+    Cli,
+}
+
+/// How changes are made and judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Whether anything is written at all.
+    pub mode: Mode,
+    /// What happens when the desired version fails.
+    pub on_failure: OnFailure,
+    /// A failure holds, it never goes back past this version.
+    pub irreversible: bool,
+    /// Longest time without one more healthy task.
+    pub progress_deadline: SignedDuration,
+    /// Longest time for the whole deployment.
+    pub total_deadline: SignedDuration,
+    /// How long all tasks must stay healthy; the greater of this and the service's own monitor counts.
+    pub monitor: SignedDuration,
+    /// What happens to foreign changes.
+    pub drift: DriftPolicy,
+    /// Whether owned objects that are no longer wanted are removed.
+    pub prune: bool,
+    /// When tags are looked up.
+    pub images: ImagesPolicy,
+    /// What an unset variable means.
+    pub unset_variables: UnsetVariables,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Auto,
+            on_failure: OnFailure::Rollback,
+            irreversible: false,
+            progress_deadline: SignedDuration::from_mins(5),
+            total_deadline: SignedDuration::from_hours(1),
+            monitor: SignedDuration::from_secs(5),
+            drift: DriftPolicy::Correct,
+            prune: true,
+            images: ImagesPolicy::Changed,
+            unset_variables: UnsetVariables::Error,
+        }
+    }
+}
+
+/// Whether Skep acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Acts by itself.
+    Auto,
+    /// Looks and says what it would do; writes nothing to the engine, not even a label.
+    Observe,
+}
+
+/// What a failed version leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// The whole stack goes back to the last good version.
+    Rollback,
+    /// It stays as it is and a person looks.
+    Hold,
+}
+
+/// What a foreign change leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DriftPolicy {
+    /// It is undone.
+    Correct,
+    /// It is shown.
+    Report,
+}
+
+/// When the registry is asked for a tag's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImagesPolicy {
+    /// When the image's text changed.
+    Changed,
+    /// With every deployment.
+    Always,
+    /// Never; the tag is sent as it is.
+    Never,
+}
+
+/// What an unset variable means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnsetVariables {
+    /// An error that names it.
+    Error,
+    /// Empty text, with a warning.
+    Empty,
+}
+
+/// Who asked, and by which way in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// `admin`, a token's name, `hook/NAME`, `controller`.
+    pub name: String,
+}
+
+impl Actor {
+    /// An actor of this name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// Skep itself.
+    #[must_use]
+    pub fn controller() -> Self {
+        Self::new("controller")
+    }
+}
+
+/// A person's standing words about a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StackControl {
+    /// An older deployment chosen by a person.
+    pub pin: Option<Pin>,
+    /// Nothing is written while this stands.
+    pub suspension: Option<Suspension>,
+    /// A deployment to be cancelled.
+    pub cancel: Option<DeploymentId>,
+    /// Token of the last "look again now"; echoed in the status.
+    pub reconcile_token: Option<String>,
+    /// Token of the last "forget what failed"; echoed in the status.
+    pub release_token: Option<String>,
+    /// The stack is to be deleted.
+    pub deletion: Option<Deletion>,
+}
+
+/// An order to delete a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Leave the objects on the Swarm.
+    pub keep_running: bool,
+    /// Who asked.
+    pub actor: Actor,
+    /// When.
+    pub since: Timestamp,
+}
+
+/// A person's choice of an older deployment, which new revisions wait behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The deployment that brings the chosen version back.
+    pub deployment: DeploymentId,
+    /// The deployment whose version was chosen.
+    pub version_of: DeploymentId,
+    /// Who chose.
+    pub actor: Actor,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// When it ends by itself, if ever.
+    pub until: Option<Timestamp>,
+    /// When it was written.
+    pub since: Timestamp,
+}
+
+/// A standing order to write nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub actor: Actor,
+    /// When it ends by itself, if ever.
+    pub until: Option<Timestamp>,
+    /// When it was written.
+    pub since: Timestamp,
+}

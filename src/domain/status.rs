@@ -1,0 +1,213 @@
+//! A stack's status: what was found. Only the controller writes it. And the two pure functions over it: which version is
+//! worked towards, and the one word for people.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice, Inventory, Kept,
+    OnFailure, Revision, SourceStatus, Stack, Trigger,
+};
+
+/// What was found of a stack.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StackStatus {
+    /// The newest generation that became Ready or Stalled.
+    pub observed_generation: u64,
+    /// What the last look at the source found.
+    pub source: Option<SourceStatus>,
+    /// The newest version asked for, as far as it is known.
+    pub desired: Option<Pointer>,
+    /// The version being worked towards.
+    pub target: Option<Target>,
+    /// The version that runs, as far as it is known.
+    pub live: Option<Pointer>,
+    /// The newest converged version.
+    pub last_good: Option<LastGood>,
+    /// Versions that failed here and are not tried again by themselves.
+    pub held: Vec<Held>,
+    /// The newest deployment and where it stands.
+    pub attempt: Option<Attempt>,
+    /// Objects owned.
+    pub inventory: Inventory,
+    /// Typed statements.
+    pub conditions: Vec<Condition>,
+    /// Foreign changes found, and what was done.
+    pub drift: DriftStatus,
+    /// The last `reconcile` request that was honoured.
+    pub handled_reconcile: Option<String>,
+    /// The last `release-hold` request that was honoured.
+    pub handled_release: Option<String>,
+}
+
+/// A version by what tells it apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// The commit.
+    pub revision: Option<Revision>,
+    /// The images.
+    pub images: Vec<ImageChoice>,
+    /// Keyed digest, once rendered.
+    pub digest: Option<Digest>,
+    /// The deployment it came with.
+    pub deployment: DeploymentId,
+    /// The generation it belongs to.
+    pub generation: u64,
+}
+
+/// Why the target is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetKind {
+    /// The desired version.
+    Desired,
+    /// The last good one, because the desired one is held.
+    LastGood,
+    /// A person's pin.
+    Pinned,
+    /// Nothing: the desired one is held, and there is nothing to go back to, or the policy says to hold.
+    Nothing,
+}
+
+/// What is worked towards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Why it is this.
+    pub kind: TargetKind,
+    /// Which it is.
+    pub version: Option<Pointer>,
+}
+
+/// The newest converged version. Never evicted, and what it needs is never collected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastGood {
+    /// Which it is.
+    pub version: Pointer,
+    /// Where its sealed desired objects are.
+    pub kept: Kept,
+    /// When it converged.
+    pub since: Timestamp,
+}
+
+/// A version that failed here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which it is.
+    pub version: Pointer,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The newest deployment of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its id.
+    pub id: DeploymentId,
+    /// Where it stands.
+    pub phase: DeploymentPhase,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// It answers the failure of another.
+    pub automatic_rollback: bool,
+}
+
+/// Foreign changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DriftStatus {
+    /// What differs now, one line for each change; empty when nothing does.
+    pub found: Vec<String>,
+    /// How often in a row drift was corrected; set back when it stays away.
+    pub corrections: u32,
+    /// When it was last corrected.
+    pub corrected_at: Option<Timestamp>,
+}
+
+/// The one word for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the contract; see `phase`")]
+pub enum StackPhase {
+    Pending,
+    Progressing,
+    Converged,
+    RollingBack,
+    RolledBack,
+    Degraded,
+    Failed,
+    Suspended,
+    Unknown,
+}
+
+/// Which version is to be worked towards: a pure function of spec, pin, held and last good.
+///
+/// A pin comes first. A desired version that is held is answered with the last good one, unless the policy holds, the
+/// version cannot be gone back past, or there is none.
+#[must_use]
+pub fn target(stack: &Stack, status: &StackStatus) -> TargetKind {
+    if stack.control.pin.is_some() {
+        return TargetKind::Pinned;
+    }
+    let desired = status.desired.as_ref().and_then(|desired| desired.digest.as_ref());
+    let held = desired.is_some_and(|digest| status.is_held(digest));
+    if !held {
+        return TargetKind::Desired;
+    }
+    let policy = &stack.spec.policy;
+    let may_return = policy.on_failure == OnFailure::Rollback && !policy.irreversible;
+    if may_return && status.last_good.is_some() { TargetKind::LastGood } else { TargetKind::Nothing }
+}
+
+impl StackStatus {
+    /// Whether the version of this digest is held.
+    #[must_use]
+    pub fn is_held(&self, digest: &Digest) -> bool {
+        self.held.iter().any(|held| held.version.digest.as_ref() == Some(digest))
+    }
+
+    /// A condition's status; `None` when it is not there.
+    #[must_use]
+    pub fn condition(&self, kind: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    fn is(&self, kind: ConditionType, status: ConditionStatus) -> bool {
+        self.condition(kind).is_some_and(|condition| condition.status == status)
+    }
+}
+
+/// The one word for a stack: a pure function of what was declared and what was found.
+#[must_use]
+pub fn phase(stack: &Stack, status: &StackStatus) -> StackPhase {
+    use DeploymentPhase as Phase;
+    if stack.control.suspension.is_some() {
+        return StackPhase::Suspended;
+    }
+    let Some(attempt) = &status.attempt else { return StackPhase::Pending };
+    match attempt.phase {
+        Phase::Pending if !attempt.automatic_rollback => return StackPhase::Pending,
+        Phase::RollingBack => return StackPhase::RollingBack,
+        phase if !phase.is_terminal() => {
+            return if attempt.automatic_rollback { StackPhase::RollingBack } else { StackPhase::Progressing };
+        }
+        _ => {}
+    }
+    if status.is(ConditionType::Ready, ConditionStatus::Unknown) {
+        return StackPhase::Unknown;
+    }
+    if attempt.id != stack.deployment && stack.generation > status.observed_generation {
+        return StackPhase::Pending;
+    }
+    if status.is(ConditionType::Healthy, ConditionStatus::False) && attempt.phase != Phase::Failed {
+        return StackPhase::Degraded;
+    }
+    match attempt.phase {
+        Phase::Failed => StackPhase::Failed,
+        Phase::RolledBack => StackPhase::RolledBack,
+        Phase::Cancelled | Phase::Superseded if status.is(ConditionType::Stalled, ConditionStatus::True) => {
+            StackPhase::Failed
+        }
+        Phase::Cancelled | Phase::Superseded => StackPhase::Pending,
+        _ if target(stack, status) == TargetKind::LastGood => StackPhase::RolledBack,
+        _ => StackPhase::Converged,
+    }
+}

@@ -1,0 +1,100 @@
+//! One transaction of typed records.
+
+use serde::Serialize;
+
+use super::record::{Hook, Once, RecordKey, encode};
+use crate::domain::{Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Stack, StackKey, StackStatus};
+use crate::ports::{Transaction, Write};
+
+/// Collects what is to be written in one transaction. Nothing is written until [`super::Ledger::commit`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Batch {
+    transaction: Transaction,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether it would write nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.transaction.writes.is_empty()
+    }
+
+    pub(super) fn into_transaction(self) -> Transaction {
+        self.transaction
+    }
+
+    /// The record must be at this revision (`None`: must not exist), or nothing is written.
+    pub fn expect(mut self, key: &RecordKey, revision: Option<u64>) -> Self {
+        self.transaction.expects.push((key.to_string(), revision));
+        self
+    }
+
+    fn put<T: Serialize>(mut self, key: &RecordKey, value: &T) -> Self {
+        self.transaction.writes.push(Write::Put { key: key.to_string(), value: encode(value) });
+        self
+    }
+
+    fn delete(mut self, key: &RecordKey) -> Self {
+        self.transaction.writes.push(Write::Delete { key: key.to_string() });
+        self
+    }
+
+    /// Writes a declared stack.
+    pub fn put_stack(self, stack: &Stack) -> Self {
+        self.put(&RecordKey::Stack(stack.key.clone()), stack)
+    }
+
+    /// Deletes a declared stack and its status. Its deployments and events stay.
+    pub fn delete_stack(self, key: &StackKey) -> Self {
+        self.delete(&RecordKey::Stack(key.clone())).delete(&RecordKey::Status(key.clone()))
+    }
+
+    /// Writes a status.
+    pub fn put_status(self, key: &StackKey, status: &StackStatus) -> Self {
+        self.put(&RecordKey::Status(key.clone()), status)
+    }
+
+    /// Writes a deployment, and its place in the stack's history.
+    pub fn put_deployment(self, deployment: &Deployment) -> Self {
+        self.put(&RecordKey::Deployment(deployment.id.clone()), deployment)
+            .put(&RecordKey::History(deployment.stack.clone(), deployment.id.clone()), &())
+    }
+
+    /// Writes an environment.
+    pub fn put_environment(self, environment: &Environment) -> Self {
+        self.put(&RecordKey::Environment(environment.name.clone()), environment)
+    }
+
+    /// Writes what is known of an environment's connection.
+    pub fn put_environment_status(self, name: &EnvironmentName, status: &EnvironmentStatus) -> Self {
+        self.put(&RecordKey::EnvironmentStatus(name.clone()), status)
+    }
+
+    /// Writes a hook.
+    pub fn put_hook(self, hook: &Hook) -> Self {
+        self.put(&RecordKey::Hook(hook.name.clone()), hook)
+    }
+
+    /// Writes what an idempotency key or a delivery led to, and expects that it has not been seen before.
+    pub fn put_once(self, key: &str, once: &Once) -> Self {
+        let key = RecordKey::Once(key.to_owned());
+        self.expect(&key, None).put(&key, once)
+    }
+
+    /// Writes the installation's id.
+    pub fn put_instance(self, instance: &str) -> Self {
+        self.expect(&RecordKey::Instance, None).put(&RecordKey::Instance, &instance)
+    }
+
+    /// Appends an event to the log.
+    pub fn event(mut self, event: &Event) -> Self {
+        self.transaction.writes.push(Write::Append { log: "event".into(), value: encode(event) });
+        self
+    }
+}

@@ -1,0 +1,328 @@
+//! Typed records over the store: what do we keep, under which key, and what is rebuilt?
+//!
+//! | key | record | written by |
+//! | --- | --- | --- |
+//! | `stack/ENV/NAME` | [`Stack`]: what was declared | the API |
+//! | `status/ENV/NAME` | [`StackStatus`]: what was found, the inventory, the last good version | the controller |
+//! | `deployment/ID` | [`Deployment`]: one attempt | the API or the controller makes it, the controller moves it on |
+//! | `history/ENV/NAME/ID` | nothing: the index of a stack's deployments | with the deployment |
+//! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
+//! | `hook/NAME` | [`Hook`] | the API |
+//! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
+//! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
+//! | `meta/instance` | the installation's id | the first start |
+//!
+//! Kept files hold the sealed desired objects of deployments. Everything else (snapshots of engines, rendered plans, the
+//! queue) is rebuilt from these and from the world.
+
+mod batch;
+mod record;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::ready;
+use thiserror::Error;
+
+pub use batch::Batch;
+pub use record::{Hook, HookProvider, HookRule, Once, RecordKey};
+
+use crate::domain::{
+    Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Stack, StackKey,
+    StackStatus,
+};
+use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
+
+/// Why a record could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bytes are there but make no sense to this version.
+    #[error("the record `{key}` cannot be read by this version of Skep: {reason}")]
+    Unreadable {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A record with the revision it was written at, for compare-and-set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned<T> {
+    /// The record.
+    pub value: T,
+    /// The store's revision of its last write.
+    pub revision: u64,
+}
+
+/// One committed transaction, as watchers see it.
+#[derive(Debug, Clone)]
+pub struct Note {
+    /// The store's revision.
+    pub revision: u64,
+    /// The records that changed, in order, with their new bytes (`None`: deleted).
+    pub records: Vec<(RecordKey, Option<Arc<[u8]>>)>,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone)]
+pub enum Noted {
+    /// A transaction became durable.
+    Note(Arc<Note>),
+    /// The watcher was too slow: read afresh.
+    Missed,
+}
+
+/// Typed access to the store. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<dyn Store>,
+}
+
+impl Ledger {
+    /// A ledger over this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The revision of the newest committed transaction.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.store.revision()
+    }
+
+    fn one<T: serde::de::DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<Versioned<T>>, LedgerError> {
+        self.store.get(&key.to_string())?.map(|entry| decode(&entry)).transpose()
+    }
+
+    fn many<T: serde::de::DeserializeOwned>(&self, scan: &Scan) -> Result<Vec<Versioned<T>>, LedgerError> {
+        self.store.scan(scan)?.iter().map(decode).collect()
+    }
+
+    /// One declared stack.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; so for every read here.
+    pub fn stack(&self, key: &StackKey) -> Result<Option<Versioned<Stack>>, LedgerError> {
+        self.one(&RecordKey::Stack(key.clone()))
+    }
+
+    /// Declared stacks of one environment, or of all, by environment and name.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn stacks(&self, environment: Option<&EnvironmentName>) -> Result<Vec<Versioned<Stack>>, LedgerError> {
+        self.many(&Scan::all(environment.map_or("stack/".to_owned(), |name| format!("stack/{name}/"))))
+    }
+
+    /// A stack's status; the empty one when nothing has been found yet.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn status(&self, key: &StackKey) -> Result<Option<Versioned<StackStatus>>, LedgerError> {
+        self.one(&RecordKey::Status(key.clone()))
+    }
+
+    /// Every status, with the stack it belongs to (the stack itself may be gone already).
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn statuses(&self) -> Result<Vec<(StackKey, StackStatus)>, LedgerError> {
+        let mut found = Vec::new();
+        for entry in self.store.scan(&Scan::all("status/"))? {
+            if let RecordKey::Status(key) = RecordKey::parse(&entry.key) {
+                found.push((key, decode::<StackStatus>(&entry)?.value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// One deployment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn deployment(&self, id: &DeploymentId) -> Result<Option<Versioned<Deployment>>, LedgerError> {
+        self.one(&RecordKey::Deployment(id.clone()))
+    }
+
+    /// Deployments of one stack, newest first, from before `before` on.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn history(
+        &self,
+        key: &StackKey,
+        before: Option<&DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<Versioned<Deployment>>, LedgerError> {
+        let prefix = format!("history/{}/{}/", key.environment, key.name);
+        let after = before.map(|id| format!("{prefix}{id}"));
+        let index = self.store.scan(&Scan { prefix, after, backwards: true, limit })?;
+        let mut found = Vec::with_capacity(index.len());
+        for entry in index {
+            if let RecordKey::History(_, id) = RecordKey::parse(&entry.key) {
+                found.extend(self.deployment(&id)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deployments of all stacks, newest first, from before `before` on.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn deployments(
+        &self,
+        before: Option<&DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<Versioned<Deployment>>, LedgerError> {
+        let after = before.map(|id| format!("deployment/{id}"));
+        self.many(&Scan { prefix: "deployment/".into(), after, backwards: true, limit })
+    }
+
+    /// One environment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn environment(&self, name: &EnvironmentName) -> Result<Option<Versioned<Environment>>, LedgerError> {
+        self.one(&RecordKey::Environment(name.clone()))
+    }
+
+    /// All environments, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn environments(&self) -> Result<Vec<Versioned<Environment>>, LedgerError> {
+        self.many(&Scan::all("environment/"))
+    }
+
+    /// What is known of an environment's connection.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn environment_status(
+        &self,
+        name: &EnvironmentName,
+    ) -> Result<Option<Versioned<EnvironmentStatus>>, LedgerError> {
+        self.one(&RecordKey::EnvironmentStatus(name.clone()))
+    }
+
+    /// One hook.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn hook(&self, name: &str) -> Result<Option<Versioned<Hook>>, LedgerError> {
+        self.one(&RecordKey::Hook(name.to_owned()))
+    }
+
+    /// All hooks, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn hooks(&self) -> Result<Vec<Versioned<Hook>>, LedgerError> {
+        self.many(&Scan::all("hook/"))
+    }
+
+    /// What an idempotency key or a delivery led to.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn once(&self, key: &str) -> Result<Option<Versioned<Once>>, LedgerError> {
+        self.one(&RecordKey::Once(key.to_owned()))
+    }
+
+    /// Events after (or, backwards, before) a sequence, with their sequences.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn events(&self, from: Option<u64>, backwards: bool, limit: usize) -> Result<Vec<(u64, Event)>, LedgerError> {
+        let after = from.map(|sequence| RecordKey::Event(sequence).to_string());
+        let mut found = Vec::new();
+        for entry in self.store.scan(&Scan { prefix: "event/".into(), after, backwards, limit })? {
+            if let RecordKey::Event(sequence) = RecordKey::parse(&entry.key) {
+                found.push((sequence, decode::<Event>(&entry)?.value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The installation's id, once it has been written.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn instance(&self) -> Result<Option<String>, LedgerError> {
+        Ok(self.one::<String>(&RecordKey::Instance)?.map(|found| found.value))
+    }
+
+    /// Writes a batch; the answer comes when it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a record is not at the revision the batch expects.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, LedgerError> {
+        Ok(self.store.commit(batch.into_transaction()).await?)
+    }
+
+    /// Every change from now on.
+    #[must_use]
+    pub fn watch(&self) -> BoxStream<'static, Noted> {
+        self.store
+            .watch()
+            .filter_map(|watched| {
+                ready(Some(match watched {
+                    Watched::Missed => Noted::Missed,
+                    Watched::Change(change) => Noted::Note(Arc::new(Note {
+                        revision: change.revision,
+                        records: change
+                            .changed
+                            .iter()
+                            .map(|changed| (RecordKey::parse(&changed.key), changed.value.clone()))
+                            .collect(),
+                    })),
+                }))
+            })
+            .boxed()
+    }
+
+    /// Keeps bytes too large for a record.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Kept, LedgerError> {
+        Ok(self.store.keep(bytes).await?)
+    }
+
+    /// Reads kept bytes.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn kept(&self, name: &Kept) -> Result<Vec<u8>, LedgerError> {
+        Ok(self.store.kept(name)?)
+    }
+
+    /// Deletes kept files that no record names any more and that are older than an hour.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn collect(&self, wanted: &BTreeSet<Kept>) -> Result<u64, LedgerError> {
+        Ok(self.store.collect(wanted, 3600)?)
+    }
+}
+
+/// Reads the bytes of a record out of a [`Note`].
+///
+/// # Errors
+/// [`LedgerError::Unreadable`].
+pub fn read<T: serde::de::DeserializeOwned>(key: &RecordKey, bytes: &[u8]) -> Result<T, LedgerError> {
+    record::decode(bytes).map_err(|reason| LedgerError::Unreadable { key: key.to_string(), reason })
+}
+
+fn decode<T: serde::de::DeserializeOwned>(entry: &Entry) -> Result<Versioned<T>, LedgerError> {
+    let value =
+        record::decode(&entry.value).map_err(|reason| LedgerError::Unreadable { key: entry.key.clone(), reason })?;
+    Ok(Versioned { value, revision: entry.revision })
+}

@@ -1,0 +1,182 @@
+//! Keys of records, and the envelope each record's bytes are in: one byte of schema version, then JSON.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Actor, DeploymentId, EnvironmentName, Sealed, StackKey, StackName};
+
+/// The newest schema this version writes. A reader takes every older one.
+const SCHEMA: u8 = 1;
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![SCHEMA];
+    // Writing our own types as JSON into memory cannot fail: no map has a key that is not text.
+    if serde_json::to_writer(&mut bytes, value).is_err() {
+        bytes.truncate(1);
+    }
+    bytes
+}
+
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match bytes.split_first() {
+        Some((&schema, json)) if schema <= SCHEMA => serde_json::from_slice(json).map_err(|error| error.to_string()),
+        Some((schema, _)) => Err(format!("it has schema {schema}, this version reads up to {SCHEMA}")),
+        None => Err("it is empty".to_owned()),
+    }
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "see the table of the module `ledger`")]
+pub enum RecordKey {
+    Stack(StackKey),
+    Status(StackKey),
+    Deployment(DeploymentId),
+    History(StackKey, DeploymentId),
+    Environment(EnvironmentName),
+    EnvironmentStatus(EnvironmentName),
+    Hook(String),
+    Once(String),
+    Event(u64),
+    Instance,
+    /// A key this version does not know.
+    Other(String),
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stack(key) => write!(f, "stack/{key}"),
+            Self::Status(key) => write!(f, "status/{key}"),
+            Self::Deployment(id) => write!(f, "deployment/{id}"),
+            Self::History(key, id) => write!(f, "history/{key}/{id}"),
+            Self::Environment(name) => write!(f, "environment/{name}"),
+            Self::EnvironmentStatus(name) => write!(f, "environment-status/{name}"),
+            Self::Hook(name) => write!(f, "hook/{name}"),
+            Self::Once(key) => write!(f, "once/{key}"),
+            Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
+            Self::Instance => f.write_str("meta/instance"),
+            Self::Other(key) => f.write_str(key),
+        }
+    }
+}
+
+impl RecordKey {
+    /// Reads a key. One that makes no sense becomes [`RecordKey::Other`].
+    #[must_use]
+    pub fn parse(key: &str) -> Self {
+        Self::known(key).unwrap_or_else(|| Self::Other(key.to_owned()))
+    }
+
+    fn known(key: &str) -> Option<Self> {
+        let stack = |rest: &str| {
+            let (environment, name) = rest.split_once('/')?;
+            Some(StackKey {
+                environment: EnvironmentName::parse(environment).ok()?,
+                name: StackName::parse(name).ok()?,
+            })
+        };
+        let (kind, rest) = key.split_once('/')?;
+        match kind {
+            "stack" => stack(rest).map(Self::Stack),
+            "status" => stack(rest).map(Self::Status),
+            "deployment" => Some(Self::Deployment(DeploymentId(rest.to_owned()))),
+            "history" => {
+                let (of, id) = rest.rsplit_once('/')?;
+                Some(Self::History(stack(of)?, DeploymentId(id.to_owned())))
+            }
+            "environment" => EnvironmentName::parse(rest).ok().map(Self::Environment),
+            "environment-status" => EnvironmentName::parse(rest).ok().map(Self::EnvironmentStatus),
+            "hook" => Some(Self::Hook(rest.to_owned())),
+            "once" => Some(Self::Once(rest.to_owned())),
+            "event" => u64::from_str_radix(rest, 16).ok().map(Self::Event),
+            "meta" if rest == "instance" => Some(Self::Instance),
+            _ => None,
+        }
+    }
+}
+
+/// An inbound webhook with its mapping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name: the last part of its address.
+    pub name: String,
+    /// Who sends.
+    pub provider: HookProvider,
+    /// The shared secret deliveries are signed with.
+    pub secret: Sealed,
+    /// What a delivery does.
+    pub rules: Vec<HookRule>,
+}
+
+/// Who sends to a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookProvider {
+    /// GitHub: `X-Hub-Signature-256`, `X-GitHub-Delivery`, `X-GitHub-Event`.
+    GitHub,
+    /// Anyone who can compute an HMAC: `X-Skep-Signature-256` and `X-Skep-Delivery`.
+    Generic,
+}
+
+/// One rule of a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRule {
+    /// A condition over the payload; none: always.
+    pub when: Option<String>,
+    /// Names of stacks, `*` for any run of characters.
+    pub stacks: Vec<String>,
+    /// The environment they are in.
+    pub environment: EnvironmentName,
+    /// What is set from the payload: `ref` to a field's path.
+    pub set: std::collections::BTreeMap<String, String>,
+}
+
+/// What a key that works only once led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Once {
+    /// Digest of the request it came with: the same key with another request is refused.
+    pub request: String,
+    /// The deployments it made.
+    pub deployments: Vec<DeploymentId>,
+    /// Who sent it.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back_as_itself() {
+        let stack = StackKey {
+            environment: EnvironmentName::default(),
+            name: StackName::parse("shop").unwrap_or_else(|error| panic!("{error}")),
+        };
+        let id = DeploymentId("01abc".into());
+        for key in [
+            RecordKey::Stack(stack.clone()),
+            RecordKey::Status(stack.clone()),
+            RecordKey::Deployment(id.clone()),
+            RecordKey::History(stack, id),
+            RecordKey::Environment(EnvironmentName::default()),
+            RecordKey::EnvironmentStatus(EnvironmentName::default()),
+            RecordKey::Hook("a".into()),
+            RecordKey::Once("a/b".into()),
+            RecordKey::Event(77),
+            RecordKey::Instance,
+            RecordKey::Other("x/y".into()),
+        ] {
+            assert_eq!(RecordKey::parse(&key.to_string()), key);
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_schema_is_refused() {
+        assert!(decode::<u8>(&[SCHEMA + 1, b'1']).is_err());
+        assert_eq!(decode::<u8>(&encode(&7_u8)), Ok(7));
+    }
+}

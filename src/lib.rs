@@ -1,0 +1,34 @@
+//! Skep keeps a Docker Swarm in the state that was declared.
+//!
+//! ```text
+//! bin ─► app  (wiring, config, telemetry, shutdown)
+//!         │
+//!   ┌─────┴──────┬──────────────┬───────────────────────────────┐
+//!   ▼            ▼              ▼                               ▼
+//!  cli          api         controller                      adapters
+//!                │              │                 swarm::docker · source::git · store::sled · seal
+//!                └─► declare    │                               │ implement
+//!                       │       │                               ▼
+//!                       └─► ledger ───────────────────────►   ports
+//!                               │                               │
+//!                    plan · assess · compose                    │   pure: values in, values out
+//!                               └──────────────► domain ◄───────┘
+//! ```
+//!
+//! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`].
+
+pub mod api;
+pub mod app;
+pub mod assess;
+pub mod cli;
+pub mod compose;
+pub mod controller;
+pub mod declare;
+pub mod domain;
+pub mod ledger;
+pub mod plan;
+pub mod ports;
+pub mod seal;
+pub mod source;
+pub mod store;
+pub mod swarm;

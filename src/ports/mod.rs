@@ -1,0 +1,22 @@
+//! What the core needs from the world: small traits, each with a real adapter and one in memory, and their errors.
+//!
+//! Nothing here names a library. Calls that wait return a [`BoxFuture`], so that everything can be handed around as
+//! `Arc<dyn …>` and swapped in tests.
+
+mod ambient;
+mod inquiry;
+mod sealer;
+mod source;
+mod store;
+mod swarm;
+
+pub use ambient::Ambient;
+pub use futures_util::future::BoxFuture;
+pub use futures_util::stream::BoxStream;
+pub use inquiry::{Inquiries, InquiryError, PlanAnswer, StepAnswer};
+pub use sealer::{SealError, Sealer};
+pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
+pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};
+pub use swarm::{
+    EngineInfo, EngineLog, Listing, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind,
+};

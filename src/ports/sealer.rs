@@ -1,0 +1,34 @@
+//! Sealing of what must not be readable on disk.
+
+use thiserror::Error;
+
+use crate::domain::{Digester, Sealed, SecretBytes};
+
+/// Why something sealed could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SealError {
+    /// Another key, or damaged bytes.
+    #[error(
+        "a sealed value cannot be opened: it was sealed with another key, or is damaged; restore the key file that belongs to this data folder"
+    )]
+    Unreadable,
+    /// No randomness.
+    #[error("the system gave no random bytes")]
+    Entropy,
+}
+
+/// Seals and opens with the installation's key.
+pub trait Sealer: Send + Sync + 'static {
+    /// Seals a value.
+    ///
+    /// # Errors
+    /// [`SealError::Entropy`] when the system has no random bytes.
+    fn seal(&self, clear: &[u8]) -> Result<Sealed, SealError>;
+    /// Opens a sealed value.
+    ///
+    /// # Errors
+    /// [`SealError::Unreadable`] when it was sealed with another key or is damaged.
+    fn open(&self, sealed: &Sealed) -> Result<SecretBytes, SealError>;
+    /// Makes keyed digests with a key of this installation.
+    fn digester(&self) -> Digester;
+}

@@ -1,0 +1,141 @@
+//! Where files come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::BoxFuture;
+use crate::domain::{GitSource, Revision};
+
+/// Why a repository did not give what was asked. Texts hold no credential.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// No connection, no such host, no such repository, timed out, or an answer that makes no sense. Tried again.
+    #[error("`{url}` cannot be reached: {reason}")]
+    Unreachable {
+        /// The repository.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The host said no.
+    #[error("`{url}` refused the sign-in: {reason}; check the credential it is given")]
+    Unauthorized {
+        /// The repository.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The host says there is no such repository.
+    #[error("`{url}` is not there: {reason}; check the address, or name a credential if it is private")]
+    NotFound {
+        /// The repository.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The repository is there, the ref is not.
+    #[error("`{url}` has no branch, tag, commit or matching version `{wanted}`; {hint}")]
+    NoSuchRef {
+        /// The repository.
+        url: String,
+        /// The ref.
+        wanted: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// This installation does not allow it.
+    #[error("`{url}` is not allowed here: {reason}")]
+    Forbidden {
+        /// The repository.
+        url: String,
+        /// Why, and the flag that allows it.
+        reason: String,
+    },
+    /// Over a limit of size or time.
+    #[error("`{url}` is over the limit: {reason}")]
+    TooLarge {
+        /// The repository.
+        url: String,
+        /// Which limit.
+        reason: String,
+    },
+    /// The local copy is damaged or cannot be written.
+    #[error("the local copy of `{url}` cannot be used: {reason}")]
+    Local {
+        /// The repository.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    /// Whether trying again may help without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Local { .. })
+    }
+}
+
+/// Why one file could not be read at a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FileError {
+    /// Not in the tree.
+    #[error("`{0}` is not in the repository at this commit")]
+    NotFound(String),
+    /// A folder.
+    #[error("`{0}` is a folder, not a file")]
+    Folder(String),
+    /// It, or a symlink on the way, leads out of the tree.
+    #[error("`{0}` leads out of the repository")]
+    Escapes(String),
+    /// Over the limit.
+    #[error("`{path}` has {size} bytes; {limit} is the most")]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// Files read at one commit, by the path they were asked for with.
+pub type FileSet = BTreeMap<String, Result<Arc<[u8]>, FileError>>;
+
+/// A commit, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// Author's name.
+    pub author: String,
+    /// First line of the message.
+    pub title: String,
+    /// When it was committed.
+    pub time: Timestamp,
+}
+
+/// Reads repositories. One local copy for each URL, shared by all stacks.
+pub trait Source: Send + Sync + 'static {
+    /// The commit the wanted ref stands at now. Lists refs; fetches only what a short commit needs.
+    fn resolve<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<Revision, SourceError>>;
+
+    /// Reads these paths (relative to the repository's root, `/` between parts) at a commit; fetches it when it is not
+    /// here yet. A file that cannot be read is an entry of the set, not an error of the call.
+    fn read<'a>(
+        &'a self,
+        source: &'a GitSource,
+        revision: &'a Revision,
+        paths: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<FileSet, SourceError>>;
+
+    /// Author, title and time of a commit that has been fetched.
+    fn commit_info<'a>(
+        &'a self,
+        source: &'a GitSource,
+        revision: &'a Revision,
+    ) -> BoxFuture<'a, Result<CommitInfo, SourceError>>;
+}

@@ -1,0 +1,215 @@
+//! The engine of one environment.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::{BoxFuture, BoxStream};
+use crate::domain::{
+    Applied, Effect, Environment, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, Node, Task,
+};
+
+/// Why the engine did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SwarmError {
+    /// No connection, or no answer in time. For a write it is not known whether it took effect.
+    #[error("the engine at `{endpoint}` does not answer: {reason}")]
+    Unreachable {
+        /// The endpoint.
+        endpoint: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The engine answers, but is no manager of a Swarm.
+    #[error(
+        "the engine at `{endpoint}` is not a manager of a Swarm ({reason}); run `docker swarm init` there, or name a manager"
+    )]
+    NotAManager {
+        /// The endpoint.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The Swarm has no leader: its managers have no majority.
+    #[error("the Swarm at `{endpoint}` has no leader: {reason}")]
+    NoQuorum {
+        /// The endpoint.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The object changed since it was read: look and plan again.
+    #[error("{object} was changed by someone else meanwhile")]
+    Conflict {
+        /// The object.
+        object: String,
+    },
+    /// An object of that name is there already.
+    #[error("{object} exists already: {reason}")]
+    Exists {
+        /// The object.
+        object: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// It is not there.
+    #[error("{object} is not there: {reason}")]
+    NotFound {
+        /// The object.
+        object: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// Something uses it (removal).
+    #[error("{object} is still in use: {reason}")]
+    InUse {
+        /// The object.
+        object: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The engine understood and said no; the same call will be refused again.
+    #[error("the engine refused {object}: {reason}")]
+    Refused {
+        /// The object.
+        object: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The engine failed in itself, or its answer makes no sense. Tried again.
+    #[error("the engine at `{endpoint}` failed: {reason}")]
+    Engine {
+        /// The endpoint.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl SwarmError {
+    /// Whether a write that ended so may have taken effect all the same.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Engine { .. })
+    }
+
+    /// Whether trying again may help without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Exists { .. })
+    }
+}
+
+/// What kinds of objects the engine tells events of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "as Docker has them")]
+pub enum WatchedKind {
+    Service,
+    Network,
+    Config,
+    Secret,
+    Node,
+}
+
+impl WatchedKind {
+    /// All of them, in the order they are listed: what a service refers to comes before services.
+    pub const ALL: [Self; 5] = [Self::Node, Self::Network, Self::Config, Self::Secret, Self::Service];
+}
+
+/// All objects of one kind, or (from [`Swarm::inspect`]) one of them.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "as Docker has them")]
+pub enum Listing {
+    Services(Vec<Arc<LiveService>>),
+    /// Swarm-scoped networks only.
+    Networks(Vec<Arc<LiveNetwork>>),
+    Configs(Vec<Arc<LiveConfig>>),
+    Secrets(Vec<Arc<LiveSecret>>),
+    Nodes(Vec<Arc<Node>>),
+}
+
+/// A hint to look again; never data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwarmEvent {
+    /// What kind of object.
+    pub kind: WatchedKind,
+    /// Its engine id.
+    pub id: String,
+    /// Its name, if the engine said it.
+    pub name: Option<String>,
+    /// It was removed.
+    pub removed: bool,
+}
+
+/// Which tasks to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskFilter {
+    /// All of the Swarm's.
+    All,
+    /// Those of these services, by id.
+    Services(Vec<String>),
+}
+
+/// The engine, for people and for decisions of format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// The endpoint in use.
+    pub endpoint: String,
+    /// Engine version.
+    pub engine: String,
+    /// API version in use.
+    pub api: String,
+    /// Id of the Swarm.
+    pub swarm_id: String,
+    /// Id of the node that answers.
+    pub node_id: String,
+}
+
+/// One line a container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineLog {
+    /// When, if the engine said so.
+    pub time: Option<Timestamp>,
+    /// It was written to stderr.
+    pub stderr: bool,
+    /// The line, without its end.
+    pub line: String,
+}
+
+/// One Swarm. Reads never change anything; every write is one [`Effect`].
+pub trait Swarm: Send + Sync + 'static {
+    /// Asks the engine who it is. Fails with [`SwarmError::NotAManager`] when it cannot be worked with.
+    fn info(&self) -> BoxFuture<'_, Result<EngineInfo, SwarmError>>;
+
+    /// Lists all objects of one kind: one call.
+    fn list(&self, kind: WatchedKind) -> BoxFuture<'_, Result<Listing, SwarmError>>;
+
+    /// Reads one object by engine id; `None` when it is gone.
+    fn inspect<'a>(&'a self, kind: WatchedKind, id: &'a str) -> BoxFuture<'a, Result<Option<Listing>, SwarmError>>;
+
+    /// Lists tasks: one call.
+    fn tasks<'a>(&'a self, filter: &'a TaskFilter) -> BoxFuture<'a, Result<Vec<Arc<Task>>, SwarmError>>;
+
+    /// Carries one effect out: one call (a look-up of ids apart). `material` holds the contents of secrets.
+    fn apply<'a>(&'a self, effect: &'a Effect, material: &'a Material) -> BoxFuture<'a, Result<Applied, SwarmError>>;
+
+    /// Events from now on. The stream ends with an error when the connection is lost; it begins when the engine has
+    /// accepted the request, so that a listing made after this call misses nothing.
+    fn events(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<SwarmEvent, SwarmError>>, SwarmError>>;
+
+    /// The last `tail` lines a task wrote.
+    fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
+
+    /// The last `tail` lines all tasks of a service wrote.
+    fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
+}
+
+/// Makes the connection of a declared environment.
+pub trait SwarmConnector: Send + Sync + 'static {
+    /// A Swarm for this environment. Connects lazily; calls fail until the engine answers.
+    ///
+    /// # Errors
+    /// [`SwarmError::Refused`] when an endpoint's address makes no sense.
+    fn connect(&self, environment: &Environment) -> Result<Arc<dyn Swarm>, SwarmError>;
+}

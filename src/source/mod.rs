@@ -1,0 +1,3 @@
+//! Adapters of the port `Source`.
+
+pub mod git;

@@ -1,0 +1,4 @@
+//! Adapters of the port `Store`.
+
+pub mod memory;
+pub mod sled;
