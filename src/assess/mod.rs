@@ -1,1 +1,205 @@
-//! The verdict on a deployment under way (pure).
+//! A deployment under way × live → verdict. Pure: deadlines are data, the time comes in.
+//!
+//! The verdict comes from tasks, and only from this deployment's own: what existed before the service was written is
+//! recorded as its baseline and its failures do not count. Swarm's `UpdateStatus` is evidence. A version has converged
+//! when every wanted task runs what was asked, without a break, for the whole monitor period.
+//!
+//! Whose fault an obstacle is, is asked by counterfactual: would the last good version meet it now? If so, it is the
+//! infrastructure's, and the deployment waits; if only the new version's own demand causes it, the version has failed.
+
+mod blame;
+mod classify;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use blame::{Fault, blame};
+pub use classify::classify;
+pub use service::ServiceReport;
+
+use crate::domain::{Desired, Failure, FailureClass, Policy, Progress, Snapshot, Tasks};
+
+/// Everything a verdict is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct AssessInput<'a> {
+    /// What this deployment brings about.
+    pub target: &'a Desired,
+    /// Its clocks, and what is known of its services.
+    pub progress: &'a Progress,
+    /// What the engine says.
+    pub live: &'a Snapshot,
+    /// The tasks, listed after the last write.
+    pub tasks: &'a Tasks,
+    /// The last good version's objects, if there is one: the counterfactual.
+    pub last_good: Option<&'a Desired>,
+    /// The stack's policy.
+    pub policy: &'a Policy,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What is to be said of a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Nothing is decided yet.
+    Progressing,
+    /// Nothing is decided, and the infrastructure is in the way: the progress clock stands still.
+    Waiting(Failure),
+    /// This version's own tasks have run through the monitor period.
+    Converged,
+    /// It will not come about.
+    Failed(Failure),
+}
+
+/// A verdict with what it was made from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessment {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Each service, by full name.
+    pub services: Vec<ServiceReport>,
+    /// Wanted tasks that run.
+    pub healthy: u64,
+    /// Wanted tasks.
+    pub wanted: u64,
+    /// Since when all of them run; to be kept in the progress.
+    pub healthy_since: Option<Timestamp>,
+    /// See [`Progress::newest_task`]; to be kept in the progress.
+    pub newest_task: Option<Timestamp>,
+    /// When the verdict may change by time alone.
+    pub next_look: Timestamp,
+}
+
+impl Assessment {
+    /// One line: how many of how many run, and of which services some are missing.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let missing: Vec<_> = self
+            .services
+            .iter()
+            .filter(|service| !service.settled)
+            .map(|service| format!("{} {}/{}", service.key, service.healthy, service.wanted))
+            .collect();
+        match (missing.is_empty(), self.healthy_since) {
+            (false, _) => format!("{} of {} tasks run; waiting for {}", self.healthy, self.wanted, missing.join(", ")),
+            (true, Some(_)) => format!("all {} tasks run; watching them through the monitor period", self.wanted),
+            (true, None) => format!("{} of {} tasks run", self.healthy, self.wanted),
+        }
+    }
+}
+
+/// Judges a deployment whose plan is being or has been carried out.
+#[must_use]
+pub fn assess(input: &AssessInput<'_>) -> Assessment {
+    let services: Vec<ServiceReport> =
+        input.target.services.values().map(|wanted| service::report(input, wanted)).collect();
+    let healthy = services.iter().map(|service| service.healthy).sum();
+    let wanted = services.iter().map(|service| service.wanted).sum();
+    let all_settled = input.progress.applied && services.iter().all(|service| service.settled);
+    let newest_task = services.iter().filter_map(|service| service.newest_task).max();
+    let healthy_since = all_settled.then(|| {
+        let unbroken = input.progress.newest_task == newest_task;
+        input.progress.healthy_since.filter(|_| unbroken).unwrap_or(input.now)
+    });
+    let monitor = monitor(input);
+    let verdict = verdict(input, &services, healthy_since, monitor);
+    let next_look = next_look(input, healthy_since, monitor, &services);
+    Assessment { verdict, services, healthy, wanted, healthy_since, newest_task, next_look }
+}
+
+/// How long all tasks must stay healthy: the greater of the policy's period and the longest of the services' own.
+fn monitor(input: &AssessInput<'_>) -> SignedDuration {
+    input
+        .target
+        .services
+        .values()
+        .filter_map(|service| service.spec.update_config.as_ref())
+        .map(|config| SignedDuration::from_nanos(config.monitor))
+        .fold(input.policy.monitor, Ord::max)
+}
+
+fn verdict(
+    input: &AssessInput<'_>,
+    services: &[ServiceReport],
+    healthy_since: Option<Timestamp>,
+    monitor: SignedDuration,
+) -> Verdict {
+    let certain = services.iter().filter(|service| service.doomed).find_map(|service| service.obstacle.as_ref());
+    if let Some(failure) = certain {
+        match blame(input, failure) {
+            Fault::Version => return Verdict::Failed(failure.clone()),
+            Fault::Infrastructure if input.now < input.progress.total_deadline => {
+                return Verdict::Waiting(failure.clone());
+            }
+            Fault::Infrastructure => return Verdict::Failed(failure.clone()),
+        }
+    }
+    if healthy_since.is_some_and(|since| input.now.duration_since(since) >= monitor) {
+        return Verdict::Converged;
+    }
+    let evidence = services.iter().find_map(|service| service.obstacle.clone());
+    let over = |which: &str| overdue(input, services, evidence.clone(), which);
+    if input.now >= input.progress.total_deadline {
+        return Verdict::Failed(over("total"));
+    }
+    if let Some(failure) = &evidence
+        && blame(input, failure) == Fault::Infrastructure
+    {
+        return Verdict::Waiting(failure.clone());
+    }
+    if input.progress.waiting_since.is_none()
+        && healthy_since.is_none()
+        && input.now >= input.progress.progress_deadline
+    {
+        let failure = over("progress");
+        return match blame(input, &failure) {
+            Fault::Version => Verdict::Failed(failure),
+            Fault::Infrastructure => Verdict::Waiting(failure),
+        };
+    }
+    Verdict::Progressing
+}
+
+/// The failure of a deadline: with the best evidence there is, or else what was still missing.
+fn overdue(input: &AssessInput<'_>, services: &[ServiceReport], evidence: Option<Failure>, which: &str) -> Failure {
+    if let Some(failure) = evidence {
+        return failure;
+    }
+    let late = services.iter().find(|service| !service.settled);
+    let class = match late {
+        Some(service) if service.awaits_health => FailureClass::HealthCheck,
+        _ => FailureClass::Deadline,
+    };
+    let started = input.now.duration_since(input.progress.started_at);
+    let text = match late {
+        Some(service) if service.awaits_health => {
+            format!("its health check has not passed before the {which} deadline, {started:#} after the start")
+        }
+        Some(service) => format!(
+            "{} of {} tasks ran when the {which} deadline passed, {started:#} after the start",
+            service.healthy, service.wanted
+        ),
+        None => format!("the {which} deadline passed, {started:#} after the start"),
+    };
+    let mut failure = Failure::new(class, text);
+    failure.service = late.map(|service| service.key.clone());
+    failure
+}
+
+fn next_look(
+    input: &AssessInput<'_>,
+    healthy_since: Option<Timestamp>,
+    monitor: SignedDuration,
+    services: &[ServiceReport],
+) -> Timestamp {
+    let monitored = healthy_since.and_then(|since| since.checked_add(monitor).ok());
+    let settles = services.iter().filter_map(|service| service.doomed_at);
+    let deadline = match input.progress.waiting_since {
+        None if healthy_since.is_none() => input.progress.progress_deadline.min(input.progress.total_deadline),
+        _ => input.progress.total_deadline,
+    };
+    monitored.into_iter().chain(settles).fold(deadline, Ord::min)
+}

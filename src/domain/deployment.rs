@@ -184,6 +184,9 @@ pub struct Progress {
     pub healthy_most: u64,
     /// Since when every wanted task has been healthy without a break.
     pub healthy_since: Option<Timestamp>,
+    /// The latest time at which the engine reported one of those tasks to have begun running: when it moves, a task was
+    /// replaced unseen, and `healthy_since` begins anew.
+    pub newest_task: Option<Timestamp>,
     /// By full service name.
     pub services: BTreeMap<String, ServiceProgress>,
 }
