@@ -1,1 +1,320 @@
-//! The loop.
+//! The loop: keeps every environment's stacks as they were declared.
+//!
+//! ```text
+//! store watch ─┐                          ┌─► take up what was asked     (take_up)
+//! engine event ├─► queue ─► one pass ─────┼─► its desired objects        (prepare, rendition, sources)
+//! tasks, timer ┘   (a key at a time)      ├─► plan, doubt, apply         (apply)
+//!                                         ├─► judge by tasks, roll back  (judge)
+//!                                         ├─► keep: drift, prune, health (steady)
+//!                                         └─► one exit: conditions, one write (outcome, pass)
+//! ```
+//!
+//! The controller is the only writer of status and the only caller of the engine. No pass waits for health: convergence
+//! is a state machine in the records, moved on by events and timers, so that a thousand stuck stacks hold no worker.
+
+mod apply;
+mod backoff;
+mod claim;
+mod delete;
+mod environment;
+mod inquiries;
+mod judge;
+mod outcome;
+mod pass;
+mod prepare;
+mod queue;
+mod reconcile;
+mod rendition;
+mod shared;
+mod sources;
+mod steady;
+mod take_up;
+mod tasks;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::backoff::backoff;
+use self::environment::{Connection, Observed};
+use self::pass::{Next, Pass, PassError};
+use self::queue::Priority;
+use self::rendition::Renderer;
+use self::shared::{Environments, Renditions, Shared};
+use self::sources::Sources;
+use crate::domain::{Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey};
+use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
+use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
+
+/// A pass that takes longer than this is broken off and begun anew: no call it makes should.
+const LONGEST_PASS: Duration = Duration::from_secs(300);
+
+/// What the controller is made of.
+pub struct Parts {
+    /// The records.
+    pub ledger: Ledger,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+    /// Seals what is kept.
+    pub sealer: Arc<dyn Sealer>,
+    /// Reads repositories.
+    pub source: Arc<dyn Source>,
+    /// Connects environments.
+    pub connector: Arc<dyn SwarmConnector>,
+    /// This installation's id.
+    pub instance: String,
+}
+
+/// The controller. [`Controller::run`] does the work; [`Controller::inquiries`] answers readers meanwhile.
+pub struct Controller {
+    shared: Arc<Shared>,
+    connector: Arc<dyn SwarmConnector>,
+    running: Mutex<BTreeMap<EnvironmentName, (Environment, CancellationToken)>>,
+    cancel: CancellationToken,
+}
+
+impl Controller {
+    /// Builds it; nothing happens until [`Controller::run`]. It stops when `cancel` is cancelled.
+    #[must_use]
+    pub fn new(parts: Parts, cancel: CancellationToken) -> Self {
+        let environments = Arc::new(Environments::default());
+        let wake = environments.clone();
+        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), cancel.child_token(), move |key| {
+            wake.wake(key, Priority::Event);
+        });
+        let renderer = Renderer::new(parts.source, parts.sealer, parts.ledger.clone());
+        let shared = Shared {
+            ledger: parts.ledger,
+            ambient: parts.ambient,
+            renderer: Arc::new(renderer),
+            sources: Arc::new(sources),
+            instance: parts.instance,
+            renditions: Arc::new(Renditions::default()),
+            environments,
+            tasks: TaskTracker::new(),
+            errors: Mutex::new(HashMap::new()),
+        };
+        Self { shared: Arc::new(shared), connector: parts.connector, running: Mutex::default(), cancel }
+    }
+
+    /// Answers readers' questions.
+    #[must_use]
+    pub fn inquiries(&self) -> Arc<dyn Inquiries> {
+        Arc::new(inquiries::Answers::new(self.shared.clone()))
+    }
+
+    /// Runs until cancelled. On the way out no new look is begun, and those under way are waited for, for five seconds.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the records cannot be read at the start.
+    pub async fn run(&self) -> Result<(), LedgerError> {
+        let mut notes = self.shared.ledger.watch();
+        self.read_all()?;
+        loop {
+            let note = tokio::select! {
+                () = self.cancel.cancelled() => break,
+                note = notes.next() => note,
+            };
+            match note {
+                Some(Noted::Note(note)) => {
+                    for (key, value) in &note.records {
+                        self.noted(key, value.is_some());
+                    }
+                }
+                Some(Noted::Missed) => self.read_all()?,
+                None => break,
+            }
+        }
+        self.shared.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!("some work was still under way when the controller stopped; it goes on from the records");
+        }
+        Ok(())
+    }
+
+    /// Everything is looked at: at the start, and after the watch missed something.
+    fn read_all(&self) -> Result<(), LedgerError> {
+        for environment in self.shared.ledger.environments()? {
+            self.begin(environment.value);
+        }
+        for stack in self.shared.ledger.stacks(None)? {
+            self.shared.environments.wake(&stack.value.key, Priority::Resync);
+        }
+        Ok(())
+    }
+
+    fn noted(&self, key: &RecordKey, there: bool) {
+        match key {
+            RecordKey::Stack(key) if there => self.shared.environments.wake(key, Priority::Person),
+            RecordKey::Environment(name) if there => {
+                if let Ok(Some(environment)) = self.shared.ledger.environment(name) {
+                    self.begin(environment.value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins to watch an environment; one that changed is begun anew.
+    fn begin(&self, environment: Environment) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, cancel)) = running.get(&environment.name) {
+            if *known == environment {
+                return;
+            }
+            cancel.cancel();
+        }
+        let swarm = match self.connector.connect(&environment) {
+            Ok(swarm) => swarm,
+            Err(error) => {
+                tracing::error!(environment = %environment.name, %error, "the environment cannot be used");
+                return;
+            }
+        };
+        let (name, instance) = (environment.name.clone(), self.shared.instance.clone());
+        let observed = Arc::new(Observed::new(name.clone(), swarm, instance, self.shared.ambient.clone()));
+        self.shared.environments.put(observed.clone());
+        let cancel = self.cancel.child_token();
+        running.insert(name, (environment, cancel.clone()));
+        drop(running);
+        let ambient = self.shared.ambient.clone();
+        self.shared.tasks.spawn(observed.clone().run(cancel.clone()));
+        self.shared.tasks.spawn(tasks::run(observed.clone(), move || ambient.now(), cancel.clone()));
+        self.shared.tasks.spawn(report(self.shared.clone(), observed.clone(), cancel.clone()));
+        self.shared.tasks.spawn(work(self.shared.clone(), observed, cancel));
+    }
+}
+
+/// Takes keys from an environment's queue, and looks at each in a task of its own.
+async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
+    loop {
+        let place = tokio::select! {
+            () = cancel.cancelled() => return,
+            place = environment.workers.clone().acquire_owned() => place,
+        };
+        let Ok(place) = place else { return };
+        let key = tokio::select! {
+            () = cancel.cancelled() => return,
+            key = environment.queue.next() => key,
+        };
+        let (shared, environment) = (shared.clone(), environment.clone());
+        shared.tasks.clone().spawn(async move {
+            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone()));
+            if look.await.is_err() {
+                tracing::error!(stack = %key, "a pass panicked; the stack is looked at again in a minute");
+                environment.queue.add(&key, Instant::now() + Duration::from_secs(60), Priority::Resync);
+            }
+            environment.queue.done(&key);
+            drop(place);
+        });
+    }
+}
+
+/// One look, and when the next one is due.
+async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
+    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key)).await;
+    let mut errors = shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
+    match outcome {
+        Ok(Ok(next)) => {
+            errors.remove(&key);
+            if let Some(Next::At(at)) = next {
+                let wait = at.duration_since(shared.ambient.now());
+                let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO);
+                environment.queue.add(&key, Instant::now() + wait, Priority::Event);
+            }
+        }
+        Ok(Err(error)) if error.is_conflict() => environment.queue.add(&key, Instant::now(), Priority::Event),
+        Ok(Err(error)) => {
+            let count = errors.entry(key.clone()).or_insert(0);
+            *count += 1;
+            let wait = backoff(*count, shared.ambient.random());
+            tracing::warn!(stack = %key, %error, errors = *count, ?wait, "a pass broke off");
+            environment.queue.add(&key, Instant::now() + wait, Priority::Event);
+        }
+        Err(_) => {
+            tracing::error!(stack = %key, "a pass took too long and was broken off");
+            environment.queue.add(&key, Instant::now() + Duration::from_secs(10), Priority::Event);
+        }
+    }
+}
+
+async fn one_pass(shared: &Shared, environment: &Arc<Observed>, key: &StackKey) -> Result<Option<Next>, PassError> {
+    match Pass::load(shared, environment.clone(), key)? {
+        Some(mut pass) => reconcile::reconcile(&mut pass).await,
+        None => {
+            shared.sources.leave(key);
+            environment.tasks.leave(key);
+            shared.renditions.forget(key);
+            Ok(None)
+        }
+    }
+}
+
+/// Writes what is known of the connection whenever it changes, and has all stacks looked at.
+async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
+    let mut connections: watch::Receiver<Connection> = environment.connections();
+    loop {
+        if let Err(error) = write_status(&shared, &environment).await {
+            tracing::warn!(environment = %environment.name, %error, "the environment's status could not be written");
+        }
+        if let Ok(stacks) = shared.ledger.stacks(Some(&environment.name)) {
+            for stack in stacks {
+                environment.queue.add(&stack.value.key, Instant::now(), Priority::Resync);
+            }
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            changed = connections.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn write_status(shared: &Shared, environment: &Observed) -> Result<(), LedgerError> {
+    let now = shared.ambient.now();
+    let before = shared.ledger.environment_status(&environment.name)?.map(|found| found.value);
+    let connection = environment.connection();
+    let claim = environment.claim();
+    let (connected, message, info) = match connection {
+        Connection::Unknown => return Ok(()),
+        Connection::Connected(info) => (true, None, Some(info)),
+        Connection::Lost(error) => (false, Some(error.to_string()), None),
+    };
+    let since = before.as_ref().filter(|before| before.connected == connected).map_or(now, |before| before.since);
+    let status = EnvironmentStatus {
+        connected,
+        since,
+        message: message.clone(),
+        engine: info.as_ref().map(|info| info.engine.clone()),
+        api: info.as_ref().map(|info| info.api.clone()),
+        nodes: environment.snapshot().nodes.len() as u64,
+        claim,
+    };
+    if before.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let mut batch = Batch::new().put_environment_status(&environment.name, &status);
+    if before.is_none_or(|before| before.connected != connected) {
+        let kind = if connected { EventType::EnvironmentConnected } else { EventType::EnvironmentDisconnected };
+        batch = batch.event(&Event {
+            time: now,
+            kind,
+            environment: environment.name.clone(),
+            stack: None,
+            deployment: None,
+            reason: if connected { "Connected".into() } else { "EngineUnreachable".into() },
+            message: message.unwrap_or_else(|| "the engine answers".into()),
+            actor: "controller".into(),
+        });
+    }
+    shared.ledger.commit(batch).await?;
+    Ok(())
+}

@@ -154,12 +154,28 @@ pub struct Deployment {
     pub kept: Option<Kept>,
     /// Clocks and what is known of each service, once applying has begun.
     pub progress: Option<Progress>,
+    /// Its services as last looked at, in the order of their names.
+    #[serde(default)]
+    pub services: Vec<ServiceState>,
     /// Remarks of the renderer.
     pub warnings: Vec<String>,
     /// When it was recorded.
     pub created_at: Timestamp,
     /// When it reached a terminal phase.
     pub finished_at: Option<Timestamp>,
+}
+
+/// How one service of a deployment stands, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// Its name in the compose file.
+    pub service: String,
+    /// How many tasks are wanted.
+    pub wanted: u64,
+    /// How many of them run what was asked.
+    pub healthy: u64,
+    /// What stands in the way, if anything says so.
+    pub obstacle: Option<String>,
 }
 
 /// Address of a sealed, content-addressed file.
@@ -180,6 +196,8 @@ pub struct Progress {
     pub waiting_since: Option<Timestamp>,
     /// Every step of the plan has been accepted by the engine.
     pub applied: bool,
+    /// When the last of them was accepted: only tasks listed later say anything.
+    pub applied_at: Option<Timestamp>,
     /// How many wanted tasks were healthy at most.
     pub healthy_most: u64,
     /// Since when every wanted task has been healthy without a break.

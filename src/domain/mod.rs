@@ -22,8 +22,8 @@ mod task;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use deployment::{
-    Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, Trigger, Version,
-    VersionSource, Written,
+    Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
+    Trigger, Version, VersionSource, Written,
 };
 pub use desired::{Desired, DesiredService, Material, Rendered, Warning};
 pub use digest::{Digest, Digester, canonical_json};

@@ -15,6 +15,17 @@ pub enum Source {
     Inline(String),
 }
 
+impl Source {
+    /// The ref that is followed, as written; `inline` for an inline source.
+    #[must_use]
+    pub fn wanted(&self) -> &str {
+        match self {
+            Self::Git(git) => &git.wanted.0,
+            Self::Inline(_) => "inline",
+        }
+    }
+}
+
 /// A place in a git repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitSource {

@@ -38,6 +38,10 @@ pub struct StackStatus {
     pub handled_reconcile: Option<String>,
     /// The last `release-hold` request that was honoured.
     pub handled_release: Option<String>,
+    /// The newest declared deployment that was taken up.
+    pub seen: Option<DeploymentId>,
+    /// Since when a suspension has been honoured: that time is not counted by any deadline.
+    pub suspended_since: Option<Timestamp>,
 }
 
 /// A version by what tells it apart.

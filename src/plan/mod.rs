@@ -369,3 +369,9 @@ pub fn keep_live(wanted: &ServiceSpec, live: &LiveService) -> ServiceSpec {
     }
     spec
 }
+
+/// The steps that remove everything the stack owns, in reverse order: for the deletion of a stack, at a person's word.
+#[must_use]
+pub fn removal(input: &PlanInput<'_>) -> Vec<Step> {
+    prune::everything(input)
+}

@@ -114,3 +114,12 @@ fn candidates(input: &PlanInput<'_>) -> Vec<(ObjectRef, String)> {
     });
     gone
 }
+
+/// Everything that is owned: services, secrets, configs, networks.
+pub(super) fn everything(input: &PlanInput<'_>) -> Vec<Step> {
+    let mut plan = Plan::default();
+    for (object, id) in candidates(input) {
+        remove(&mut plan, object, id, "the stack is deleted".to_owned());
+    }
+    plan.steps
+}

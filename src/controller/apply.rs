@@ -1,0 +1,378 @@
+//! Carrying a plan out. Doubt is written before the first call, certainty after the last.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::environment::{Connection, Wrote};
+use super::pass::{Next, Pass, PassError};
+use super::rendition::Rendition;
+use crate::domain::{
+    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect, Failure,
+    FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step, Trigger,
+    Written,
+};
+use crate::plan::{Plan, PlanInput, Prune, plan};
+use crate::ports::{SwarmError, TaskFilter, WatchedKind};
+
+/// So often a plan is made anew within one pass when the Swarm changed under it.
+const ROUNDS: u32 = 5;
+
+/// What carrying out came to.
+pub(super) enum Carried {
+    /// Everything is accepted.
+    All,
+    /// Not now.
+    Wait(Next),
+    /// The deployment has ended.
+    Ended,
+}
+
+impl Pass<'_> {
+    /// Whether the engine may be written to now; if not, why is said.
+    pub(super) fn may_write(&mut self) -> bool {
+        let name = self.environment.name.clone();
+        let refused = match self.environment.connection() {
+            Connection::Unknown => {
+                Some((Reason::EngineUnreachable, format!("environment `{name}` is being connected")))
+            }
+            Connection::Lost(error @ SwarmError::NotAManager { .. }) => Some((Reason::NotAManager, error.to_string())),
+            Connection::Lost(error) => Some((Reason::EngineUnreachable, error.to_string())),
+            Connection::Connected(_) => match self.environment.claim() {
+                Claim::Ours(_) => None,
+                Claim::Unknown => Some((Reason::Foreign, format!("environment `{name}` has not been claimed yet"))),
+                Claim::Foreign { instance, .. } => Some((
+                    Reason::Foreign,
+                    format!(
+                        "environment `{name}` is kept by another Skep (instance {instance}); this one only observes until `skep environment claim {name}`"
+                    ),
+                )),
+            },
+        };
+        let refused = refused.or_else(|| {
+            (self.stack.spec.policy.mode == Mode::Observe)
+                .then(|| (Reason::Observing, "the policy is to observe: nothing is written".to_owned()))
+        });
+        let may = refused.is_none();
+        self.waiting = refused.or(self.waiting.take());
+        may
+    }
+
+    /// Configs and secrets that a version worth going back to needs.
+    pub(super) fn needed(&mut self, with: &Rendition) -> Result<BTreeSet<ObjectRef>, PassError> {
+        let mut needed = objects(with);
+        if let Some(good) = self.status.last_good.clone()
+            && let Some(rendition) = self.last_good_rendition()?
+            && good.version.digest.as_ref() != Some(&with.digest)
+        {
+            needed.extend(objects(&rendition));
+        }
+        Ok(needed)
+    }
+
+    /// The last good version's objects.
+    pub(super) fn last_good_rendition(&mut self) -> Result<Option<Arc<Rendition>>, PassError> {
+        let Some(good) = self.status.last_good.clone() else { return Ok(None) };
+        let id = &good.version.deployment;
+        if let Some(known) = self.shared.renditions.get_of(self.key(), id) {
+            return Ok(Some(known));
+        }
+        let rendition = Arc::new(self.shared.renderer.kept(&good.kept)?);
+        self.shared.renditions.put(self.key(), id, rendition.clone());
+        Ok(Some(rendition))
+    }
+
+    /// The plan towards `rendition` from what is live now.
+    pub(super) fn plan(
+        &mut self,
+        deployment: &Deployment,
+        rendition: &Rendition,
+        prune: Prune,
+    ) -> Result<Plan, PassError> {
+        let needed = self.needed(rendition)?;
+        let prune = if self.stack.spec.policy.prune { prune } else { Prune::Never };
+        Ok(plan(&PlanInput {
+            stack: self.key(),
+            instance: &self.shared.instance,
+            desired: &rendition.desired,
+            revision: deployment.version.revision.as_ref(),
+            deployment: &deployment.id,
+            live: &self.environment.snapshot(),
+            inventory: &self.status.inventory,
+            needed: &needed,
+            prune,
+            digester: &self.shared.renderer.digester(),
+        }))
+    }
+
+    /// Begins or goes on to carry out the plan of the attempt.
+    pub(super) async fn apply(
+        &mut self,
+        mut deployment: Deployment,
+        rendition: &Rendition,
+    ) -> Result<Carried, PassError> {
+        if !self.may_write() {
+            return self.wait_to_write(deployment);
+        }
+        for _ in 0..ROUNDS {
+            let plan = self.plan(&deployment, rendition, Prune::Later)?;
+            if !plan.refused.is_empty() {
+                let text = plan.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
+                self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
+                return Ok(Carried::Ended);
+            }
+            if deployment.progress.is_none() && plan.steps.is_empty() && self.is_live(&deployment) {
+                return self.nothing_to_do(deployment).map(|()| Carried::Ended);
+            }
+            self.begin(&mut deployment, rendition, &plan).await?;
+            if plan.steps.is_empty() {
+                return self.all_applied(deployment).map(|()| Carried::All);
+            }
+            self.checkpoint().await?;
+            match self.carry_out(&mut deployment, &plan.steps, rendition).await {
+                Ok(true) => {
+                    self.put(deployment.clone());
+                    return self.all_applied(deployment).map(|()| Carried::All);
+                }
+                Ok(false) => self.put(deployment.clone()),
+                Err(error @ SwarmError::Refused { .. }) => {
+                    self.put(deployment.clone());
+                    self.say(Kind::Applied, Is::False, Reason::PreflightFailed, error.to_string());
+                    self.fail(deployment, Failure::new(FailureClass::Preflight, error.to_string()))?;
+                    return Ok(Carried::Ended);
+                }
+                Err(error) => {
+                    self.put(deployment);
+                    return Err(error.into());
+                }
+            }
+        }
+        let again = self.shared.ambient.now().checked_add(SignedDuration::from_secs(1)).unwrap_or(self.now);
+        self.waiting = Some((Reason::Conflict, "the Swarm changes under the plan; it is made anew in a moment".into()));
+        Ok(Carried::Wait(Next::At(again)))
+    }
+
+    /// The engine cannot or may not be written to: the deployment waits, its total clock running unless it is a person's
+    /// choice that stops it.
+    fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
+        let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
+        let class = FailureClass::EngineUnreachable;
+        let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
+        let deadline = match &deployment.progress {
+            Some(progress) => progress.total_deadline,
+            None => deployment.created_at.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now),
+        };
+        if outage && self.now >= deadline {
+            self.fail(deployment, Failure::new(class, text))?;
+            return Ok(Carried::Ended);
+        }
+        deployment.message = Some(text);
+        self.put(deployment);
+        Ok(Carried::Wait(if outage { Next::At(deadline) } else { Next::Idle }))
+    }
+
+    /// Whether the version of this deployment is the one that runs, proven.
+    fn is_live(&self, deployment: &Deployment) -> bool {
+        let digest = deployment.version.digest.as_ref();
+        let is = |version: Option<&crate::domain::Pointer>| {
+            digest.is_some() && version.and_then(|version| version.digest.as_ref()) == digest
+        };
+        is(self.status.last_good.as_ref().map(|good| &good.version)) && is(self.status.live.as_ref())
+    }
+
+    fn nothing_to_do(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
+        self.converged_pointers(&deployment);
+        self.enter(&mut deployment, Phase::Converged, "this version runs already: nothing to do");
+        self.put(deployment);
+        Ok(())
+    }
+
+    /// Before the first call of a round: clocks, the tasks that existed before, and doubt about all that will be written.
+    async fn begin(
+        &mut self,
+        deployment: &mut Deployment,
+        rendition: &Rendition,
+        plan: &Plan,
+    ) -> Result<(), PassError> {
+        if deployment.progress.is_none() {
+            let policy = &self.stack.spec.policy;
+            let at = |span| self.now.checked_add(span).unwrap_or(self.now);
+            deployment.progress = Some(Progress {
+                started_at: self.now,
+                progress_deadline: at(policy.progress_deadline),
+                total_deadline: at(policy.total_deadline),
+                waiting_since: None,
+                applied: false,
+                applied_at: None,
+                healthy_most: 0,
+                healthy_since: None,
+                newest_task: None,
+                services: self.baselines(rendition).await?,
+            });
+        }
+        if let Some(progress) = &mut deployment.progress {
+            progress.applied = false;
+            for step in plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Service) {
+                if step.action != Action::Remove {
+                    let service = progress.services.entry(step.object.name.clone()).or_default();
+                    service.written = Written::Unknown;
+                }
+            }
+        }
+        self.doubt(&plan.steps);
+        self.enter(deployment, Phase::Applying, format!("{} steps to carry out", plan.steps.len()));
+        self.say(Kind::Applied, Is::False, Reason::Progressing, "the plan is being carried out");
+        self.put(deployment.clone());
+        Ok(())
+    }
+
+    /// The tasks that each service has now: their failures are not this deployment's.
+    async fn baselines(
+        &self,
+        rendition: &Rendition,
+    ) -> Result<std::collections::BTreeMap<String, ServiceProgress>, PassError> {
+        let snapshot = self.environment.snapshot();
+        let live: Vec<_> = rendition.desired.services.keys().filter_map(|name| snapshot.services.get(name)).collect();
+        let mut known: std::collections::BTreeMap<String, ServiceProgress> =
+            rendition.desired.services.keys().map(|name| (name.clone(), ServiceProgress::default())).collect();
+        if live.is_empty() {
+            return Ok(known);
+        }
+        let filter = TaskFilter::Services(live.iter().map(|live| live.id.clone()).collect());
+        let tasks = self.environment.swarm.tasks(&filter).await?;
+        for live in live {
+            if let Some(service) = known.get_mut(&live.spec.name) {
+                service.existed = true;
+                service.baseline =
+                    tasks.iter().filter(|task| task.service_id == live.id).map(|task| task.id.clone()).collect();
+            }
+        }
+        Ok(known)
+    }
+
+    /// Objects about to be made are noted without an id: whatever happens to the answer, they are ours by their labels.
+    fn doubt(&mut self, steps: &[Step]) {
+        let digester = self.shared.renderer.digester();
+        for step in steps.iter().filter(|step| step.action == Action::Create) {
+            let digest = match &step.effect {
+                Effect::CreateNetwork(spec) => digester.digest_of(spec),
+                Effect::CreateConfig(spec) => digester.digest_of(spec),
+                Effect::CreateSecret(spec) => digester.digest_of(spec),
+                Effect::CreateService(spec) => digester.digest_of(spec),
+                Effect::UpdateService { .. } | Effect::Remove { .. } => continue,
+            };
+            let entry = InventoryEntry { id: None, digest, since: self.now };
+            self.status.inventory.0.insert(step.object.clone(), entry);
+        }
+    }
+
+    /// Carries steps out, one after the other. `Ok(false)`: the Swarm is not as it was planned against; plan anew.
+    pub(super) async fn carry_out(
+        &mut self,
+        deployment: &mut Deployment,
+        steps: &[Step],
+        rendition: &Rendition,
+    ) -> Result<bool, SwarmError> {
+        for step in steps {
+            match self.environment.swarm.apply(&step.effect, &rendition.material).await {
+                Ok(applied) => self.accepted(deployment, step, applied.id),
+                Err(SwarmError::InUse { .. }) if step.action == Action::Remove => return Ok(false),
+                Err(SwarmError::Conflict { .. } | SwarmError::Exists { .. } | SwarmError::NotFound { .. }) => {
+                    for kind in [WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Service] {
+                        self.environment.list(kind).await?;
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn accepted(&mut self, deployment: &mut Deployment, step: &Step, id: String) {
+        let object = step.object.clone();
+        let now = self.now;
+        let mut own = |digest, id: &str| {
+            let entry = InventoryEntry { id: Some(id.to_owned()), digest, since: now };
+            self.status.inventory.0.insert(object.clone(), entry);
+        };
+        let digester = self.shared.renderer.digester();
+        let wrote = match &step.effect {
+            Effect::CreateNetwork(spec) => {
+                own(digester.digest_of(spec), &id);
+                Wrote::Network(spec.clone(), id)
+            }
+            Effect::CreateConfig(spec) => {
+                own(digester.digest_of(spec), &id);
+                Wrote::Config(spec.clone(), id)
+            }
+            Effect::CreateSecret(spec) => {
+                own(digester.digest_of(spec), &id);
+                Wrote::Secret(spec.clone(), id)
+            }
+            Effect::CreateService(spec) => {
+                own(digester.digest_of(spec), &id);
+                Wrote::Service(Box::new(spec.clone()), id)
+            }
+            Effect::UpdateService { id, spec, .. } => {
+                own(digester.digest_of(spec), id);
+                Wrote::Service(Box::new(spec.clone()), id.clone())
+            }
+            Effect::Remove { object, .. } => {
+                self.status.inventory.0.remove(object);
+                Wrote::Removed(object.clone())
+            }
+        };
+        if let Some(progress) = &mut deployment.progress
+            && let Some(service) = progress.services.get_mut(&object.name)
+            && object.kind == ObjectKind::Service
+        {
+            service.written = Written::Accepted;
+        }
+        self.environment.wrote(wrote);
+    }
+
+    /// Every step is accepted: from now on the tasks are judged.
+    fn all_applied(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
+        self.adopt_ids();
+        let now = self.shared.ambient.now();
+        if let Some(progress) = &mut deployment.progress {
+            progress.applied = true;
+            progress.applied_at = Some(now);
+        }
+        self.say(Kind::Applied, Is::True, Reason::Succeeded, "the engine has accepted every step");
+        self.enter(&mut deployment, Phase::Verifying, "waiting for the tasks to run");
+        self.status.live = Some(Self::pointer(&deployment));
+        self.put(deployment);
+        Ok(())
+    }
+
+    /// Objects whose create had an unknown outcome, and which are there with our labels, get their ids.
+    fn adopt_ids(&mut self) {
+        let snapshot = self.environment.snapshot();
+        for (object, entry) in self.status.inventory.0.iter_mut().filter(|(_, entry)| entry.id.is_none()) {
+            let name = object.name.as_str();
+            entry.id = match object.kind {
+                ObjectKind::Network => snapshot.networks.get(name).map(|live| live.id.clone()),
+                ObjectKind::Config => snapshot.configs.get(name).map(|live| live.id.clone()),
+                ObjectKind::Secret => snapshot.secrets.get(name).map(|live| live.id.clone()),
+                ObjectKind::Service => snapshot.services.get(name).map(|live| live.id.clone()),
+            };
+        }
+    }
+
+    /// How much a deployment's owner has agreed may be removed.
+    pub(super) fn prune_of(deployment: &Deployment) -> Prune {
+        match deployment.origin.trigger {
+            Trigger::Api | Trigger::Rest | Trigger::Adopt | Trigger::Rollback => Prune::Asked,
+            _ => Prune::Guarded,
+        }
+    }
+}
+
+fn objects(rendition: &Rendition) -> BTreeSet<ObjectRef> {
+    let configs = rendition.desired.configs.keys().map(|name| ObjectRef::new(ObjectKind::Config, name));
+    configs.chain(rendition.desired.secrets.keys().map(|name| ObjectRef::new(ObjectKind::Secret, name))).collect()
+}

@@ -1,0 +1,65 @@
+//! Who may write to an environment: a labelled Swarm config with an epoch.
+//!
+//! The config's name holds the epoch, and Swarm takes a name only once: of two Skeps that claim at the same time one is
+//! refused. The highest epoch holds. It is looked up in the snapshot before each round of writes, at no call.
+
+use crate::domain::{Claim, ConfigSpec, Effect, INSTANCE_LABEL, LiveConfig, Material, ObjectKind, ObjectRef, Snapshot};
+use crate::ports::{Swarm, SwarmError};
+
+const NAME: &str = "skep-claim-";
+/// The label that marks a claim; its value is the epoch.
+pub(super) const CLAIM_LABEL: &str = "dev.skep.claim";
+
+fn claims(snapshot: &Snapshot) -> impl Iterator<Item = (u64, &LiveConfig)> {
+    snapshot
+        .configs
+        .range(NAME.to_owned()..)
+        .take_while(|(name, _)| name.starts_with(NAME))
+        .filter_map(|(_, live)| Some((live.labels.get(CLAIM_LABEL)?.parse().ok()?, live.as_ref())))
+}
+
+/// Who holds the environment. [`Claim::Unknown`] when nobody has claimed it.
+#[must_use]
+pub(super) fn holder(snapshot: &Snapshot, instance: &str) -> Claim {
+    let Some((epoch, live)) = claims(snapshot).max_by_key(|(epoch, _)| *epoch) else { return Claim::Unknown };
+    match live.labels.get(INSTANCE_LABEL) {
+        Some(owner) if owner == instance => Claim::Ours(epoch),
+        owner => Claim::Foreign { instance: owner.cloned().unwrap_or_default(), epoch },
+    }
+}
+
+fn spec(instance: &str, epoch: u64) -> ConfigSpec {
+    let labels = [(INSTANCE_LABEL, instance.to_owned()), (CLAIM_LABEL, epoch.to_string())];
+    ConfigSpec {
+        name: format!("{NAME}{epoch}"),
+        key: "claim".into(),
+        labels: labels.map(|(label, value)| (label.to_owned(), value)).into(),
+        data: format!("This Swarm is kept by the Skep with instance id {instance}.\n").into_bytes(),
+        templating: None,
+    }
+}
+
+/// Claims an environment that nobody holds. When another is faster, that one holds it; that is not an error.
+///
+/// # Errors
+/// [`SwarmError`] when the engine does not take the config for another reason.
+pub(super) async fn make(swarm: &dyn Swarm, instance: &str) -> Result<(), SwarmError> {
+    match swarm.apply(&Effect::CreateConfig(spec(instance, 1)), &Material::default()).await {
+        Ok(_) | Err(SwarmError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an environment over from whoever holds it: the next epoch, and the older claims go.
+///
+/// # Errors
+/// [`SwarmError::Exists`] when somebody else took the same epoch at the same time.
+pub(super) async fn take_over(swarm: &dyn Swarm, snapshot: &Snapshot, instance: &str) -> Result<u64, SwarmError> {
+    let epoch = claims(snapshot).map(|(epoch, _)| epoch).max().unwrap_or(0) + 1;
+    swarm.apply(&Effect::CreateConfig(spec(instance, epoch)), &Material::default()).await?;
+    for (_, old) in claims(snapshot) {
+        let object = ObjectRef::new(ObjectKind::Config, &old.name);
+        swarm.apply(&Effect::Remove { object, id: old.id.clone() }, &Material::default()).await?;
+    }
+    Ok(epoch)
+}

@@ -1,0 +1,87 @@
+//! The end of a stack: what it owns is removed, its tasks are waited for, and then its records go. Volumes stay.
+
+use jiff::SignedDuration;
+
+use super::pass::{Next, Pass, PassError};
+use crate::domain::{
+    ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
+    Reason,
+};
+use crate::plan::{PlanInput, Prune, removal};
+use crate::ports::{SwarmError, TaskFilter};
+
+impl Pass<'_> {
+    /// Takes the next steps of a deletion. `None`: the stack is gone.
+    pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
+        self.shared.sources.leave(self.key());
+        self.environment.tasks.leave(&self.stack.key);
+        if let Some(mut attempt) = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()) {
+            self.supersede_others(&attempt.id.clone())?;
+            self.enter(&mut attempt, Phase::Cancelled, "the stack is being deleted");
+            self.put(attempt);
+        }
+        if deletion.keep_running || self.status.inventory == Inventory::default() {
+            return self.gone().await;
+        }
+        let text = format!("{} asked for its deletion", deletion.actor.name);
+        self.waiting = Some((Reason::Deleting, text.clone()));
+        self.say(Kind::Ready, Is::False, Reason::Deleting, text);
+        if !self.may_write() {
+            return Ok(Some(Next::Idle));
+        }
+        self.checkpoint().await?;
+        if self.remove_all().await? { self.gone().await } else { self.soon() }
+    }
+
+    fn soon(&self) -> Result<Option<Next>, PassError> {
+        let again = self.shared.ambient.now().checked_add(SignedDuration::from_millis(300)).unwrap_or(self.now);
+        Ok(Some(Next::At(again)))
+    }
+
+    /// Removes services, then (once their tasks are gone) secrets, configs and networks. `true`: nothing is left.
+    async fn remove_all(&mut self) -> Result<bool, PassError> {
+        let snapshot = self.environment.snapshot();
+        let empty = Desired::empty(self.key().name.clone());
+        let deployment = self.stack.deployment.clone();
+        let steps = removal(&PlanInput {
+            stack: self.key(),
+            instance: &self.shared.instance,
+            desired: &empty,
+            revision: None,
+            deployment: &deployment,
+            live: &snapshot,
+            inventory: &self.status.inventory,
+            needed: &std::collections::BTreeSet::new(),
+            prune: Prune::Asked,
+            digester: &self.shared.renderer.digester(),
+        });
+        let services: Vec<String> = self
+            .status
+            .inventory
+            .0
+            .iter()
+            .filter(|(object, _)| object.kind == crate::domain::ObjectKind::Service)
+            .filter_map(|(_, entry)| entry.id.clone())
+            .collect();
+        for step in steps {
+            match self.environment.swarm.apply(&step.effect, &crate::domain::Material::default()).await {
+                Ok(_) => self.environment.wrote(super::environment::Wrote::Removed(step.object.clone())),
+                Err(SwarmError::InUse { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if services.is_empty() {
+            return Ok(true);
+        }
+        // Asking for the tasks of a service that is gone is an error to the engine: all are listed.
+        let tasks = self.environment.swarm.tasks(&TaskFilter::All).await?;
+        Ok(!tasks.iter().any(|task| services.contains(&task.service_id) && !task.state.is_over()))
+    }
+
+    async fn gone(&mut self) -> Result<Option<Next>, PassError> {
+        self.event(EventType::StackDeleted, None, "Deleted", "everything the stack owned is gone; volumes stay");
+        self.forget().await?;
+        self.shared.renditions.forget(&self.stack.key);
+        Ok(None)
+    }
+}

@@ -1,0 +1,181 @@
+//! Readers' questions that need git or an engine: bounded in time and number, changing nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::environment::Connection;
+use super::pass::Pass;
+use super::rendition::Rendition;
+use super::shared::Shared;
+use crate::domain::{Deployment, DeploymentId, Source, StackKey, Wanted};
+use crate::plan::Prune;
+use crate::ports::{BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer};
+
+/// A question has to be answered within this time.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// So many questions are worked on at a time; more are turned away.
+const AT_ONCE: usize = 16;
+
+/// Answers questions from what all passes share.
+pub(super) struct Answers {
+    shared: Arc<Shared>,
+    places: Semaphore,
+}
+
+impl Answers {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, places: Semaphore::new(AT_ONCE) }
+    }
+
+    async fn bounded<T>(&self, question: impl Future<Output = Result<T, InquiryError>>) -> Result<T, InquiryError> {
+        let _place = self.places.try_acquire().map_err(|_| InquiryError::Busy)?;
+        tokio::time::timeout(DEADLINE, question).await.map_err(|_| InquiryError::TimedOut)?
+    }
+
+    async fn plan_now(&self, key: &StackKey, wanted: Option<&Wanted>) -> Result<PlanAnswer, InquiryError> {
+        let environment = self
+            .shared
+            .environments
+            .get(&key.environment)
+            .ok_or_else(|| InquiryError::NotFound(format!("environment `{}`", key.environment)))?;
+        if let Connection::Lost(error) = environment.connection() {
+            return Err(failed(error));
+        }
+        let mut pass = Pass::load(&self.shared, environment, key)
+            .map_err(failed)?
+            .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
+        let (deployment, rendition) = self.version(&mut pass, wanted).await?;
+        let plan = pass.plan(&deployment, &rendition, Prune::Asked).map_err(failed)?;
+        let masker = rendition.masker();
+        let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
+        Ok(PlanAnswer {
+            digest: plan.digest(&self.shared.renderer.digester()).to_string(),
+            steps: plan
+                .steps
+                .iter()
+                .map(|step| StepAnswer {
+                    kind: step.object.kind,
+                    name: step.object.name.clone(),
+                    action: step.action,
+                    reason: masker.mask(&step.reason),
+                    changes: step
+                        .changes
+                        .iter()
+                        .map(|change| crate::domain::Change {
+                            path: change.path.clone(),
+                            from: mask(&change.from),
+                            to: mask(&change.to),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            waiting: plan
+                .refused
+                .iter()
+                .map(ToString::to_string)
+                .chain(plan.waiting.iter().map(ToString::to_string))
+                .collect(),
+            warnings: rendition.warnings.clone(),
+            unchanged: plan.unchanged,
+        })
+    }
+
+    /// The version asked about, rendered for this question alone.
+    async fn version(
+        &self,
+        pass: &mut Pass<'_>,
+        wanted: Option<&Wanted>,
+    ) -> Result<(Deployment, Rendition), InquiryError> {
+        let mut spec = pass.stack.spec.clone();
+        if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
+            git.wanted = wanted.clone();
+        }
+        let revision = match &spec.source {
+            Source::Inline(_) => None,
+            Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
+        };
+        let name = pass.stack.key.name.clone();
+        let rendition = self.shared.renderer.render(&name, &spec, revision.as_ref()).await.map_err(failed)?;
+        let declared = pass.stack.deployment.clone();
+        let mut deployment = pass
+            .deployment(&declared)
+            .map_err(failed)?
+            .cloned()
+            .ok_or_else(|| InquiryError::NotFound(format!("deployment `{declared}`")))?;
+        deployment.version.revision = revision;
+        Ok((deployment, rendition))
+    }
+
+    async fn logs_now(&self, id: &DeploymentId, tail: u32) -> Result<String, InquiryError> {
+        let deployment = self
+            .shared
+            .ledger
+            .deployment(id)
+            .map_err(failed)?
+            .ok_or_else(|| InquiryError::NotFound(format!("deployment `{id}`")))?
+            .value;
+        let mut text = story(&self.shared, &deployment)?;
+        let Some(environment) = self.shared.environments.get(&deployment.stack.environment) else { return Ok(text) };
+        let masker = self.masker(&deployment).await;
+        let snapshot = environment.snapshot();
+        for service in &deployment.services {
+            let name = format!("{}_{}", deployment.stack.name, service.service);
+            let Some(live) = snapshot.services.get(&name) else { continue };
+            let lines = environment.swarm.service_logs(&live.id, tail).await.map_err(failed)?;
+            for line in lines {
+                text.push_str(&format!("{}: {}\n", service.service, masker.mask(&line.line)));
+            }
+        }
+        Ok(text)
+    }
+
+    /// What must not be shown of a deployment's version.
+    async fn masker(&self, deployment: &Deployment) -> crate::domain::Masker {
+        let known = self.shared.renditions.get_of(&deployment.stack, &deployment.id);
+        let kept = || deployment.kept.as_ref().and_then(|kept| self.shared.renderer.kept(kept).ok());
+        match known {
+            Some(rendition) => rendition.masker(),
+            None => kept().map(|rendition| rendition.masker()).unwrap_or_default(),
+        }
+    }
+}
+
+/// What Skep itself did, from the log of events.
+fn story(shared: &Shared, deployment: &Deployment) -> Result<String, InquiryError> {
+    let mut text = String::new();
+    for (_, event) in shared.ledger.events(None, true, 2000).map_err(failed)?.into_iter().rev() {
+        if event.deployment.as_ref() == Some(&deployment.id) {
+            text.push_str(&format!("{} {:?} {}\n", event.time, event.kind, event.message));
+        }
+    }
+    if let Some(failure) = &deployment.failure {
+        for line in &failure.log_tail {
+            text.push_str(&format!("{}: {line}\n", failure.service.as_deref().unwrap_or("task")));
+        }
+    }
+    Ok(text)
+}
+
+fn failed(error: impl std::fmt::Display) -> InquiryError {
+    InquiryError::Failed(error.to_string())
+}
+
+impl Inquiries for Answers {
+    fn plan<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+    ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(self.bounded(self.plan_now(stack, wanted)))
+    }
+
+    fn deployment_logs<'a>(
+        &'a self,
+        deployment: &'a DeploymentId,
+        tail: u32,
+    ) -> BoxFuture<'a, Result<String, InquiryError>> {
+        Box::pin(self.bounded(self.logs_now(deployment, tail)))
+    }
+}

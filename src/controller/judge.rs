@@ -1,0 +1,314 @@
+//! What becomes of a deployment whose plan has been carried out, and of one that has failed.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::apply::Carried;
+use super::environment::Connection;
+use super::pass::{Next, Pass, PassError};
+use super::rendition::Rendition;
+use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
+use crate::domain::{
+    ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
+    Failure, FailureClass, LastGood, OnFailure, Reason, ServiceState, Trigger, Version, VersionSource,
+};
+use crate::plan::Prune;
+
+/// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
+const EVIDENCE: Duration = Duration::from_secs(3);
+/// So many of the failing task's last lines are kept.
+const LOG_LINES: u32 = 20;
+
+/// What judging came to.
+pub(super) enum Judged {
+    /// Nothing is decided.
+    Wait(Next),
+    /// It ended; the stack is to be looked at afresh.
+    Ended,
+}
+
+impl Pass<'_> {
+    /// Judges the attempt by its tasks.
+    pub(super) async fn judge(
+        &mut self,
+        mut deployment: Deployment,
+        rendition: &Rendition,
+    ) -> Result<Judged, PassError> {
+        let Some(progress) = deployment.progress.clone() else { return Ok(Judged::Wait(Next::Idle)) };
+        if !matches!(self.environment.connection(), Connection::Connected(_)) {
+            return self.judge_blind(deployment);
+        }
+        let tasks = self.environment.tasks.newest();
+        let applied_at = progress.applied_at.unwrap_or(progress.started_at);
+        self.follow_tasks(rendition, (tasks.listed_at <= applied_at).then_some(applied_at));
+        if tasks.listed_at <= applied_at {
+            return Ok(Judged::Wait(Next::At(progress.total_deadline)));
+        }
+        let live = self.environment.snapshot();
+        let last_good = self.last_good_rendition()?;
+        let policy = self.stack.spec.policy.clone();
+        let input = AssessInput {
+            target: &rendition.desired,
+            progress: &progress,
+            live: &live,
+            tasks: &tasks,
+            last_good: last_good.as_ref().map(|rendition| &rendition.desired),
+            policy: &policy,
+            now: self.now,
+        };
+        let assessment = assess(&input);
+        self.note_progress(&mut deployment, &assessment);
+        match &assessment.verdict {
+            Verdict::Converged => {
+                self.converge(deployment, rendition).await?;
+                Ok(Judged::Ended)
+            }
+            Verdict::Failed(failure) => {
+                let fault = blame(&input, failure);
+                let failure = self.with_evidence(failure.clone(), rendition).await;
+                self.end_failed(deployment, failure, fault)?;
+                Ok(Judged::Ended)
+            }
+            Verdict::Progressing | Verdict::Waiting(_) => {
+                self.put(deployment.clone());
+                self.keep_to_plan(deployment, rendition, assessment.next_look).await
+            }
+        }
+    }
+
+    /// What somebody else changed while the tasks are watched is put right.
+    async fn keep_to_plan(
+        &mut self,
+        deployment: Deployment,
+        rendition: &Rendition,
+        next_look: jiff::Timestamp,
+    ) -> Result<Judged, PassError> {
+        if self.plan(&deployment, rendition, Prune::Later)?.is_empty() {
+            return Ok(Judged::Wait(Next::At(next_look)));
+        }
+        match self.apply(deployment, rendition).await? {
+            Carried::Wait(next) => Ok(Judged::Wait(next)),
+            Carried::Ended => Ok(Judged::Ended),
+            Carried::All => {
+                self.follow_tasks(rendition, Some(self.shared.ambient.now()));
+                Ok(Judged::Wait(Next::At(next_look)))
+            }
+        }
+    }
+
+    /// The engine does not answer: nothing can be said. The progress clock stands still, the total clock runs.
+    fn judge_blind(&mut self, mut deployment: Deployment) -> Result<Judged, PassError> {
+        self.may_write();
+        let Some(progress) = &mut deployment.progress else { return Ok(Judged::Wait(Next::Idle)) };
+        progress.waiting_since.get_or_insert(self.now);
+        progress.healthy_since = None;
+        let deadline = progress.total_deadline;
+        if self.now >= deadline {
+            let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
+            self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
+            return Ok(Judged::Ended);
+        }
+        self.put(deployment);
+        Ok(Judged::Wait(Next::At(deadline)))
+    }
+
+    /// Has the tasks of this version's services listed for as long as it is under way.
+    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<jiff::Timestamp>) {
+        let live = self.environment.snapshot();
+        let ids = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
+        self.environment.tasks.follow(self.key(), ids.map(|live| live.id.clone()).collect(), newer_than);
+    }
+
+    /// Moves the clocks on by what was seen.
+    fn note_progress(&mut self, deployment: &mut Deployment, assessment: &Assessment) {
+        let now = self.now;
+        let after = |from: jiff::Timestamp, span: SignedDuration| from.checked_add(span).unwrap_or(from);
+        let span = self.stack.spec.policy.progress_deadline;
+        if let Some(progress) = &mut deployment.progress {
+            match (&assessment.verdict, progress.waiting_since) {
+                (Verdict::Waiting(_), None) => progress.waiting_since = Some(now),
+                (Verdict::Waiting(_), Some(_)) => {}
+                (_, Some(since)) => {
+                    progress.progress_deadline = after(progress.progress_deadline, now.duration_since(since));
+                    progress.waiting_since = None;
+                }
+                (_, None) => {}
+            }
+            if assessment.healthy > progress.healthy_most {
+                progress.healthy_most = assessment.healthy;
+                progress.progress_deadline = after(now, span);
+            }
+            progress.healthy_since = assessment.healthy_since;
+            progress.newest_task = assessment.newest_task;
+        }
+        deployment.services = assessment
+            .services
+            .iter()
+            .map(|service| ServiceState {
+                service: service.key.clone(),
+                wanted: service.wanted,
+                healthy: service.healthy,
+                obstacle: service.obstacle.as_ref().map(|failure| failure.error.clone()),
+            })
+            .collect();
+        deployment.message = Some(match &assessment.verdict {
+            Verdict::Waiting(failure) => {
+                self.waiting = Some((Reason::InfrastructureUnavailable, failure.sentence()));
+                format!("the infrastructure is in the way: {}", failure.sentence())
+            }
+            _ => assessment.summary(),
+        });
+        let healthy = if assessment.healthy_since.is_some() { Is::True } else { Is::Unknown };
+        self.say(Kind::Healthy, healthy, Reason::Progressing, assessment.summary());
+    }
+
+    /// The new last good: kept whole and sealed before anybody is told.
+    async fn converge(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+        self.environment.tasks.leave(&self.stack.key);
+        let same = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
+        let kept = match same {
+            Some(good) => good.kept.clone(),
+            None => self.shared.renderer.keep(rendition).await?,
+        };
+        deployment.kept = Some(kept.clone());
+        if same.is_none() {
+            let version = Self::pointer(&deployment);
+            self.status.last_good = Some(LastGood { version, kept, since: self.now });
+        }
+        self.converged_pointers(&deployment);
+        let took = self.now.duration_since(deployment.created_at);
+        let text = format!("all {} tasks run, {took:#} after it was asked for", wanted(&deployment));
+        self.say(Kind::Healthy, Is::True, Reason::Succeeded, "every wanted task runs");
+        self.enter(&mut deployment, Phase::Converged, text);
+        self.put(deployment.clone());
+        if let Some(failed) = deployment.rollback_of.clone() {
+            self.rolled_back(&failed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn converged_pointers(&mut self, deployment: &Deployment) {
+        self.status.live = Some(Self::pointer(deployment));
+        if matches!(deployment.version.source, VersionSource::Spec(_)) {
+            self.status.desired = Some(Self::pointer(deployment));
+        }
+    }
+
+    fn rolled_back(&mut self, failed: &DeploymentId) -> Result<(), PassError> {
+        let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
+        if !deployment.phase.is_terminal() {
+            let why = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
+            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; the last good version is back"));
+            self.put(deployment);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rollback_did_not_come_about(&mut self, failed: &DeploymentId, why: &str) -> Result<(), PassError> {
+        let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
+        if !deployment.phase.is_terminal() {
+            let first = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
+            self.enter(&mut deployment, Phase::Failed, format!("{first}; and {why}"));
+            self.put(deployment);
+        }
+        Ok(())
+    }
+
+    /// Adds the failing task's last lines, and masks all text.
+    async fn with_evidence(&self, mut failure: Failure, rendition: &Rendition) -> Failure {
+        if let Some(task) = failure.task.clone() {
+            let lines = self.environment.swarm.task_logs(&task, LOG_LINES);
+            if let Ok(Ok(lines)) = tokio::time::timeout(EVIDENCE, lines).await {
+                failure.log_tail = lines.into_iter().map(|line| line.line).collect();
+            }
+        }
+        let masker = rendition.masker();
+        failure.error = masker.mask(&failure.error);
+        failure.log_tail = failure.log_tail.iter().map(|line| masker.mask(line)).collect();
+        failure
+    }
+
+    /// A deployment that failed before its tasks could be judged: always by its own fault, but for an outage.
+    pub(super) fn fail(&mut self, deployment: Deployment, failure: Failure) -> Result<(), PassError> {
+        let fault = match failure.class {
+            FailureClass::EngineUnreachable | FailureClass::QuorumLost => Fault::Infrastructure,
+            _ => Fault::Version,
+        };
+        self.end_failed(deployment, failure, fault)
+    }
+
+    /// Policy decides: the last good version is brought back, or the stack stays as it is and a person looks.
+    fn end_failed(&mut self, mut deployment: Deployment, failure: Failure, fault: Fault) -> Result<(), PassError> {
+        self.environment.tasks.leave(&self.stack.key);
+        let why = failure.sentence();
+        deployment.failure = Some(failure.clone());
+        self.event(EventType::Failed, Some(&deployment.id), &failure.class.to_string(), why.clone());
+        self.say(Kind::Healthy, Is::False, reason_of(failure.class), &why);
+        if let Some(failed) = deployment.rollback_of.clone() {
+            self.enter(&mut deployment, Phase::Failed, &why);
+            self.put(deployment);
+            return self.rollback_did_not_come_about(&failed, &format!("the rollback failed: {why}"));
+        }
+        if fault == Fault::Infrastructure || deployment.progress.is_none() {
+            self.enter(&mut deployment, Phase::Failed, &why);
+            self.put(deployment);
+            return Ok(());
+        }
+        if !matches!(deployment.origin.trigger, Trigger::Drift) {
+            self.hold(&deployment, &why);
+        }
+        self.go_back(&mut deployment, &why)?;
+        if !deployment.phase.is_terminal() && deployment.phase != Phase::RollingBack {
+            self.enter(&mut deployment, Phase::Failed, &why);
+        }
+        self.put(deployment);
+        Ok(())
+    }
+
+    /// Sets off the rollback of a deployment, if there is something to go back to and the policy has it so.
+    pub(super) fn go_back(&mut self, deployment: &mut Deployment, why: &str) -> Result<(), PassError> {
+        let policy = &self.stack.spec.policy;
+        let allowed = policy.on_failure == OnFailure::Rollback && !policy.irreversible;
+        let Some(good) = self.status.last_good.clone().filter(|_| allowed) else { return Ok(()) };
+        if good.version.digest == deployment.version.digest {
+            return Ok(());
+        }
+        let version = Version {
+            source: VersionSource::Kept(good.version.deployment.clone()),
+            revision: good.version.revision.clone(),
+            images: good.version.images.clone(),
+            digest: good.version.digest.clone(),
+        };
+        let mut back =
+            self.new_deployment(Trigger::Rollback, version, format!("deployment {} failed: {why}", deployment.id));
+        back.rollback_of = Some(deployment.id.clone());
+        deployment.rolled_back_by = Some(back.id.clone());
+        if !deployment.phase.is_terminal() {
+            self.enter(deployment, Phase::RollingBack, format!("{why}; bringing the last good version back"));
+        }
+        self.attempt_now(&back);
+        self.put(back);
+        Ok(())
+    }
+}
+
+fn wanted(deployment: &Deployment) -> u64 {
+    deployment.services.iter().map(|service| service.wanted).sum()
+}
+
+pub(super) fn reason_of(class: FailureClass) -> Reason {
+    match class {
+        FailureClass::ImageMissing | FailureClass::RegistryAuth | FailureClass::RegistryDown => Reason::ImageMissing,
+        FailureClass::NoSuitableNode | FailureClass::PortConflict => Reason::NoSuitableNode,
+        FailureClass::HealthCheck => Reason::HealthCheckFailed,
+        FailureClass::Deadline => Reason::DeadlineExceeded,
+        FailureClass::EngineUnreachable | FailureClass::NodeLost | FailureClass::QuorumLost => {
+            Reason::EngineUnreachable
+        }
+        FailureClass::SourceUnreachable => Reason::SourceUnreachable,
+        FailureClass::Render => Reason::RenderFailed,
+        FailureClass::Preflight => Reason::PreflightFailed,
+        FailureClass::OutOfMemory | FailureClass::ExitCode | FailureClass::Hook => Reason::TaskFailed,
+    }
+}

@@ -1,0 +1,108 @@
+//! What a pass found, as conditions: one function for all paths.
+
+use super::pass::Pass;
+use crate::domain::{
+    ConditionStatus as Is, ConditionType as Kind, DeploymentPhase as Phase, Reason, Target, TargetKind, target,
+};
+
+/// Sets the summary conditions (`Ready`, `Reconciling`, `Stalled`, `RolledBack`, `Suspended`, `RollbackReady`), the
+/// target and the observed generation from what the pass has found.
+pub(super) fn summarise(pass: &mut Pass<'_>) {
+    let kind = target(&pass.stack, &pass.status);
+    let version = match kind {
+        TargetKind::Desired => pass.status.desired.clone(),
+        TargetKind::LastGood => pass.status.last_good.as_ref().map(|good| good.version.clone()),
+        TargetKind::Pinned => pinned(pass),
+        TargetKind::Nothing => None,
+    };
+    pass.status.target = Some(Target { kind, version });
+    rollback_ready(pass);
+    if let Some(suspension) = pass.stack.control.suspension.clone() {
+        let text = format!("{} suspended it: {}", suspension.actor.name, suspension.reason);
+        pass.say(Kind::Suspended, Is::True, Reason::Suspended, text);
+    } else {
+        pass.say(Kind::Suspended, Is::False, Reason::Suspended, "");
+    }
+    let (ready, reason, message) = ready(pass, kind);
+    let under_way = pass.status.attempt.as_ref().is_some_and(|attempt| !attempt.phase.is_terminal());
+    let stalled = pass.stalled.clone();
+    pass.say(Kind::Ready, ready, reason, &message);
+    pass.say(
+        Kind::Reconciling,
+        if under_way && stalled.is_none() { Is::True } else { Is::False },
+        Reason::Progressing,
+        &message,
+    );
+    match &stalled {
+        Some((reason, text)) => pass.say(Kind::Stalled, Is::True, *reason, text),
+        None => pass.say(Kind::Stalled, Is::False, Reason::Progressing, ""),
+    }
+    let back = kind == TargetKind::LastGood && !under_way;
+    let why = pass.status.held.last().map(|held| held.reason.clone()).unwrap_or_default();
+    pass.say(Kind::RolledBack, if back { Is::True } else { Is::False }, Reason::RolledBack, why);
+    if !under_way && (ready == Is::True || stalled.is_some()) {
+        pass.status.observed_generation = pass.stack.generation;
+    }
+}
+
+fn pinned(pass: &Pass<'_>) -> Option<crate::domain::Pointer> {
+    let pin = pass.stack.control.pin.as_ref()?;
+    let good = pass.status.last_good.as_ref().map(|good| good.version.clone());
+    good.filter(|version| version.deployment == pin.deployment || version.deployment == pin.version_of)
+}
+
+/// Whether the parachute is packed: a last good version whose kept objects are there.
+fn rollback_ready(pass: &mut Pass<'_>) {
+    match pass.status.last_good.clone() {
+        Some(good) => {
+            let text = format!("deployment {} can be brought back", good.version.deployment);
+            pass.say(Kind::RollbackReady, Is::True, Reason::Succeeded, text);
+        }
+        None => {
+            pass.say(Kind::RollbackReady, Is::False, Reason::NoLastGood, "no version of this stack has converged yet");
+        }
+    }
+}
+
+fn ready(pass: &mut Pass<'_>, target: TargetKind) -> (Is, Reason, String) {
+    if let Some((reason, text)) = &pass.stalled {
+        return (Is::False, *reason, text.clone());
+    }
+    if let Some((reason, text)) = &pass.waiting {
+        let unknown = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
+        return (if unknown { Is::Unknown } else { Is::False }, *reason, text.clone());
+    }
+    let Some(attempt) = pass.status.attempt.clone() else {
+        return (Is::Unknown, Reason::Progressing, "nothing has been deployed yet".into());
+    };
+    let message = pass
+        .deployment(&attempt.id)
+        .ok()
+        .flatten()
+        .and_then(|deployment| deployment.message.clone())
+        .unwrap_or_default();
+    let unhealthy = pass.status.condition(Kind::Healthy).filter(|healthy| healthy.status == Is::False).cloned();
+    match attempt.phase {
+        Phase::RollingBack => (Is::False, Reason::RollingBack, message),
+        phase if !phase.is_terminal() => {
+            let reason = if attempt.automatic_rollback { Reason::RollingBack } else { Reason::Progressing };
+            (Is::Unknown, reason, message)
+        }
+        Phase::Failed => (Is::False, Reason::TaskFailed, message),
+        _ => match (unhealthy, target) {
+            (Some(unhealthy), _) => (Is::False, unhealthy.reason, unhealthy.message),
+            (None, TargetKind::LastGood) => (Is::False, Reason::RolledBack, rolled_back(pass)),
+            (None, TargetKind::Pinned) => (Is::True, Reason::Pinned, message),
+            (None, _) => (Is::True, Reason::Succeeded, message),
+        },
+    }
+}
+
+fn rolled_back(pass: &Pass<'_>) -> String {
+    let desired = pass.status.desired.as_ref().and_then(|desired| desired.digest.as_ref());
+    let held = pass.status.held.iter().rev().find(|held| held.version.digest.as_ref() == desired);
+    match held {
+        Some(held) => format!("the last good version runs; the one asked for is held: {}", held.reason),
+        None => "the last good version runs".to_owned(),
+    }
+}

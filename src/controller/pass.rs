@@ -1,0 +1,307 @@
+//! One look at one stack: what is known, what is changed, and the one place where it is written.
+//!
+//! A pass reads the records, decides with the pure rooms, acts, and ends in [`Pass::conclude`], whatever happened. It
+//! waits for nothing but short calls to the engine: rendering, following refs and the health of tasks go on beside it and
+//! wake the stack when there is something new.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::environment::Observed;
+use super::rendition::RenditionError;
+use super::shared::Shared;
+use crate::domain::{
+    Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, Event, EventType,
+    Held, Pointer, Reason, Stack, StackKey, StackStatus, set_condition,
+};
+use crate::ledger::{Batch, LedgerError, RecordKey};
+use crate::ports::{StoreError, SwarmError};
+
+/// When to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// When something changes.
+    Idle,
+    /// At this time, or when something changes.
+    At(Timestamp),
+}
+
+/// Why a pass broke off. It is tried again with backoff.
+#[derive(Debug, Error)]
+pub(super) enum PassError {
+    /// The engine.
+    #[error(transparent)]
+    Swarm(#[from] SwarmError),
+    /// The records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A version that should be there cannot be had.
+    #[error(transparent)]
+    Rendition(#[from] RenditionError),
+}
+
+impl PassError {
+    /// Somebody else wrote a record meanwhile: look again at once, that is no error.
+    #[must_use]
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Store(StoreError::Conflict { .. })))
+    }
+}
+
+/// One look at one stack.
+pub(super) struct Pass<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) environment: Arc<Observed>,
+    pub(super) stack: Stack,
+    stack_revision: u64,
+    pub(super) status: StackStatus,
+    before: StackStatus,
+    status_revision: Option<u64>,
+    deployments: BTreeMap<DeploymentId, Loaded>,
+    events: Vec<Event>,
+    pub(super) now: Timestamp,
+    /// Why nothing will change by itself, if so.
+    pub(super) stalled: Option<(Reason, String)>,
+    /// What is being waited for, if anything.
+    pub(super) waiting: Option<(Reason, String)>,
+}
+
+struct Loaded {
+    deployment: Deployment,
+    stored: Option<Deployment>,
+    revision: Option<u64>,
+}
+
+impl<'a> Pass<'a> {
+    /// Reads what is known of a stack. `None` when it is not declared (any more).
+    pub(super) fn load(
+        shared: &'a Shared,
+        environment: Arc<Observed>,
+        key: &StackKey,
+    ) -> Result<Option<Self>, PassError> {
+        let Some(stack) = shared.ledger.stack(key)? else { return Ok(None) };
+        let status = shared.ledger.status(key)?;
+        let status_revision = status.as_ref().map(|status| status.revision);
+        let status = status.map(|status| status.value).unwrap_or_default();
+        Ok(Some(Self {
+            shared,
+            environment,
+            stack_revision: stack.revision,
+            stack: stack.value,
+            before: status.clone(),
+            status,
+            status_revision,
+            deployments: BTreeMap::new(),
+            events: Vec::new(),
+            now: shared.ambient.now(),
+            stalled: None,
+            waiting: None,
+        }))
+    }
+
+    pub(super) fn key(&self) -> &StackKey {
+        &self.stack.key
+    }
+
+    /// A deployment, read once in a pass.
+    pub(super) fn deployment(&mut self, id: &DeploymentId) -> Result<Option<&mut Deployment>, PassError> {
+        if !self.deployments.contains_key(id) {
+            let Some(found) = self.shared.ledger.deployment(id)? else { return Ok(None) };
+            self.deployments.insert(
+                id.clone(),
+                Loaded { stored: Some(found.value.clone()), deployment: found.value, revision: Some(found.revision) },
+            );
+        }
+        Ok(self.deployments.get_mut(id).map(|loaded| &mut loaded.deployment))
+    }
+
+    /// The newest attempt's deployment.
+    pub(super) fn attempt(&mut self) -> Result<Option<Deployment>, PassError> {
+        match self.status.attempt.clone() {
+            Some(attempt) => Ok(self.deployment(&attempt.id)?.cloned()),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a changed deployment back, to be written; the attempt's phase follows.
+    pub(super) fn put(&mut self, deployment: Deployment) {
+        if let Some(attempt) = self.status.attempt.as_mut().filter(|attempt| attempt.id == deployment.id) {
+            attempt.phase = deployment.phase;
+        }
+        match self.deployments.get_mut(&deployment.id) {
+            Some(loaded) => loaded.deployment = deployment,
+            None => {
+                let loaded = Loaded { stored: None, deployment: deployment.clone(), revision: None };
+                self.deployments.insert(deployment.id, loaded);
+            }
+        }
+    }
+
+    /// Makes this deployment the one that is worked on.
+    pub(super) fn attempt_now(&mut self, deployment: &Deployment) {
+        self.status.attempt = Some(Attempt {
+            id: deployment.id.clone(),
+            phase: deployment.phase,
+            trigger: deployment.origin.trigger,
+            automatic_rollback: deployment.rollback_of.is_some(),
+        });
+    }
+
+    /// Moves a deployment to a phase, with the event that says so.
+    pub(super) fn enter(&mut self, deployment: &mut Deployment, phase: DeploymentPhase, message: impl Into<String>) {
+        let message = message.into();
+        if deployment.phase != phase {
+            let kind = match phase {
+                DeploymentPhase::Converged => EventType::Converged,
+                DeploymentPhase::RolledBack => EventType::RolledBack,
+                DeploymentPhase::Failed => EventType::Failed,
+                DeploymentPhase::Superseded => EventType::Superseded,
+                DeploymentPhase::Cancelled => EventType::Cancelled,
+                _ => EventType::PhaseChanged,
+            };
+            self.event(kind, Some(&deployment.id), &format!("{phase:?}"), message.clone());
+            deployment.phase = phase;
+        }
+        deployment.message = Some(message);
+        if phase.is_terminal() && deployment.finished_at.is_none() {
+            deployment.finished_at = Some(self.now);
+            self.shared.renditions.forget_job(&deployment.id);
+        }
+    }
+
+    /// Adds an event.
+    pub(super) fn event(
+        &mut self,
+        kind: EventType,
+        deployment: Option<&DeploymentId>,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        self.events.push(Event {
+            time: self.now,
+            kind,
+            environment: self.key().environment.clone(),
+            stack: Some(self.key().name.clone()),
+            deployment: deployment.cloned(),
+            reason: reason.to_owned(),
+            message: message.into(),
+            actor: "controller".to_owned(),
+        });
+    }
+
+    /// Sets a condition.
+    pub(super) fn say(
+        &mut self,
+        kind: ConditionType,
+        status: ConditionStatus,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        let condition = Condition {
+            kind,
+            status,
+            reason,
+            message: message.into(),
+            observed_generation: self.stack.generation,
+            since: self.now,
+        };
+        set_condition(&mut self.status.conditions, condition);
+    }
+
+    /// The version of a deployment, as pointers to it say it.
+    pub(super) fn pointer(deployment: &Deployment) -> Pointer {
+        Pointer {
+            revision: deployment.version.revision.clone(),
+            images: deployment.version.images.clone(),
+            digest: deployment.version.digest.clone(),
+            deployment: deployment.id.clone(),
+            generation: deployment.generation,
+        }
+    }
+
+    /// Holds a version: it is not tried again by itself.
+    pub(super) fn hold(&mut self, deployment: &Deployment, reason: &str) {
+        let Some(digest) = &deployment.version.digest else { return };
+        if self.status.is_held(digest) {
+            return;
+        }
+        let held = Held { version: Self::pointer(deployment), reason: reason.to_owned(), since: self.now };
+        self.status.held.push(held);
+        // The newest hundred are enough: an older one would have to be pushed again, and would fail again.
+        let surplus = self.status.held.len().saturating_sub(100);
+        self.status.held.drain(..surplus);
+        self.event(EventType::Held, Some(&deployment.id), "Held", format!("the version is held: {reason}"));
+    }
+
+    /// Whether there is anything to write.
+    fn batch(&mut self) -> Option<Batch> {
+        let changed = self.status != self.before;
+        let mut batch = Batch::new();
+        for loaded in self.deployments.values().filter(|loaded| loaded.stored.as_ref() != Some(&loaded.deployment)) {
+            let key = RecordKey::Deployment(loaded.deployment.id.clone());
+            batch = batch.expect(&key, loaded.revision).put_deployment(&loaded.deployment);
+        }
+        for event in std::mem::take(&mut self.events) {
+            batch = batch.event(&event);
+        }
+        if changed {
+            batch = batch.put_status(&self.stack.key, &self.status);
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        // A change of what was declared meanwhile makes this pass's decisions void.
+        Some(
+            batch
+                .expect(&RecordKey::Stack(self.stack.key.clone()), Some(self.stack_revision))
+                .expect(&RecordKey::Status(self.stack.key.clone()), self.status_revision),
+        )
+    }
+
+    /// Writes all that has changed so far; the pass goes on.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), PassError> {
+        let Some(batch) = self.batch() else { return Ok(()) };
+        let committed = self.shared.ledger.commit(batch).await?;
+        if self.status != self.before {
+            self.before = self.status.clone();
+            self.status_revision = Some(committed.revision);
+        }
+        for loaded in self.deployments.values_mut() {
+            if loaded.stored.as_ref() != Some(&loaded.deployment) {
+                loaded.stored = Some(loaded.deployment.clone());
+                loaded.revision = Some(committed.revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a changed declared record (a suspension or pin that ended), and reads on with it.
+    pub(super) async fn put_stack(&mut self) -> Result<(), PassError> {
+        let mut batch = Batch::new()
+            .expect(&RecordKey::Stack(self.stack.key.clone()), Some(self.stack_revision))
+            .put_stack(&self.stack);
+        for event in std::mem::take(&mut self.events) {
+            batch = batch.event(&event);
+        }
+        self.stack_revision = self.shared.ledger.commit(batch).await?.revision;
+        Ok(())
+    }
+
+    /// Deletes the stack's records: the end of a deletion.
+    pub(super) async fn forget(&mut self) -> Result<(), PassError> {
+        let mut batch = self.batch().unwrap_or_default();
+        batch = batch.delete_stack(&self.stack.key);
+        self.shared.ledger.commit(batch).await?;
+        Ok(())
+    }
+
+    /// The one exit: summary conditions, then one write of everything that changed.
+    pub(super) async fn conclude(&mut self, next: Next) -> Result<Next, PassError> {
+        super::outcome::summarise(self);
+        self.checkpoint().await?;
+        Ok(next)
+    }
+}

@@ -1,0 +1,172 @@
+//! Which stack to look at next. Level-triggered: an entry says *that* something may have changed, never what.
+//!
+//! - A key waits at most once. Adding it again keeps the earlier time and the higher priority.
+//! - A key is never handed out twice at a time. One that is added while it is being worked on waits until it is done.
+//! - Of the keys that are due, the higher priority goes first, then the one that has been due for longest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::domain::StackKey;
+
+/// How urgent a look is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Priority {
+    /// Its time came round.
+    Resync,
+    /// The engine, the source or a timer says so.
+    Event,
+    /// A person changed something.
+    Person,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: BTreeMap<StackKey, (Instant, Priority)>,
+    at_work: BTreeSet<StackKey>,
+}
+
+/// The queue of one environment.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks for a look at `key` at `at`.
+    pub(super) fn add(&self, key: &StackKey, at: Instant, priority: Priority) {
+        let mut state = self.state();
+        match state.waiting.get_mut(key) {
+            Some((known, urgency)) => {
+                *known = (*known).min(at);
+                *urgency = (*urgency).max(priority);
+            }
+            None => {
+                state.waiting.insert(key.clone(), (at, priority));
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next key that is due, and takes it. It must be given back with [`Queue::done`].
+    pub(super) async fn next(&self) -> StackKey {
+        loop {
+            let changed = self.changed.notified();
+            let soonest = match self.take(Instant::now()) {
+                Ok(key) => return key,
+                Err(soonest) => soonest,
+            };
+            match soonest {
+                Some(at) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    fn take(&self, now: Instant) -> Result<StackKey, Option<Instant>> {
+        let mut state = self.state();
+        let free = state.waiting.iter().filter(|(key, _)| !state.at_work.contains(*key));
+        let due = free
+            .clone()
+            .filter(|(_, (at, _))| *at <= now)
+            .max_by_key(|(_, (at, priority))| (*priority, std::cmp::Reverse(*at)))
+            .map(|(key, _)| key.clone());
+        match due {
+            Some(key) => {
+                state.waiting.remove(&key);
+                state.at_work.insert(key.clone());
+                Ok(key)
+            }
+            None => Err(free.map(|(_, (at, _))| *at).min()),
+        }
+    }
+
+    /// Gives a key back.
+    pub(super) fn done(&self, key: &StackKey) {
+        self.state().at_work.remove(key);
+        self.changed.notify_one();
+    }
+
+    /// How many keys wait, and how many are at work.
+    #[must_use]
+    pub(super) fn depth(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.waiting.len(), state.at_work.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{EnvironmentName, StackName};
+
+    fn key(name: &str) -> StackKey {
+        StackKey { environment: EnvironmentName::default(), name: StackName::parse(name).expect("a name") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn adding_again_keeps_the_earlier_time_and_the_higher_priority() {
+        let queue = Queue::default();
+        let start = Instant::now();
+        queue.add(&key("a"), start + Duration::from_secs(10), Priority::Person);
+        queue.add(&key("a"), start + Duration::from_secs(60), Priority::Resync);
+        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.done(&key("a"));
+        assert_eq!(queue.depth(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_at_work_is_not_handed_out_again_until_it_is_done() {
+        let queue = Queue::default();
+        queue.add(&key("a"), Instant::now(), Priority::Event);
+        let taken = queue.next().await;
+        queue.add(&key("a"), Instant::now(), Priority::Event);
+        assert!(tokio::time::timeout(Duration::from_secs(5), queue.next()).await.is_err());
+        queue.done(&taken);
+        assert_eq!(queue.next().await, key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_person_goes_before_an_event_before_a_resync() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        queue.add(&key("a"), now, Priority::Resync);
+        queue.add(&key("b"), now, Priority::Event);
+        queue.add(&key("c"), now, Priority::Person);
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            order.push(queue.next().await);
+        }
+        assert_eq!(order, [key("c"), key("b"), key("a")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_is_woken_by_an_addition() {
+        let queue = std::sync::Arc::new(Queue::default());
+        let waiter = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.next().await }
+        });
+        tokio::task::yield_now().await;
+        queue.add(&key("a"), Instant::now(), Priority::Event);
+        assert_eq!(waiter.await.expect("no panic"), key("a"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Desired objects in memory, and sealed on disk.
+//!
+//! Rendering asks for files until it has them all (`Needs`), so that the renderer itself reads nothing. It runs beside
+//! the passes: a repository that is slow to fetch holds no worker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::compose::{ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
+use crate::domain::{
+    Desired, Digest, Digester, GitSource, Kept, Masker, Material, Revision, Sealed, SecretBytes, Source as Where,
+    StackName, StackSpec, Variable,
+};
+use crate::ledger::{Ledger, LedgerError};
+use crate::ports::{FileError, SealError, Sealer, Source, SourceError};
+
+/// One version, ready to be planned for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Rendition {
+    /// The desired objects.
+    pub desired: Desired,
+    /// Contents of its secrets.
+    pub material: Material,
+    /// Its keyed digest.
+    pub digest: Digest,
+    /// Remarks of the renderer.
+    pub warnings: Vec<String>,
+    /// Values that must not be shown.
+    pub secrets: Vec<SecretBytes>,
+}
+
+impl Rendition {
+    /// Masks the secret values this version knows of.
+    #[must_use]
+    pub(super) fn masker(&self) -> Masker {
+        Masker::new(self.secrets.iter().chain(self.material.0.values()))
+    }
+}
+
+/// Why there is no rendition.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub(super) enum RenditionError {
+    /// The repository did not give the files.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A compose file is not there, or cannot be read.
+    #[error("{0}")]
+    File(String),
+    /// The files do not render.
+    #[error("{0}")]
+    Render(String),
+    /// A secret variable cannot be opened, or a kept version cannot be read.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The store.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Renders versions.
+pub(super) struct Renderer {
+    source: Arc<dyn Source>,
+    sealer: Arc<dyn Sealer>,
+    ledger: Ledger,
+}
+
+impl Renderer {
+    /// A renderer over these.
+    pub(super) fn new(source: Arc<dyn Source>, sealer: Arc<dyn Sealer>, ledger: Ledger) -> Self {
+        Self { source, sealer, ledger }
+    }
+
+    /// The digester of this installation.
+    #[must_use]
+    pub(super) fn digester(&self) -> Digester {
+        self.sealer.digester()
+    }
+
+    /// The commit a ref stands at now.
+    ///
+    /// # Errors
+    /// [`RenditionError::Source`].
+    pub(super) async fn resolve(&self, git: &GitSource) -> Result<Revision, RenditionError> {
+        Ok(self.source.resolve(git).await?)
+    }
+
+    /// Renders a spec at a revision (`None` for an inline source).
+    ///
+    /// # Errors
+    /// [`RenditionError`].
+    pub(super) async fn render(
+        &self,
+        stack: &StackName,
+        spec: &StackSpec,
+        revision: Option<&Revision>,
+    ) -> Result<Rendition, RenditionError> {
+        let (variables, secrets) = self.variables(spec)?;
+        let (folder, texts) = match (&spec.source, revision) {
+            (Where::Inline(text), _) => (String::new(), vec![("inline".to_owned(), text.clone())]),
+            (Where::Git(git), Some(revision)) => (git.path.clone(), self.compose_files(git, revision, spec).await?),
+            (Where::Git(git), None) => {
+                return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
+            }
+        };
+        let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
+        let mut attachments = BTreeMap::new();
+        loop {
+            let input = RenderInput {
+                stack,
+                files: &files,
+                variables: &variables,
+                images: &spec.images,
+                compat: spec.compat,
+                unset: spec.policy.unset_variables,
+                attachments: &attachments,
+                folder: &folder,
+                digester: &self.sealer.digester(),
+            };
+            match render(&input).map_err(|errors: RenderErrors| RenditionError::Render(errors.to_string()))? {
+                Render::Done(done) => {
+                    let digest = done.desired.digest(&self.sealer.digester());
+                    let warnings = done.warnings.iter().map(|warning| {
+                        format!("{}:{}:{}: {}", warning.file, warning.line, warning.column, warning.message)
+                    });
+                    let warnings = warnings.collect();
+                    let (desired, material) = (done.desired, done.material);
+                    return Ok(Rendition { desired, material, digest, warnings, secrets });
+                }
+                Render::Needs(paths) => {
+                    let missing: BTreeSet<String> =
+                        paths.into_iter().filter(|path| !attachments.contains_key(path)).collect();
+                    if missing.is_empty() {
+                        return Err(RenditionError::File("the renderer asked twice for the same file".into()));
+                    }
+                    attachments.extend(self.attachments(spec, revision, &missing).await?);
+                }
+            }
+        }
+    }
+
+    fn variables(
+        &self,
+        spec: &StackSpec,
+    ) -> Result<(BTreeMap<String, VariableValue>, Vec<SecretBytes>), RenditionError> {
+        let mut values = BTreeMap::new();
+        let mut secrets = Vec::new();
+        for (name, variable) in &spec.variables {
+            let value = match variable {
+                Variable::Plain(text) => VariableValue { text: text.clone(), secret: false },
+                Variable::Secret(sealed) => {
+                    let clear = self.sealer.open(sealed)?;
+                    let text = clear.expose_text().unwrap_or_default().to_owned();
+                    secrets.push(clear);
+                    VariableValue { text, secret: true }
+                }
+            };
+            values.insert(name.clone(), value);
+        }
+        Ok((values, secrets))
+    }
+
+    async fn compose_files(
+        &self,
+        git: &GitSource,
+        revision: &Revision,
+        spec: &StackSpec,
+    ) -> Result<Vec<(String, String)>, RenditionError> {
+        let path = |name: &String| match git.path.as_str() {
+            "" => name.clone(),
+            folder => format!("{folder}/{name}"),
+        };
+        let paths: BTreeSet<String> = spec.compose.iter().map(path).collect();
+        let mut found = self.source.read(git, revision, &paths).await?;
+        let mut texts = Vec::new();
+        for name in &spec.compose {
+            let path = path(name);
+            let bytes = match found.remove(&path) {
+                Some(Ok(bytes)) => bytes,
+                Some(Err(error)) => return Err(RenditionError::File(error.to_string())),
+                None => return Err(RenditionError::File(FileError::NotFound(path).to_string())),
+            };
+            let text = String::from_utf8(bytes.to_vec())
+                .map_err(|_| RenditionError::File(format!("`{path}` is not UTF-8 text")))?;
+            texts.push((path, text));
+        }
+        Ok(texts)
+    }
+
+    async fn attachments(
+        &self,
+        spec: &StackSpec,
+        revision: Option<&Revision>,
+        paths: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Result<Arc<[u8]>, String>>, RenditionError> {
+        match (&spec.source, revision) {
+            (Where::Git(git), Some(revision)) => {
+                let found = self.source.read(git, revision, paths).await?;
+                Ok(found.into_iter().map(|(path, file)| (path, file.map_err(|error| error.to_string()))).collect())
+            }
+            _ => {
+                let none = |path: &String| {
+                    (path.clone(), Err("an inline source has no files beside it; use a git source".to_owned()))
+                };
+                Ok(paths.iter().map(none).collect())
+            }
+        }
+    }
+
+    /// Keeps a rendition, sealed, in a file named by its digest.
+    ///
+    /// # Errors
+    /// [`RenditionError`].
+    pub(super) async fn keep(&self, rendition: &Rendition) -> Result<Kept, RenditionError> {
+        let seal = |secret: &SecretBytes| self.sealer.seal(secret.expose());
+        let document = KeptVersion {
+            desired: rendition.desired.clone(),
+            material: rendition
+                .material
+                .0
+                .iter()
+                .map(|(name, secret)| Ok((name.clone(), seal(secret)?)))
+                .collect::<Result<_, SealError>>()?,
+            secrets: rendition.secrets.iter().map(seal).collect::<Result<_, _>>()?,
+            warnings: rendition.warnings.clone(),
+        };
+        let clear = SecretBytes::new(serde_json::to_vec(&document).unwrap_or_default());
+        let sealed = self.sealer.seal(clear.expose())?;
+        Ok(self.ledger.keep(serde_json::to_vec(&sealed).unwrap_or_default()).await?)
+    }
+
+    /// Reads a kept rendition back.
+    ///
+    /// # Errors
+    /// [`RenditionError`].
+    pub(super) fn kept(&self, kept: &Kept) -> Result<Rendition, RenditionError> {
+        let unreadable = |_| RenditionError::Seal(SealError::Unreadable);
+        let sealed: Sealed = serde_json::from_slice(&self.ledger.kept(kept)?).map_err(unreadable)?;
+        let clear = self.sealer.open(&sealed)?;
+        let document: KeptVersion = serde_json::from_slice(clear.expose()).map_err(unreadable)?;
+        let mut material = Material::default();
+        for (name, sealed) in &document.material {
+            material.0.insert(name.clone(), self.sealer.open(sealed)?);
+        }
+        let secrets = document.secrets.iter().map(|sealed| self.sealer.open(sealed)).collect::<Result<_, _>>()?;
+        let digest = document.desired.digest(&self.sealer.digester());
+        Ok(Rendition { desired: document.desired, material, digest, warnings: document.warnings, secrets })
+    }
+}
+
+/// The document that is sealed as a whole.
+#[derive(Serialize, Deserialize)]
+struct KeptVersion {
+    desired: Desired,
+    material: BTreeMap<String, Sealed>,
+    secrets: Vec<Sealed>,
+    warnings: Vec<String>,
+}

@@ -1,0 +1,152 @@
+//! What all passes share: ports, caches, the environments under watch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::environment::Observed;
+use super::queue::Priority;
+use super::rendition::{Renderer, Rendition, RenditionError};
+use super::sources::Sources;
+use crate::domain::{Deployment, DeploymentId, EnvironmentName, StackKey, StackSpec};
+use crate::ledger::Ledger;
+use crate::ports::Ambient;
+
+/// Shared by all passes.
+pub(super) struct Shared {
+    /// The records.
+    pub ledger: Ledger,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+    /// Renders versions.
+    pub renderer: Arc<Renderer>,
+    /// Follows refs.
+    pub sources: Arc<Sources>,
+    /// This installation's id.
+    pub instance: String,
+    /// Versions in memory.
+    pub renditions: Arc<Renditions>,
+    /// The environments under watch.
+    pub environments: Arc<Environments>,
+    /// Work beside the passes.
+    pub tasks: TaskTracker,
+    /// Errors in a row, by stack.
+    pub errors: Mutex<HashMap<StackKey, u32>>,
+}
+
+/// The environments under watch, by name.
+#[derive(Default)]
+pub(super) struct Environments(Mutex<BTreeMap<EnvironmentName, Arc<Observed>>>);
+
+impl Environments {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<EnvironmentName, Arc<Observed>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One environment.
+    pub(super) fn get(&self, name: &EnvironmentName) -> Option<Arc<Observed>> {
+        self.all().get(name).cloned()
+    }
+
+    /// Adds or replaces one.
+    pub(super) fn put(&self, environment: Arc<Observed>) {
+        self.all().insert(environment.name.clone(), environment);
+    }
+
+    /// Asks for a look at a stack now.
+    pub(super) fn wake(&self, key: &StackKey, priority: Priority) {
+        if let Some(environment) = self.get(&key.environment) {
+            environment.queue.add(key, Instant::now(), priority);
+        }
+    }
+}
+
+type Answer = Result<Arc<Rendition>, RenditionError>;
+
+/// Versions in memory: of each stack the two last used, and the renderings under way.
+#[derive(Default)]
+pub(super) struct Renditions {
+    known: Mutex<HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>>,
+    jobs: Mutex<HashMap<DeploymentId, watch::Receiver<Option<Answer>>>>,
+}
+
+/// Of each stack so many versions stay in memory: the one worked towards, and the one to go back to.
+const VERSIONS: usize = 2;
+
+impl Renditions {
+    fn known(&self) -> MutexGuard<'_, HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<DeploymentId, watch::Receiver<Option<Answer>>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A version that is in memory.
+    pub(super) fn get_of(&self, key: &StackKey, id: &DeploymentId) -> Option<Arc<Rendition>> {
+        self.known().get(key)?.iter().find(|(known, _)| known == id).map(|(_, rendition)| rendition.clone())
+    }
+
+    /// Keeps a version in memory; the one that was not used for longest goes.
+    pub(super) fn put(&self, key: &StackKey, id: &DeploymentId, rendition: Arc<Rendition>) {
+        let mut known = self.known();
+        let of = known.entry(key.clone()).or_default();
+        of.retain(|(known, _)| known != id);
+        of.push((id.clone(), rendition));
+        let surplus = of.len().saturating_sub(VERSIONS);
+        of.drain(..surplus);
+    }
+
+    /// Forgets a stack.
+    pub(super) fn forget(&self, key: &StackKey) {
+        self.known().remove(key);
+    }
+
+    /// Forgets a rendering under way.
+    pub(super) fn forget_job(&self, id: &DeploymentId) {
+        self.jobs().remove(id);
+    }
+
+    /// The answer of a rendering, if it comes within `moment`.
+    pub(super) async fn answer(&self, key: &StackKey, id: &DeploymentId, moment: Duration) -> Option<Answer> {
+        let mut job = self.jobs().get(id).cloned()?;
+        let answer = match tokio::time::timeout(moment, job.wait_for(Option::is_some)).await {
+            Err(_) => return None,
+            Ok(Ok(answer)) => answer.clone()?,
+            Ok(Err(_)) => {
+                // The rendering ended without an answer: the next look begins it again.
+                self.forget_job(id);
+                return None;
+            }
+        };
+        if let Ok(rendition) = &answer {
+            self.put(key, id, rendition.clone());
+        }
+        Some(answer)
+    }
+}
+
+impl Shared {
+    /// Begins to render a deployment's version beside the passes, unless that goes on already. The stack is woken when it
+    /// is done.
+    pub(super) fn render(&self, deployment: &Deployment, spec: &StackSpec) {
+        let mut jobs = self.renditions.jobs();
+        if jobs.contains_key(&deployment.id) {
+            return;
+        }
+        let (done, job) = watch::channel(None);
+        jobs.insert(deployment.id.clone(), job);
+        drop(jobs);
+        let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
+        let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
+        self.tasks.spawn(async move {
+            let answer = renderer.render(&key.name, &spec, revision.as_ref()).await.map(Arc::new);
+            done.send_replace(Some(answer));
+            environments.wake(&key, Priority::Event);
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! Which commit does each followed ref stand at? One task for each repository and ref, shared by all stacks that follow
+//! it: a slow or dead host delays only them, and nobody waits for it. The answer is kept in memory; a stack that needs it
+//! is woken when it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backoff::{backoff, jittered};
+use crate::domain::{GitSource, GitUrl, Revision, StackKey, Wanted};
+use crate::ports::{Ambient, Source, SourceError};
+
+type Place = (GitUrl, Wanted, Option<String>);
+
+/// The newest answer about one ref.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Resolution {
+    /// The commit, of the newest look that found one.
+    pub revision: Option<Revision>,
+    /// When that look was begun.
+    pub checked_at: Option<Timestamp>,
+    /// Why the newest look failed, if it did, and when it was begun.
+    pub error: Option<(SourceError, Timestamp)>,
+}
+
+struct Followed {
+    resolution: Resolution,
+    followers: BTreeSet<StackKey>,
+    poll: SignedDuration,
+    again: Arc<Notify>,
+    /// Somebody waits for the next answer, whatever it says.
+    awaited: bool,
+    stop: CancellationToken,
+}
+
+/// All followed refs.
+pub(super) struct Sources {
+    source: Arc<dyn Source>,
+    ambient: Arc<dyn Ambient>,
+    wake: Box<dyn Fn(&StackKey) + Send + Sync>,
+    followed: Mutex<BTreeMap<Place, Followed>>,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Sources {
+    /// `wake` is called for each follower when the answer about its ref changes.
+    pub(super) fn new(
+        source: Arc<dyn Source>,
+        ambient: Arc<dyn Ambient>,
+        cancel: CancellationToken,
+        wake: impl Fn(&StackKey) + Send + Sync + 'static,
+    ) -> Self {
+        Self { source, ambient, wake: Box::new(wake), followed: Mutex::default(), tasks: TaskTracker::new(), cancel }
+    }
+
+    fn followed(&self) -> MutexGuard<'_, BTreeMap<Place, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows a ref for this stack, and no other ref for it; gives what is known. With `newer_than`, a look is asked for
+    /// unless one was begun after that time.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        key: &StackKey,
+        source: &GitSource,
+        newer_than: Option<Timestamp>,
+    ) -> Option<Resolution> {
+        let place = (source.url.clone(), source.wanted.clone(), source.credential.clone());
+        let mut all = self.followed();
+        Self::leave_others(&mut all, key, Some(&place));
+        let followed = all.entry(place).or_insert_with(|| self.begin(source));
+        followed.followers.insert(key.clone());
+        followed.poll = followed.poll.min(source.poll);
+        let begun = followed.resolution.checked_at.max(followed.resolution.error.as_ref().map(|(_, at)| *at));
+        if newer_than.is_some_and(|time| begun.is_none_or(|begun| begun <= time)) {
+            followed.awaited = true;
+            followed.again.notify_one();
+        }
+        begun.is_some().then(|| followed.resolution.clone())
+    }
+
+    /// Follows nothing for this stack any more.
+    pub(super) fn leave(&self, key: &StackKey) {
+        Self::leave_others(&mut self.followed(), key, None);
+    }
+
+    fn leave_others(all: &mut BTreeMap<Place, Followed>, key: &StackKey, keep: Option<&Place>) {
+        all.retain(|place, followed| {
+            if Some(place) != keep && followed.followers.remove(key) && followed.followers.is_empty() {
+                followed.stop.cancel();
+                return false;
+            }
+            true
+        });
+    }
+
+    fn begin(self: &Arc<Self>, source: &GitSource) -> Followed {
+        let again = Arc::new(Notify::new());
+        let stop = self.cancel.child_token();
+        self.tasks.spawn({
+            let (sources, source, again, stop) = (self.clone(), source.clone(), again.clone(), stop.clone());
+            async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = sources.poll(source, again) => {}
+                }
+            }
+        });
+        let resolution = Resolution { revision: None, checked_at: None, error: None };
+        Followed { resolution, followers: BTreeSet::new(), poll: source.poll, again, awaited: true, stop }
+    }
+
+    async fn poll(&self, source: GitSource, again: Arc<Notify>) {
+        let mut errors = 0;
+        loop {
+            let begun = self.ambient.now();
+            let answer = self.source.resolve(&source).await;
+            errors = if answer.is_ok() { 0 } else { errors + 1 };
+            let Some(poll) = self.take(&source, begun, answer) else { return };
+            let period = std::time::Duration::try_from(poll).unwrap_or(std::time::Duration::from_secs(60));
+            let wait = match errors {
+                0 => jittered(period, self.ambient.random()),
+                _ => backoff(errors, self.ambient.random()).min(period.max(std::time::Duration::from_secs(1))),
+            };
+            tokio::select! {
+                () = again.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Takes an answer in, wakes who waits for it; gives the period, or `None` when nobody follows any more.
+    fn take(
+        &self,
+        source: &GitSource,
+        begun: Timestamp,
+        answer: Result<Revision, SourceError>,
+    ) -> Option<SignedDuration> {
+        let place = (source.url.clone(), source.wanted.clone(), source.credential.clone());
+        let mut all = self.followed();
+        let followed = all.get_mut(&place)?;
+        let resolution = &mut followed.resolution;
+        let changed = match answer {
+            Ok(revision) => {
+                let moved = resolution.revision.as_ref() != Some(&revision) || resolution.error.is_some();
+                *resolution = Resolution { revision: Some(revision), checked_at: Some(begun), error: None };
+                moved
+            }
+            Err(error) => {
+                let new = resolution.error.as_ref().map(|(known, _)| known) != Some(&error);
+                resolution.error = Some((error, begun));
+                new
+            }
+        };
+        let poll = followed.poll;
+        let awaited = std::mem::take(&mut followed.awaited);
+        let woken: Vec<StackKey> = followed.followers.iter().filter(|_| changed || awaited).cloned().collect();
+        drop(all);
+        for key in woken {
+            (self.wake)(&key);
+        }
+        Some(poll)
+    }
+}
