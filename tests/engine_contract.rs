@@ -575,6 +575,14 @@ async fn logs_come_in_order_with_and_without_a_terminal() {
         let last = scratch.swarm.service_logs(&id, 2).await.expect("logs");
         assert_eq!(last, lines[1..], "{}", spec.name);
     }
+    let mut nowhere = scratch.service("nowhere", "true");
+    nowhere.task_template.placement =
+        Some(Placement { constraints: words(["node.role == worker"]), ..Placement::default() });
+    let id = scratch.apply(Effect::CreateService(nowhere)).await;
+    let waiting = |tasks: &[Arc<Task>]| tasks.iter().any(|task| !task.error.is_empty());
+    let task = scratch.tasks(&id, waiting).await[0].id.clone();
+    let none = scratch.swarm.task_logs(&task, 5).await.expect_err("it has not run");
+    assert!(matches!(&none, SwarmError::NotFound { reason, .. } if reason.contains("not been scheduled")), "{none}");
     let gone = scratch.swarm.task_logs("nosuchtask", 5).await.expect_err("there is no such task");
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone}");
 }

@@ -12,7 +12,7 @@ use hyper::Method;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::classify::Call;
+use super::classify::{Call, trim};
 use super::session::{Session, Sessions};
 use super::transport::{Accepted, Failure};
 use crate::ports::{BoxStream, EngineLog, SwarmError, SwarmEvent, WatchedKind};
@@ -152,7 +152,12 @@ impl Session {
                 let reason = format!("{object} do not come within {} s", options.log_timeout.as_secs_f32());
                 Err(Failure::Silent(reason).at(self.endpoint()))
             }
-            Ok(Ok(())) | Err(_) => Ok(kept.finish()),
+            Ok(Ok(())) | Err(_) => match kept.trouble.take() {
+                Some(reason) if kept.lines.is_empty() => {
+                    Err(SwarmError::NotFound { object: object.to_owned(), reason })
+                }
+                _ => Ok(kept.finish()),
+            },
         }
     }
 }
@@ -169,14 +174,29 @@ struct Kept {
     bytes: usize,
     limit: usize,
     tail: usize,
+    /// What the engine itself said of why there is no more.
+    trouble: Option<String>,
 }
+
+/// A frame of the engine's own words begins so. bollard does not know its kind, and gives it as raw text with its head.
+const ENGINES_OWN: &[u8] = &[3, 0, 0, 0];
+/// The head of a frame, in bytes.
+const HEAD: usize = 8;
 
 impl Kept {
     fn new(tail: u32, limit: usize) -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, limit, tail: usize::try_from(tail).unwrap_or(usize::MAX) }
+        let tail = usize::try_from(tail).unwrap_or(usize::MAX);
+        Self { lines: VecDeque::new(), bytes: 0, limit, tail, trouble: None }
     }
 
     fn push(&mut self, frame: &LogOutput) {
+        if let LogOutput::Console { message } = frame
+            && message.starts_with(ENGINES_OWN)
+        {
+            let text = message.get(HEAD..).unwrap_or_default();
+            self.trouble = Some(trim(&String::from_utf8_lossy(text)));
+            return;
+        }
         let stderr = matches!(frame, LogOutput::StdErr { .. });
         for line in String::from_utf8_lossy(frame.as_ref()).lines() {
             let (time, line) = match line.split_once(' ') {
@@ -232,6 +252,14 @@ mod tests {
         }
         let lines = kept.finish();
         assert_eq!(lines.iter().map(|line| line.line.as_str()).collect::<Vec<_>>(), ["üüüüü"]);
+    }
+
+    #[test]
+    fn the_engines_own_words_are_no_line_of_the_log() {
+        let mut kept = Kept::new(2, 100);
+        kept.push(&LogOutput::Console { message: "\u{3}\0\0\0\0\0\0\u{10}Error grabbing\n".into() });
+        assert!(kept.lines.is_empty());
+        assert_eq!(kept.trouble.as_deref(), Some("Error grabbing"));
     }
 
     #[test]
