@@ -1,0 +1,127 @@
+//! A server that answers as an engine would, or would not.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+
+/// What to answer to a request for a path.
+pub(crate) enum Say {
+    /// This status and body.
+    Answer(u16, String),
+    /// These bytes, whatever they are, and the connection stays open.
+    Raw(&'static str),
+    /// Nothing, ever.
+    Nothing,
+}
+
+/// The server. Ends when dropped, with all its connections.
+pub(crate) struct FakeEngine {
+    pub(crate) endpoint: String,
+    paths: Arc<Mutex<Vec<String>>>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl FakeEngine {
+    /// Answers each request (`GET /path?query`) as `script` says.
+    pub(crate) async fn start(script: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("tcp://{}", listener.local_addr().expect("an address"));
+        let paths = Arc::new(Mutex::new(Vec::new()));
+        let (script, seen) = (Arc::new(script), Arc::clone(&paths));
+        let server = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, Arc::clone(&script), Arc::clone(&seen)));
+            }
+        });
+        Self { endpoint, paths, server }
+    }
+
+    /// A manager that answers `version` and `info`, and leaves the rest to `script`.
+    pub(crate) async fn manager(script: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
+        Self::start(move |asked| match asked {
+            "GET /version" => {
+                Say::Answer(200, r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.into())
+            }
+            "GET /v1.41/info" => Say::Answer(
+                200,
+                r#"{"Swarm":{"NodeID":"n","LocalNodeState":"active","ControlAvailable":true,"Cluster":{"ID":"c"}}}"#
+                    .into(),
+            ),
+            other => script(other),
+        })
+        .await
+    }
+
+    /// A way to the real engine that can be cut.
+    pub(crate) async fn in_front_of(socket: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("tcp://{}", listener.local_addr().expect("an address"));
+        let socket = socket.to_owned();
+        let server = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let socket = socket.clone();
+                connections.spawn(async move {
+                    if let Ok(mut engine) = UnixStream::connect(socket).await {
+                        let _ = tokio::io::copy_bidirectional(&mut stream, &mut engine).await;
+                    }
+                });
+            }
+        });
+        Self { endpoint, paths: Arc::default(), server }
+    }
+
+    /// What was asked for, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.paths.lock().expect("no test panics with it").clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str) -> Say>, seen: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = Vec::new();
+    loop {
+        let Some(head) = read_head(&mut stream, &mut buffer).await else { return };
+        let asked = head.split(" HTTP/").next().unwrap_or_default().to_owned();
+        seen.lock().expect("no test panics with it").push(asked.clone());
+        let answer = match script(&asked) {
+            Say::Answer(status, body) => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+            Say::Raw(text) => text.to_owned(),
+            Say::Nothing => {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                return;
+            }
+        };
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads a request, body and all, and gives its head.
+async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            let length =
+                head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let whole = end + 4 + length.unwrap_or(0usize);
+            if buffer.len() >= whole {
+                buffer.drain(..whole);
+                return Some(head);
+            }
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
