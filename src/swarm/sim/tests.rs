@@ -1,0 +1,1 @@
+//! The simulator against what was measured on the engine.
