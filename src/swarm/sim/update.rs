@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::clock::{Millis, from_nanos};
 use super::orchestrate::Slots;
 use super::schedule::constraints_met;
-use super::world::{SimTask, Tick, World};
+use super::world::{SimTask, SlotKey, Tick, World};
 use crate::domain::{ServiceSpec, Task, TaskSpec, TaskState, UpdateConfig, UpdateState, UpdateStatus};
 
 const USUAL_MONITOR: Millis = 5_000;
@@ -177,7 +177,14 @@ impl World {
             self.worker_done(id, update);
             return;
         }
-        let Some(key) = slot.first().and_then(|task| self.tasks.get(task)).map(|task| task.key.clone()) else {
+        // The slots were looked up when the update began. One that the restart supervisor has filled anew since then has a
+        // task of the new spec already: the updater finds its old tasks shut down, and leaves it.
+        let filled = |key: &SlotKey| {
+            let there = |task: &&SimTask| task.live.service_id == id && task.key == *key && task.wanted();
+            self.tasks.values().filter(there).any(|task| !slot.contains(&task.live.id))
+        };
+        let key = slot.first().and_then(|task| self.tasks.get(task)).map(|task| task.key.clone());
+        let Some(key) = key.filter(|key| !filled(key)) else {
             self.worker_done(id, update);
             return;
         };

@@ -137,6 +137,8 @@ pub(super) struct World {
     pub(super) index: u64,
     order: u64,
     ticks: BTreeMap<(Millis, u64), Tick>,
+    scheduler_called: bool,
+    reaper_called: bool,
     /// Nothing of the managers' own happened before this time, because they had no quorum.
     thawed: Millis,
     pub(super) nodes: BTreeMap<String, Arc<Node>>,
@@ -164,6 +166,8 @@ impl World {
             index: 10,
             order: 0,
             ticks: BTreeMap::new(),
+            scheduler_called: false,
+            reaper_called: false,
             thawed: 0,
             nodes: BTreeMap::new(),
             networks: BTreeMap::new(),
@@ -253,26 +257,32 @@ impl World {
             Tick::Allocate { service } => self.write_service(&service, |_| ()),
             Tick::Reconcile { service } => self.reconcile(&service),
             Tick::Pend { task } => self.pend(&task),
-            Tick::Schedule => self.schedule(),
+            Tick::Schedule => {
+                self.scheduler_called = false;
+                self.schedule();
+            }
             Tick::Agent { task, epoch } => self.agent_step(&task, epoch),
             Tick::Restart { task } => self.restart(&task),
             Tick::Start { task, force } => self.try_start(&task, force),
             Tick::Awake { service, epoch } => self.worker_awake(&service, epoch),
             Tick::Monitored { service, epoch } => self.monitored(&service, epoch),
-            Tick::Reap => self.reap(),
+            Tick::Reap => {
+                self.reaper_called = false;
+                self.reap();
+            }
         }
     }
 
     /// Asks the scheduler to look soon, once.
     pub(super) fn kick_scheduler(&mut self) {
-        if !self.ticks.values().any(|tick| *tick == Tick::Schedule) {
+        if !std::mem::replace(&mut self.scheduler_called, true) {
             self.after(50, Tick::Schedule);
         }
     }
 
     /// Asks the reaper to look soon, once.
     pub(super) fn kick_reaper(&mut self) {
-        if !self.ticks.values().any(|tick| *tick == Tick::Reap) {
+        if !std::mem::replace(&mut self.reaper_called, true) {
             self.after(250, Tick::Reap);
         }
     }
