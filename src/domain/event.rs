@@ -33,10 +33,12 @@ pub enum EventType {
     SourceRecovered,
     Waiting,
     Refused,
+    EnvironmentDeclared,
     EnvironmentConnected,
     EnvironmentDisconnected,
     EnvironmentClaimed,
     EnvironmentForeign,
+    HookDeclared,
     HookReceived,
     HookRefused,
 }

@@ -1,0 +1,195 @@
+//! `kind: Environment` and `kind: Hook`.
+
+use std::collections::BTreeMap;
+
+use super::super::fields::{Field, Fields, Reader};
+use super::super::{Code, DeclareError, check, rule};
+use super::{Body, environment_name, name};
+use crate::domain::{Environment, EnvironmentName};
+use crate::ledger::{Hook, HookProvider, HookRule};
+use crate::ports::Sealer;
+
+/// Reads an environment; `None` when something was refused.
+pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option<Body> {
+    let name = name(reader, &mut fields).and_then(|(text, at)| match EnvironmentName::parse(&text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            reader.refuse(Code::Invalid, at, "name", error.to_string(), None);
+            None
+        }
+    });
+    for (later, hint) in [("tls", "use a unix:// socket"), ("relay", "name the Swarm's own endpoints")] {
+        if let Some(field) = fields.take(later) {
+            reader.unsupported(&field, hint);
+        }
+    }
+    let mut endpoints = Vec::new();
+    match fields.take("endpoints") {
+        Some(field) => {
+            let items = reader.list(&field);
+            if items.is_empty() {
+                reader.wrong(&field, "`endpoints` names no engine".to_owned(), Some("name at least one manager"));
+            }
+            endpoints.extend(items.iter().filter_map(|item| endpoint(reader, item)));
+        }
+        None => {
+            let hint = "add for example `endpoints: [unix:///var/run/docker.sock]`";
+            reader.refuse(Code::Invalid, fields.at(), "endpoints", "`endpoints` is missing".to_owned(), Some(hint));
+        }
+    }
+    reader.finish(fields);
+    Some(Body::Environment(Environment { name: name?, endpoints }))
+}
+
+fn endpoint(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
+    let text = reader.text(field)?;
+    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    match text.split_once("://") {
+        Some(("unix", path)) if clean && path.starts_with('/') => Some(text),
+        Some(("tcp", address)) if clean && check::host_and_port(address) => Some(text),
+        Some(("ssh", _)) => {
+            let message = "endpoints over ssh:// are not supported yet".to_owned();
+            let hint = Some("use unix:// or tcp://, or forward the socket with ssh -L");
+            reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
+            None
+        }
+        _ => {
+            let message = format!("`{text}` is not an engine's address");
+            reader.wrong(field, message, Some("write unix:///path/to/docker.sock or tcp://host:port"));
+            None
+        }
+    }
+}
+
+/// Reads a hook; `None` when something was refused.
+pub(super) fn hook(
+    reader: &mut Reader,
+    mut fields: Fields<'_>,
+    sealer: &dyn Sealer,
+) -> Result<Option<Body>, DeclareError> {
+    let name = name(reader, &mut fields).and_then(|(text, at)| match check::hook_name(&text) {
+        Ok(()) => Some(text),
+        Err(message) => {
+            reader.refuse(Code::Invalid, at, "name", message, None);
+            None
+        }
+    });
+    let provider = provider(reader, &mut fields);
+    let secret = match fields.take("secret") {
+        Some(field) => secret(reader, &field),
+        None => {
+            let hint = "add `secret: { value: … }`, the same text as on the sender's side";
+            reader.refuse(Code::Invalid, fields.at(), "secret", "`secret` is missing".to_owned(), Some(hint));
+            None
+        }
+    };
+    let rules = match fields.take("rules") {
+        Some(field) => reader.list(&field).iter().filter_map(|item| hook_rule(reader, item)).collect(),
+        None => Vec::new(),
+    };
+    if rules.is_empty() {
+        let hint = "add for example `rules: [{ stacks: [shop], set: { ref: after } }]`";
+        reader.refuse(Code::Invalid, fields.at(), "rules", "the hook has no rule that holds".to_owned(), Some(hint));
+    }
+    reader.finish(fields);
+    let (Some(name), Some(provider), Some(secret)) = (name, provider, secret) else { return Ok(None) };
+    Ok(Some(Body::Hook(Hook { name, provider, secret: sealer.seal(secret.as_bytes())?, rules })))
+}
+
+fn provider(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<HookProvider> {
+    let Some(field) = fields.take("provider") else {
+        let hint = "write `provider: GitHub` or `provider: Generic`";
+        reader.refuse(Code::Invalid, fields.at(), "provider", "`provider` is missing".to_owned(), Some(hint));
+        return None;
+    };
+    let words = [
+        ("GitHub", Some(HookProvider::GitHub)),
+        ("Generic", Some(HookProvider::Generic)),
+        ("GitLab", None),
+        ("Gitea", None),
+        ("Bitbucket", None),
+        ("Registry", None),
+    ];
+    let provider = reader.choice(&field, &words)?;
+    if provider.is_none() {
+        let message = "this provider is not supported yet".to_owned();
+        let hint = Some("use GitHub, or Generic with your own signature");
+        reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
+    }
+    provider
+}
+
+fn secret(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
+    let mut fields = reader.map(field)?;
+    for later in ["credential", "fromEnv", "fromFile"] {
+        if let Some(field) = fields.take(later) {
+            reader.unsupported(&field, "send the value itself, as `secret: { value: … }`");
+            return None;
+        }
+    }
+    let value = fields.take("value").and_then(|field| {
+        let text = reader.text(&field)?;
+        if text.len() < 8 {
+            reader.wrong(&field, "the secret has less than 8 characters".to_owned(), Some("take a random one"));
+            return None;
+        }
+        Some(text)
+    });
+    if value.is_none() && fields.rest().is_empty() {
+        reader.wrong(field, "`secret` holds no `value`".to_owned(), None);
+    }
+    value
+}
+
+fn hook_rule(reader: &mut Reader, field: &Field<'_>) -> Option<HookRule> {
+    let mut fields = reader.map(field)?;
+    let before = reader.refusals.len();
+    let when = fields.take("when").and_then(|field| {
+        let text = reader.text(&field)?;
+        rule::When::parse(&text).map_err(|message| reader.wrong(&field, message, None)).ok()?;
+        Some(text)
+    });
+    let mut stacks = Vec::new();
+    match fields.take("stacks") {
+        Some(field) => {
+            for item in reader.list(&field) {
+                let Some(text) = reader.text(&item) else { continue };
+                match check::pattern(&text) {
+                    Ok(()) => stacks.push(text),
+                    Err(message) => reader.wrong(&item, message, None),
+                }
+            }
+        }
+        None => {
+            let path = fields.path("stacks");
+            reader.refuse(Code::Invalid, fields.at(), &path, format!("`{path}` is missing"), Some("name the stacks"));
+        }
+    }
+    let environment = fields.take("environment");
+    let environment = environment_name(reader, environment);
+    let set = fields.take("set").map(|field| mapping(reader, &field)).unwrap_or_default();
+    reader.finish(fields);
+    let whole = reader.refusals.len() == before;
+    environment.filter(|_| whole).map(|environment| HookRule { when, stacks, environment, set })
+}
+
+/// `set:`: what is set, and the path of the field in the payload it is taken from.
+fn mapping(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let Some(mut fields) = reader.map(field) else { return found };
+    for (key, field) in fields.rest() {
+        if key.text != "ref" && key.text.strip_prefix("images.").is_none_or(str::is_empty) {
+            let message = format!("`{}` cannot be set by a hook", key.text);
+            reader.refuse(Code::Invalid, key.at, &field.path, message, Some("set `ref` or `images.SERVICE`"));
+            continue;
+        }
+        let Some(text) = reader.text(&field) else { continue };
+        match rule::path(&text) {
+            Ok(_) => {
+                found.insert(key.text.clone(), text);
+            }
+            Err(message) => reader.wrong(&field, message, None),
+        }
+    }
+    found
+}

@@ -1,0 +1,212 @@
+//! Manifests: what is taken, and what is refused where.
+
+use super::*;
+use crate::domain::{Compat, Mode, Source};
+use jiff::SignedDuration;
+
+fn read(text: &str) -> Result<Manifest, DeclareError> {
+    Manifest::read(text, Some("shop.yml"), &Reversed, &Limits::default())
+}
+
+/// The refusals of a text as `line:column code message; hint`.
+fn refused(text: &str) -> Vec<String> {
+    let Err(error) = read(text) else { panic!("it was taken: {text}") };
+    error
+        .refusals()
+        .iter()
+        .map(|it| {
+            assert_eq!(it.file.as_deref(), Some("shop.yml"), "{it}");
+            let (line, column) = (it.line.unwrap_or(0), it.column.unwrap_or(0));
+            let hint = it.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+            format!("{line}:{column} {} {}{hint}", it.code.as_str(), it.message)
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_stack_is_read() {
+    let text = "\
+kind: Stack
+name: shop
+environment: default
+source: { git: https://example.org/shop.git, ref: \">=1.2 <2\", path: ./deploy/, poll: 30s }
+compose: [a.yml, b/c.yml]
+compat: cli
+variables: { A: 1.10, B: { value: x, secret: false }, C: { value: no } }
+images: { web: 1.20, db: 'postgres:16' }
+dependsOn: []
+policy:
+  mode: observe
+  onFailure: hold
+  irreversible: true
+  progressDeadline: 1m30s
+  totalDeadline: 2h
+  monitor: 500ms
+  drift: report
+  ignore: []
+  prune: false
+  images: never
+  unsetVariables: empty
+  allowRecreate: false
+";
+    let manifest = read(text).unwrap();
+    let Body::Stack(key, spec) = &manifest.documents[0].body else { panic!("no stack") };
+    assert_eq!(key, &shop());
+    let Source::Git(git) = &spec.source else { panic!("no git") };
+    assert_eq!((git.wanted.0.as_str(), git.path.as_str()), (">=1.2 <2", "deploy"));
+    assert_eq!(git.poll, SignedDuration::from_secs(30));
+    assert_eq!(spec.compose, ["a.yml", "b/c.yml"]);
+    assert_eq!((spec.compat, spec.policy.mode), (Compat::Cli, Mode::Observe));
+    assert_eq!(spec.images["web"], "1.20");
+    assert_eq!(serde_json::to_value(&spec.variables).unwrap()["A"]["Plain"], "1.10");
+    assert_eq!(serde_json::to_value(&spec.variables).unwrap()["C"]["Plain"], "no");
+    assert_eq!(spec.policy.monitor, SignedDuration::from_millis(500));
+    assert!(!spec.policy.prune && spec.policy.irreversible);
+}
+
+#[test]
+fn unknown_fields_are_named_with_place_and_likeness() {
+    let text = "kind: Stack\nname: shop\nsource: { git: https://h/x, ref: main, brnch: x }\npolicy:\n  onFailur: hold\n  zzz: 1\n";
+    let found = refused(text);
+    assert_eq!(found[0], "3:40 INVALID unknown field `source.brnch`; known here: git, ref, path, credential, poll");
+    assert_eq!(found[1], "5:3 INVALID unknown field `policy.onFailur`; did you mean `onFailure`?");
+    assert!(found[2].starts_with("6:3 INVALID unknown field `policy.zzz`; known here: mode"), "{}", found[2]);
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    let stack = "kind: Stack\nname: s\ninline: x\n";
+    for (text, name) in [
+        (format!("{stack}dependsOn: [{{ stack: db }}]\n"), "`dependsOn`"),
+        (format!("{stack}policy: {{ mode: approve }}\n"), "`policy.mode: approve`"),
+        (format!("{stack}policy: {{ ignore: [x] }}\n"), "`policy.ignore`"),
+        (format!("{stack}policy: {{ allowRecreate: true }}\n"), "`policy.allowRecreate: true`"),
+        (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
+        (format!("{stack}variables: {{ A: {{ fromEnv: X }} }}\n"), "`variables.A.fromEnv`"),
+        ("kind: Stack\nname: s\nsource: { git: https://h/x, ref: m, credential: c }\n".into(), "`source.credential`"),
+        ("kind: Environment\nname: e\nendpoints: [unix:///x]\ntls: { credential: c }\n".into(), "`tls`"),
+        ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
+        ("kind: Environment\nname: e\nendpoints: [ssh://u@h]\n".into(), "ssh://"),
+        ("kind: Credential\nname: c\n".into(), "`Credential`"),
+        ("kind: Catalog\nname: c\n".into(), "`Catalog`"),
+        ("kind: Notifier\nname: c\n".into(), "`Notifier`"),
+        (
+            "kind: Hook\nname: h\nprovider: GitLab\nsecret: { value: longenough }\nrules: [{ stacks: [s] }]\n".into(),
+            "provider",
+        ),
+        (
+            "kind: Hook\nname: h\nprovider: GitHub\nsecret: { credential: c }\nrules: [{ stacks: [s] }]\n".into(),
+            "`secret.credential`",
+        ),
+    ] {
+        let found = refused(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("UNSUPPORTED") && found[0].contains("not supported yet"), "{found:?}");
+        assert!(found[0].contains(name), "{found:?}");
+    }
+}
+
+#[test]
+fn bad_values_are_refused_where_they_stand() {
+    for (text, wanted) in [
+        ("kind: Stack\nname: -s\ninline: x\n", "2:7 INVALID stack name `-s`"),
+        (
+            "kind: Stck\n",
+            "1:7 INVALID `kind` cannot be `Stck`; it is one of Stack, Environment, Hook; did you mean `Stack`?",
+        ),
+        ("name: x\n", "1:1 INVALID the document has no `kind`"),
+        ("kind: Stack\nname: s\n", "1:1 INVALID the stack has no `source`"),
+        (
+            "kind: Stack\nname: s\ninline: x\nsource: { git: https://h/x, ref: m }\n",
+            "3:9 INVALID `source` and `inline`",
+        ),
+        ("kind: Stack\nname: s\ninline: x\ncompose: [a]\n", "4:10 INVALID `compose` has no meaning"),
+        (
+            "kind: Stack\nname: s\nsource: { git: 'https://u:p@h/x', ref: m }\n",
+            "3:16 INVALID the address of the repository holds",
+        ),
+        ("kind: Stack\nname: s\nsource: { git: https://h/x }\n", "3:9 INVALID `source.ref` is missing"),
+        ("kind: Stack\nname: s\nsource: { git: https://h/x, ref: m, path: ../x }\n", "3:43 INVALID `../x` leaves"),
+        (
+            "kind: Stack\nname: s\ninline: x\npolicy: { prune: 'yes' }\n",
+            "4:18 INVALID `policy.prune` must be true or false",
+        ),
+        ("kind: Stack\nname: s\ninline: x\npolicy: { monitor: 5 }\n", "4:20 INVALID `5` is not a duration"),
+        (
+            "kind: Stack\nname: s\ninline: x\npolicy: { totalDeadline: 1m }\n",
+            "4:9 INVALID `policy.progressDeadline` is longer",
+        ),
+        ("kind: Stack\nname: s\ninline: x\nvariables: { 1A: x }\n", "4:14 INVALID `1A` is not a variable's name"),
+        (
+            "kind: Stack\nname: s\ninline: x\nvariables: [x]\n",
+            "4:12 INVALID `variables` must be a mapping, and is a list",
+        ),
+        ("kind: Stack\nname: s\ninline: x\nvariables: { A: }\n", "INVALID `variables.A` must be text, and is nothing"),
+        ("kind: Environment\nname: e\nendpoints: [http://x]\n", "3:13 INVALID `http://x` is not an engine's address"),
+        ("- a\n", "1:1 INVALID the document must be a mapping, and is a list"),
+    ] {
+        let found = refused(text);
+        assert!(found.iter().any(|it| it.contains(wanted)), "{text}\n{found:#?}");
+    }
+}
+
+#[test]
+fn broken_yaml_is_refused_with_its_place_in_the_whole_text() {
+    let found = refused("kind: Stack\nname: s\ninline: x\n---\nkind: Stack\nname: [\n");
+    assert!(found[0].contains("INVALID it is not YAML"), "{found:?}");
+    assert!(found[0].starts_with('6') || found[0].starts_with('7'), "{found:?}");
+    let twice = refused("kind: Stack\nname: s\nname: t\ninline: x\n");
+    assert!(twice[0].starts_with("3:1 "), "{twice:?}");
+}
+
+#[test]
+fn a_secret_is_in_no_message_and_not_in_the_original() {
+    let bad = "kind: Stack\nname: s\ninline: x\nvariables:\n  A: { value: hunter2hunter2, secret: 'x', more: 1 }\n";
+    assert!(refused(bad).iter().all(|it| !it.contains("hunter2")));
+    for text in [
+        "kind: Stack\nname: s\ninline: x\nvariables:\n  A: { value: \"hun\\x74er2\", secret: true }\n",
+        "kind: Stack\nname: s\ninline: x\nvariables:\n  A:\n    secret: TRUE\n    value: |\n      hunter2\n",
+        "kind: Hook\nname: h\nprovider: Generic\nsecret: { value: hunter2hunter2 }\nrules: [{ stacks: [s] }]\n",
+    ] {
+        let original = read(text).unwrap().documents[0].original.to_string();
+        assert!(!original.contains("hun") && original.contains("***"), "{original}");
+    }
+}
+
+#[test]
+fn two_documents_for_one_thing_are_refused() {
+    let found = refused("kind: Stack\nname: s\ninline: x\n---\nkind: Stack\nname: s\ninline: y\n");
+    assert!(
+        found[0].starts_with("6:7 INVALID stack `s` in environment `default` is declared twice, first in line 2"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_hook_is_read() {
+    let text = "\
+kind: Hook
+name: shop-push
+provider: GitHub
+secret: { value: longenough }
+rules: [{ when: 'ref == \"refs/heads/main\"', stacks: [\"shop*\"], environment: prod, set: { ref: after } }]
+";
+    let manifest = read(text).unwrap();
+    let Body::Hook(hook) = &manifest.documents[0].body else { panic!("no hook") };
+    assert_eq!(hook.rules[0].set["ref"], "after");
+    assert_eq!(hook.rules[0].environment.as_str(), "prod");
+    assert_eq!(Reversed.open(&hook.secret).unwrap().expose(), b"longenough");
+    let bad = refused(&text.replace("==", "=~").replace("{ ref: after }", "{ reff: after }"));
+    assert!(bad.iter().any(|it| it.contains("only == and != are known")), "{bad:?}");
+    assert!(bad.iter().any(|it| it.contains("`reff` cannot be set by a hook")), "{bad:?}");
+}
+
+#[test]
+fn a_text_that_is_empty_or_too_large_is_refused() {
+    for text in ["", "# nothing\n---\n", "---\n...\n"] {
+        let error = read(text).unwrap_err();
+        assert!(error.to_string().contains("holds no document"), "{error}");
+    }
+    assert_eq!(code(&read(&"x".repeat(2 << 20)).unwrap_err()), Code::TooLarge);
+    assert_eq!(code(&read(&"---\nkind: x\n".repeat(101)).unwrap_err()), Code::TooLarge);
+}
