@@ -51,6 +51,8 @@ fi
 for tag in 1 2 3; do
   image "$tag"
 done
+# With exit code 0 after an unhealthy verdict, the engine would call the task complete and say nothing of its health.
 rm "$tree/www/healthz"
+sed -i 's/exit 0/exit 1/' "$tree/bin/serve"
 image broken
 echo "made skep-example:{1,2,3,broken}"
