@@ -1,0 +1,34 @@
+# What the scripts beside this one share. Sourced, not run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+# One place for everything that is made.
+target=${CARGO_TARGET_DIR:-$root/target}
+mkdir -p "$target"
+
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+export CARGO_TERM_PROGRESS_WHEN=never
+export GIT_TERMINAL_PROMPT=0
+export DEBIAN_FRONTEND=noninteractive
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+  printf 'error: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2
+  exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# wait_for SECONDS COMMAND…: until the command succeeds.
+wait_for() {
+  local end
+  end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.2
+  done
+}

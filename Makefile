@@ -1,0 +1,30 @@
+# Each command does its own set-up; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint bench soak demo demo-stop
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install and start what is needed: packages, a Docker engine, a Swarm, example images
+	@.ci/setup
+
+build: ## the binary, for development: target/debug/skep
+	@cargo build --locked
+
+test: ## every check, in stages, with the time of each
+	@.ci/test
+
+lint: ## form and lints only
+	@.ci/lint --locked --features sim
+
+bench: setup ## the figures of the README, on this machine
+	@cargo bench --locked --features sim
+
+soak: ## the randomised tests with many more cases; SOAK_MINUTES=10
+	@.ci/soak
+
+demo: ## Skep on a real Swarm with the examples, ready to try
+	@.ci/demo start
+
+demo-stop: ## end the demo and remove its stacks
+	@.ci/demo stop
