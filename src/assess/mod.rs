@@ -106,7 +106,7 @@ pub fn assess(input: &AssessInput<'_>) -> Assessment {
     });
     let monitor = monitor(input);
     let verdict = verdict(input, &services, healthy_since, monitor);
-    let next_look = next_look(input, healthy_since, monitor, &services);
+    let next_look = next_look(input, &verdict, healthy_since, monitor, &services);
     Assessment { verdict, services, healthy, wanted, healthy_since, newest_task, next_look }
 }
 
@@ -127,34 +127,26 @@ fn verdict(
     healthy_since: Option<Timestamp>,
     monitor: SignedDuration,
 ) -> Verdict {
-    let certain = services.iter().filter(|service| service.doomed).find_map(|service| service.obstacle.as_ref());
-    if let Some(failure) = certain {
-        match blame(input, failure) {
-            Fault::Version => return Verdict::Failed(failure.clone()),
-            Fault::Infrastructure if input.now < input.progress.total_deadline => {
-                return Verdict::Waiting(failure.clone());
-            }
-            Fault::Infrastructure => return Verdict::Failed(failure.clone()),
-        }
+    let progress = input.progress;
+    if let Some((failure, fault)) = worst(input, services.iter().filter(|service| service.doomed)) {
+        return match fault {
+            Fault::Infrastructure if input.now < progress.total_deadline => Verdict::Waiting(failure.clone()),
+            _ => Verdict::Failed(failure.clone()),
+        };
     }
     if healthy_since.is_some_and(|since| input.now.duration_since(since) >= monitor) {
         return Verdict::Converged;
     }
-    let evidence = services.iter().find_map(|service| service.obstacle.clone());
-    let over = |which: &str| overdue(input, services, evidence.clone(), which);
-    if input.now >= input.progress.total_deadline {
-        return Verdict::Failed(over("total"));
+    let evidence = worst(input, services.iter());
+    if input.now >= progress.total_deadline {
+        return Verdict::Failed(overdue(input, services, evidence, "total"));
     }
-    if let Some(failure) = &evidence
-        && blame(input, failure) == Fault::Infrastructure
-    {
+    if let Some((failure, Fault::Infrastructure)) = evidence {
         return Verdict::Waiting(failure.clone());
     }
-    if input.progress.waiting_since.is_none()
-        && healthy_since.is_none()
-        && input.now >= input.progress.progress_deadline
-    {
-        let failure = over("progress");
+    let late = input.now >= progress.progress_deadline && progress.waiting_since.is_none();
+    if late && healthy_since.is_none() {
+        let failure = overdue(input, services, evidence, "progress");
         return match blame(input, &failure) {
             Fault::Version => Verdict::Failed(failure),
             Fault::Infrastructure => Verdict::Waiting(failure),
@@ -163,43 +155,73 @@ fn verdict(
     Verdict::Progressing
 }
 
+/// The obstacle that matters most: the first that is the version's own fault, or else the first.
+fn worst<'a>(
+    input: &AssessInput<'_>,
+    services: impl Iterator<Item = &'a ServiceReport>,
+) -> Option<(&'a Failure, Fault)> {
+    let judged =
+        services.filter_map(|service| service.obstacle.as_ref()).map(|failure| (failure, blame(input, failure)));
+    let mut first = None;
+    for (failure, fault) in judged {
+        if fault == Fault::Version {
+            return Some((failure, fault));
+        }
+        first = first.or(Some((failure, fault)));
+    }
+    first
+}
+
 /// The failure of a deadline: with the best evidence there is, or else what was still missing.
-fn overdue(input: &AssessInput<'_>, services: &[ServiceReport], evidence: Option<Failure>, which: &str) -> Failure {
-    if let Some(failure) = evidence {
-        return failure;
+fn overdue(
+    input: &AssessInput<'_>,
+    services: &[ServiceReport],
+    evidence: Option<(&Failure, Fault)>,
+    which: &str,
+) -> Failure {
+    if let Some((failure, _)) = evidence {
+        return failure.clone();
     }
     let late = services.iter().find(|service| !service.settled);
-    let class = match late {
-        Some(service) if service.awaits_health => FailureClass::HealthCheck,
-        _ => FailureClass::Deadline,
-    };
-    let started = input.now.duration_since(input.progress.started_at);
-    let text = match late {
+    let after = format!("{:#} after the start", input.now.duration_since(input.progress.started_at));
+    let (class, text) = match late {
         Some(service) if service.awaits_health => {
-            format!("its health check has not passed before the {which} deadline, {started:#} after the start")
+            (FailureClass::HealthCheck, format!("its health check has not passed before the {which} deadline, {after}"))
         }
-        Some(service) => format!(
-            "{} of {} tasks ran when the {which} deadline passed, {started:#} after the start",
-            service.healthy, service.wanted
+        Some(ServiceReport { healthy, wanted, .. }) => (
+            FailureClass::Deadline,
+            format!("{healthy} of {wanted} tasks ran when the {which} deadline passed, {after}"),
         ),
-        None => format!("the {which} deadline passed, {started:#} after the start"),
+        None if !input.progress.applied => (
+            FailureClass::Deadline,
+            format!("the engine had not accepted every step when the {which} deadline passed, {after}"),
+        ),
+        None => (
+            FailureClass::Deadline,
+            format!("the monitor period was not over when the {which} deadline passed, {after}"),
+        ),
     };
     let mut failure = Failure::new(class, text);
     failure.service = late.map(|service| service.key.clone());
     failure
 }
 
+/// When the verdict may change though nothing else does: the end of the monitor period, an obstacle becoming certain, a
+/// deadline. Never in the past.
 fn next_look(
     input: &AssessInput<'_>,
+    verdict: &Verdict,
     healthy_since: Option<Timestamp>,
     monitor: SignedDuration,
     services: &[ServiceReport],
 ) -> Timestamp {
-    let monitored = healthy_since.and_then(|since| since.checked_add(monitor).ok());
+    let progress = input.progress;
+    let runs = *verdict == Verdict::Progressing && healthy_since.is_none() && progress.waiting_since.is_none();
+    let times = [
+        Some(progress.total_deadline),
+        runs.then_some(progress.progress_deadline),
+        healthy_since.and_then(|since| since.checked_add(monitor).ok()),
+    ];
     let settles = services.iter().filter_map(|service| service.doomed_at);
-    let deadline = match input.progress.waiting_since {
-        None if healthy_since.is_none() => input.progress.progress_deadline.min(input.progress.total_deadline),
-        _ => input.progress.total_deadline,
-    };
-    monitored.into_iter().chain(settles).fold(deadline, Ord::min)
+    times.into_iter().flatten().chain(settles).filter(|time| *time > input.now).min().unwrap_or(input.now)
 }

@@ -1,20 +1,27 @@
 //! One service of a deployment: how many of its wanted tasks run, and what stands in the way.
+//!
+//! Which tasks count: those made from the wanted spec. Of these, a task recorded in the baseline (it was there before the
+//! service was written) counts as good while it runs, unless Swarm is just replacing it; its end is no failure of this
+//! deployment. A task that Swarm has told to stop counts for nothing, and is not waited for.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{AssessInput, classify};
 use crate::domain::{
-    DesiredService, Failure, FailureClass, LiveService, ServiceProgress, Task, TaskState, UpdateState, Written,
+    DesiredService, Failure, FailureClass, LiveService, NodeAvailability, NodeState, ServiceProgress, Task, TaskSpec,
+    TaskState, UpdateState, UpdateStatus, Written,
 };
-use crate::plan::{keep_live, same_task};
+use crate::plan::{keep_live, task_form};
 
-/// A constraint that no node meets is given this long before it counts as certain: Swarm schedules again when a node's
+/// A demand that no node meets is given this long before it counts as certain: Swarm schedules again when a node's
 /// labels change, and a person may be doing just that.
 const UNSCHEDULABLE_GRACE: SignedDuration = SignedDuration::from_secs(5);
+
+/// So many refusals of an image in one place mean that waiting does not help.
+const HOPELESS_PULLS: usize = 3;
 
 /// What is to be said of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,22 +46,11 @@ pub struct ServiceReport {
     pub newest_task: Option<Timestamp>,
 }
 
-struct View<'a> {
-    input: &'a AssessInput<'a>,
-    wanted: &'a DesiredService,
-    live: &'a LiveService,
-    progress: ServiceProgress,
-    /// Tasks made from the wanted spec that this deployment answers for.
-    own: Vec<&'a Arc<Task>>,
-    /// Tasks of another spec that Swarm still wants to run.
-    old_running: usize,
-}
-
-pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> ServiceReport {
-    let Some(live) = input.live.services.get(&wanted.spec.name) else {
-        return ServiceReport {
+impl ServiceReport {
+    fn not_there(wanted: &DesiredService) -> Self {
+        Self {
             key: wanted.key.clone(),
-            wanted: wanted_replicas(wanted, None).unwrap_or(1),
+            wanted: fixed_number(wanted, None).unwrap_or(1),
             healthy: 0,
             settled: false,
             awaits_health: false,
@@ -62,28 +58,72 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
             doomed: false,
             doomed_at: None,
             newest_task: None,
-        };
-    };
+        }
+    }
+}
+
+/// What stands in the way of a service.
+struct Obstacle {
+    failure: Failure,
+    sure: Sure,
+}
+
+/// Whether an obstacle will go away by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sure {
+    /// It may.
+    No,
+    /// It will not, once this time has come, unless the service settles all the same.
+    From(Timestamp),
+    /// It is a failure even if the service has recovered since.
+    Already,
+}
+
+/// One place of a service: a slot, or, for a global service, a node.
+type Place<'a> = (Option<u64>, Option<&'a str>);
+
+fn place(task: &Task) -> Place<'_> {
+    (task.slot, task.slot.is_none().then_some(task.node_id.as_str()))
+}
+
+struct View<'a> {
+    input: &'a AssessInput<'a>,
+    wanted: &'a DesiredService,
+    live: &'a LiveService,
+    known: Option<&'a ServiceProgress>,
+    /// Tasks made from the wanted spec, without those of the baseline that are over.
+    own: Vec<&'a Task>,
+    /// A task of another spec runs, or is about to, and Swarm has not told it to stop.
+    old_runs: bool,
+}
+
+pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> ServiceReport {
+    let Some(live) = input.live.services.get(&wanted.spec.name) else { return ServiceReport::not_there(wanted) };
     let view = View::new(input, wanted, live);
     let expected = view.expected();
     let (healthy, newest_task) = view.healthy();
-    let (obstacle, certain) = view.obstacle(expected);
-    let settled = healthy == expected && view.old_running == 0 && (expected > 0 || view.may_be_empty());
-    let doomed = certain.is_some_and(|at| at <= input.now) && !settled;
+    let settled = healthy == expected && !view.old_runs && (expected > 0 || view.may_be_empty());
+    let obstacle = view.obstacle(expected).filter(|obstacle| !settled || obstacle.sure == Sure::Already);
+    let (doomed, doomed_at) = match obstacle.as_ref().map(|obstacle| obstacle.sure) {
+        Some(Sure::Already) => (true, None),
+        Some(Sure::From(at)) => (at <= input.now, Some(at).filter(|at| *at > input.now)),
+        Some(Sure::No) | None => (false, None),
+    };
     ServiceReport {
         key: wanted.key.clone(),
         wanted: expected,
-        healthy,
+        healthy: healthy.min(expected),
         settled,
         awaits_health: view.own.iter().any(|task| task.state == TaskState::Starting),
-        obstacle: obstacle.filter(|_| !settled || doomed),
+        obstacle: obstacle.map(|obstacle| obstacle.failure),
         doomed,
-        doomed_at: certain.filter(|at| *at > input.now),
+        doomed_at,
         newest_task,
     }
 }
 
-fn wanted_replicas(wanted: &DesiredService, live: Option<&LiveService>) -> Option<u64> {
+/// The number of tasks, where the mode names one.
+fn fixed_number(wanted: &DesiredService, live: Option<&LiveService>) -> Option<u64> {
     let mode = &wanted.spec.mode;
     if let Some(job) = &mode.replicated_job {
         return Some(job.total_completions.or(job.max_concurrent).unwrap_or(1));
@@ -97,161 +137,241 @@ fn wanted_replicas(wanted: &DesiredService, live: Option<&LiveService>) -> Optio
 
 impl<'a> View<'a> {
     fn new(input: &'a AssessInput<'a>, wanted: &'a DesiredService, live: &'a LiveService) -> Self {
-        let progress = input.progress.services.get(&wanted.spec.name).cloned().unwrap_or_default();
-        let spec = keep_live(&wanted.spec, live).task_template;
-        let tasks = input.tasks.of(&live.id);
-        let mut own = Vec::new();
-        let mut old_running = 0;
-        for task in tasks {
-            let current = same_task(&task.spec, &spec);
-            let stays = task.desired <= TaskState::Running && !task.state.is_over();
-            if current && (!progress.baseline.contains(&task.id) || task.state == TaskState::Running) {
-                own.push(task);
-            } else if !current && stays && !wanted.spec.mode.is_job() {
-                old_running += 1;
+        let known = input.progress.services.get(&wanted.spec.name);
+        let mut view = Self { input, wanted, live, known, own: Vec::new(), old_runs: false };
+        let form = task_form(&keep_live(&wanted.spec, live).task_template);
+        // Most tasks of a service were made from one spec: it is brought into form once.
+        let mut last: Option<(&TaskSpec, bool)> = None;
+        for task in input.tasks.of(&live.id) {
+            let current = match last {
+                Some((spec, current)) if *spec == task.spec => current,
+                _ => task_form(&task.spec) == form,
+            };
+            last = Some((&task.spec, current));
+            if current && (!task.state.is_over() || !view.is_baseline(task) || view.is_job() && !view.wrote()) {
+                view.own.push(task);
             }
+            view.old_runs |= !current && view.stays(task) && !view.is_job();
         }
-        Self { input, wanted, live, progress, own, old_running }
+        view
+    }
+
+    fn is_job(&self) -> bool {
+        self.wanted.spec.mode.is_job()
+    }
+
+    fn is_baseline(&self, task: &Task) -> bool {
+        self.known.is_some_and(|known| known.baseline.contains(&task.id))
+    }
+
+    /// Whether this deployment changed the service, or tried to.
+    fn wrote(&self) -> bool {
+        self.known.is_some_and(|known| known.written != Written::Unchanged)
+    }
+
+    /// Whether this deployment changed a service that was there: Swarm's updater replaces its tasks.
+    fn updated(&self) -> bool {
+        self.wrote() && self.known.is_some_and(|known| known.existed)
+    }
+
+    /// What Swarm's updater says of this deployment's own write.
+    fn news(&self) -> Option<&UpdateStatus> {
+        let update = self.live.update.as_ref().filter(|_| self.wrote())?;
+        let before = self.known.and_then(|known| known.updated_before);
+        (before.is_none() || update.started_at != before).then_some(update)
     }
 
     fn node_is_down(&self, task: &Task) -> bool {
-        self.input.live.nodes.get(&task.node_id).is_some_and(|node| node.state == crate::domain::NodeState::Down)
+        self.input.live.nodes.get(&task.node_id).is_some_and(|node| node.state == NodeState::Down)
+    }
+
+    /// Tasks end on a node that is lost or being emptied; that says nothing of them.
+    fn node_is_leaving(&self, task: &Task) -> bool {
+        self.input.live.nodes.get(&task.node_id).is_some_and(|node| {
+            matches!(node.state, NodeState::Down | NodeState::Disconnected)
+                || node.availability == NodeAvailability::Drain
+        })
+    }
+
+    /// Swarm wants it to run, and it can.
+    fn stays(&self, task: &Task) -> bool {
+        task.desired <= TaskState::Running && !task.state.is_over() && !self.node_is_down(task)
     }
 
     fn of_this_iteration(&self, task: &Task) -> bool {
         self.live.job_iteration.unwrap_or(0) == task.job_iteration.unwrap_or(0)
     }
 
-    /// How many tasks should run. For a global service: one for each node that has, or is getting, one.
+    /// How many tasks should run. For a global service: one for each node that has one, is getting one, or on which one
+    /// has failed.
     fn expected(&self) -> u64 {
-        wanted_replicas(self.wanted, Some(self.live)).unwrap_or_else(|| {
-            let nodes: BTreeSet<_> = self
-                .input
-                .tasks
-                .of(&self.live.id)
-                .iter()
-                .filter(|task| !task.node_id.is_empty() && !self.node_is_down(task))
-                .filter(|task| match self.wanted.spec.mode.is_job() {
-                    true => self.of_this_iteration(task),
-                    false => task.desired <= TaskState::Running,
-                })
-                .map(|task| task.node_id.as_str())
-                .collect();
-            nodes.len() as u64
+        fixed_number(self.wanted, Some(self.live)).unwrap_or_else(|| {
+            let all = self.input.tasks.of(&self.live.id).iter().map(AsRef::as_ref);
+            let nodes: BTreeSet<_> = match self.is_job() {
+                true => {
+                    all.filter(|task| self.of_this_iteration(task) && !self.node_is_down(task)).map(place).collect()
+                }
+                false => all.filter(|task| self.stays(task)).chain(self.failures()).map(place).collect(),
+            };
+            nodes.iter().filter(|(_, node)| node.is_some_and(|node| !node.is_empty())).count() as u64
         })
     }
 
-    /// Zero tasks are as asked only for a replicated service scaled to zero.
+    /// Zero tasks are as asked only for a service scaled to zero.
     fn may_be_empty(&self) -> bool {
         self.wanted.spec.mode.global.is_none() && self.wanted.spec.mode.global_job.is_none()
     }
 
+    /// In how many places a task runs as asked, and since when the newest does.
     fn healthy(&self) -> (u64, Option<Timestamp>) {
-        let job = self.wanted.spec.mode.is_job();
-        let good: Vec<_> = self
-            .own
-            .iter()
-            .filter(|task| match job {
-                true => task.state == TaskState::Complete && self.of_this_iteration(task),
-                false => {
-                    task.state == TaskState::Running && task.desired <= TaskState::Running && !self.node_is_down(task)
-                }
-            })
-            .collect();
-        let places: BTreeSet<_> = good.iter().map(|task| (task.slot, place(task))).collect();
-        (places.len() as u64, good.iter().filter_map(|task| task.state_since).max())
+        // Swarm also replaces tasks whose spec stays the same, when published ports change.
+        let replacing = self.updated() && self.news().is_some_and(|update| update.state == UpdateState::Updating);
+        let good = self.own.iter().filter(|task| match self.is_job() {
+            true => task.state == TaskState::Complete && self.of_this_iteration(task),
+            false => task.state == TaskState::Running && self.stays(task) && !(replacing && self.is_baseline(task)),
+        });
+        let mut places = BTreeSet::new();
+        let mut newest = None;
+        for task in good {
+            places.insert(place(task));
+            newest = newest.max(task.state_since);
+        }
+        (places.len() as u64, newest)
     }
 
-    /// What stands in the way, and from when on that is certain to stay.
-    fn obstacle(&self, expected: u64) -> (Option<Failure>, Option<Timestamp>) {
-        let job = self.wanted.spec.mode.is_job();
-        let mut failed: Vec<&Arc<Task>> = self
-            .own
-            .iter()
-            .copied()
-            .filter(|task| !self.progress.baseline.contains(&task.id))
-            .filter(|task| {
-                matches!(task.state, TaskState::Failed | TaskState::Rejected)
-                    || (task.state == TaskState::Complete && !job)
-            })
-            .filter(|task| !self.node_is_down(task))
-            .collect();
-        failed.sort_by_key(|task| task.state_since);
-        if let Some(last) = failed.last() {
-            let certain = self.is_certain(&failed, expected).then_some(self.input.now);
-            return (self.evidence(last), certain);
+    /// Tasks of this deployment that ended or were refused.
+    fn failures(&self) -> impl Iterator<Item = &'a Task> {
+        self.own.iter().copied().filter(|task| {
+            let over = match task.state {
+                TaskState::Failed | TaskState::Rejected => true,
+                TaskState::Complete => !self.is_job(),
+                _ => false,
+            };
+            over && !self.is_baseline(task)
+                && !self.node_is_leaving(task)
+                && (!self.is_job() || self.of_this_iteration(task))
+        })
+    }
+
+    /// What stands in the way, and how sure that is.
+    fn obstacle(&self, expected: u64) -> Option<Obstacle> {
+        let mut failed: BTreeMap<Place<'_>, Vec<&Task>> = BTreeMap::new();
+        let mut last: Option<&Task> = None;
+        for task in self.failures() {
+            failed.entry(place(task)).or_default().push(task);
+            last = last.filter(|last| last.state_since > task.state_since).or(Some(task));
         }
-        if let Some(state) = self.swarm_gave_up() {
-            let mut failure = Failure::new(FailureClass::ExitCode, state);
-            failure.service = Some(self.wanted.key.clone());
-            return (Some(failure), Some(self.input.now));
+        if let Some(last) = last {
+            return Some(Obstacle { failure: self.evidence(last)?, sure: self.how_sure(&failed, expected) });
         }
-        let waiting = self.own.iter().find(|task| task.state <= TaskState::Assigned && !task.error.is_empty());
-        let Some(task) = waiting else { return (None, None) };
-        let constraint = task.error.contains("scheduling constraints not satisfied");
-        let at = constraint
-            .then(|| task.state_since.unwrap_or(self.input.now))
-            .and_then(|since| since.checked_add(UNSCHEDULABLE_GRACE).ok());
-        (self.evidence(task), at)
+        if let Some(text) = self.swarm_gave_up() {
+            return Some(Obstacle {
+                failure: self.failure(FailureClass::ExitCode, text),
+                sure: Sure::From(self.input.now),
+            });
+        }
+        self.waiting().or_else(|| self.lost()).or_else(|| self.nowhere(expected))
+    }
+
+    fn failure(&self, class: FailureClass, text: String) -> Failure {
+        let mut failure = Failure::new(class, text);
+        failure.service = Some(self.wanted.key.clone());
+        failure
     }
 
     fn evidence(&self, task: &Task) -> Option<Failure> {
         let mut failure = classify(task)?;
         failure.service = Some(self.wanted.key.clone());
-        failure.node = failure.node.map(|id| self.input.live.nodes.get(&id).map_or(id, |node| node.hostname.clone()));
+        failure.node = failure.node.map(|id| self.hostname(&id).unwrap_or(id));
         Some(failure)
     }
 
-    /// Swarm's own updater stopped or went back; only news if this deployment wrote the service.
+    fn hostname(&self, node: &str) -> Option<String> {
+        self.input.live.nodes.get(node).map(|node| node.hostname.clone())
+    }
+
+    /// A task that is held up with an error.
+    fn waiting(&self) -> Option<Obstacle> {
+        let held_up = |task: &&&Task| self.stays(task) && task.state < TaskState::Starting && !task.error.is_empty();
+        let task = self.own.iter().find(held_up)?;
+        let since = task.state_since.unwrap_or(self.input.now);
+        let sure = match since.checked_add(UNSCHEDULABLE_GRACE) {
+            Ok(at) if super::classify::is_unmeetable(task) => Sure::From(at),
+            _ => Sure::No,
+        };
+        Some(Obstacle { failure: self.evidence(task)?, sure })
+    }
+
+    /// A task that should run is on a node that is gone, and Swarm has not put it elsewhere yet.
+    fn lost(&self) -> Option<Obstacle> {
+        let gone =
+            |task: &&&Task| task.desired <= TaskState::Running && !task.state.is_over() && self.node_is_down(task);
+        let task = self.own.iter().filter(|_| self.may_be_empty()).find(gone)?;
+        let mut failure = self.failure(FailureClass::NodeLost, "its node is down".to_owned());
+        failure.slot = task.slot;
+        failure.task = Some(task.id.clone());
+        failure.node = Some(self.hostname(&task.node_id).unwrap_or_else(|| task.node_id.clone()));
+        Some(Obstacle { failure, sure: Sure::No })
+    }
+
+    /// A global service has no task anywhere, some time after everything was written.
+    fn nowhere(&self, expected: u64) -> Option<Obstacle> {
+        let progress = self.input.progress;
+        let late = self.input.now.duration_since(progress.started_at) >= UNSCHEDULABLE_GRACE;
+        (expected == 0 && !self.may_be_empty() && progress.applied && late).then(|| {
+            let text = "no node takes a task of this global service".to_owned();
+            Obstacle { failure: self.failure(FailureClass::NoSuitableNode, text), sure: Sure::No }
+        })
+    }
+
+    /// Swarm's own updater stopped or went back.
     fn swarm_gave_up(&self) -> Option<String> {
-        if self.progress.written == Written::Unchanged {
-            return None;
-        }
-        let update = self.live.update.as_ref()?;
-        matches!(
+        let update = self.news()?;
+        let gave_up = matches!(
             update.state,
             UpdateState::Paused
                 | UpdateState::RollbackStarted
                 | UpdateState::RollbackPaused
                 | UpdateState::RollbackCompleted
-        )
-        .then(|| format!("Swarm stopped the update: {}", update.message))
+        );
+        gave_up.then(|| format!("Swarm stopped the update: {}", update.message))
     }
 
     /// Whether the failed tasks mean that the service will not come up by itself.
-    fn is_certain(&self, failed: &[&Arc<Task>], expected: u64) -> bool {
+    fn how_sure(&self, failed: &BTreeMap<Place<'_>, Vec<&Task>>, expected: u64) -> Sure {
         let update = self.wanted.spec.update_config.as_ref();
         let goes_on = update.is_some_and(|update| update.failure_action == "continue");
-        let updated = self.progress.existed && self.progress.written != Written::Unchanged;
-        if updated && !goes_on && !self.wanted.spec.mode.is_job() {
-            let slots: BTreeSet<_> = failed.iter().map(|task| (task.slot, place(task))).collect();
+        if self.updated() && !goes_on && !self.is_job() {
             let ratio = update.map_or(0.0, |update| update.max_failure_ratio);
-            return self.swarm_gave_up().is_some() || slots.len() as f64 > ratio * expected as f64;
+            if failed.len() as f64 > ratio * expected as f64 {
+                return Sure::Already;
+            }
         }
-        self.gave_up_restarting(failed)
+        if self.swarm_gave_up().is_some() || self.gave_up_restarting(failed) || is_hopeless(failed) {
+            return Sure::From(self.input.now);
+        }
+        Sure::No
     }
 
-    /// Some slot has failed and Swarm will not start another task in it.
-    fn gave_up_restarting(&self, failed: &[&Arc<Task>]) -> bool {
+    /// Some place has failed and Swarm will not start another task in it.
+    fn gave_up_restarting(&self, failed: &BTreeMap<Place<'_>, Vec<&Task>>) -> bool {
         let policy = self.wanted.spec.task_template.restart_policy.as_ref();
-        let condition = policy.map_or("any", |policy| policy.condition.as_str());
+        let condition = policy.map_or("", |policy| policy.condition.as_str());
         let attempts = policy.and_then(|policy| policy.max_attempts).filter(|attempts| *attempts > 0);
-        failed.iter().any(|task| {
-            let goes_on = self.own.iter().any(|other| {
-                (other.slot, place(other)) == (task.slot, place(task))
-                    && other.desired <= TaskState::Running
-                    && !other.state.is_over()
-            });
-            let tries = failed.iter().filter(|other| (other.slot, place(other)) == (task.slot, place(task))).count();
-            !goes_on
-                && (condition == "none"
-                    || (condition == "on-failure" && task.state == TaskState::Complete)
-                    || attempts.is_some_and(|attempts| tries as u64 > attempts))
+        let going_on: BTreeSet<_> = self.own.iter().filter(|task| self.stays(task)).map(|task| place(task)).collect();
+        failed.iter().filter(|(place, _)| !going_on.contains(place)).any(|(_, tasks)| {
+            condition == "none"
+                || (condition == "on-failure" && tasks.iter().any(|task| task.state == TaskState::Complete))
+                || attempts.is_some_and(|attempts| tasks.len() as u64 > attempts)
         })
     }
 }
 
-/// What tells the places of a global service apart; a replicated one's are told apart by slot.
-fn place(task: &Task) -> Option<&str> {
-    task.slot.is_none().then_some(task.node_id.as_str())
+/// Some place has been refused its image so often that waiting does not help.
+fn is_hopeless(failed: &BTreeMap<Place<'_>, Vec<&Task>>) -> bool {
+    let refused = |task: &&&Task| {
+        classify(task)
+            .is_some_and(|failure| matches!(failure.class, FailureClass::ImageMissing | FailureClass::RegistryAuth))
+    };
+    failed.values().any(|tasks| tasks.iter().filter(refused).count() >= HOPELESS_PULLS)
 }

@@ -190,6 +190,7 @@ impl Declare {
             rolled_back_by: None,
             kept: None,
             progress: None,
+            services: Vec::new(),
             warnings: Vec::new(),
             created_at: self.now(),
             finished_at: None,

@@ -218,6 +218,10 @@ pub struct ServiceProgress {
     pub existed: bool,
     /// Whether the write is known to have been accepted.
     pub written: Written,
+    /// When Swarm's updater last began, before this deployment wrote the service ([`super::UpdateStatus::started_at`]):
+    /// what it says of that update is no news of this one.
+    #[serde(default)]
+    pub updated_before: Option<Timestamp>,
 }
 
 /// What is known of a write. Doubt is recorded before the call, certainty after it.

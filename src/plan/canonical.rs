@@ -2,15 +2,15 @@
 //!
 //! The engine fills in fields it was not sent, swaps names for ids, and sorts. What it fills in was measured by sending
 //! specs and reading them back raw (API 1.41): the runtime, the endpoint's mode, a port's protocol and mode, the number
-//! of replicas, the failure action and order of updates, the isolation. Both sides go through this before they are
-//! compared. Fields that are not modelled are left out of the comparison: a newer engine may fill in what this version
+//! of replicas, the failure action and order of updates, the isolation, the restart condition. Both sides go through
+//! this before they are compared. Fields that are not modelled are left out of the comparison: a newer engine may fill in what this version
 //! has never heard of, and an update for that would be sent for ever.
 
 use serde_json::Value;
 
 use crate::domain::{
-    ContainerSpec, DEPLOYMENT_LABEL, EndpointSpec, Placement, REVISION_LABEL, Resources, SPEC_LABEL, ServiceMode,
-    ServiceSpec, TaskSpec, UpdateConfig,
+    ContainerSpec, DEPLOYMENT_LABEL, EndpointSpec, FileTarget, Placement, REVISION_LABEL, Resources, SPEC_LABEL,
+    ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
 /// The canonical form of a service's spec, without the labels that only say which deployment last touched it.
@@ -31,16 +31,19 @@ pub fn canonical(spec: &ServiceSpec) -> ServiceSpec {
 }
 
 /// Whether Swarm would let a task made from `running` go on under `wanted`. Placement is left out, because swarmkit does
-/// not restart a task for it while its node still fits, and so are the remarks of the registry.
+/// not restart a task for it while its node still fits, and so are the remarks of the registry. The published ports are
+/// no part of a task's spec: Swarm replaces tasks for them too, and what is said here does not show it.
 #[must_use]
 pub fn same_task(running: &TaskSpec, wanted: &TaskSpec) -> bool {
-    let form = |spec: &TaskSpec| {
-        let mut spec = spec.clone();
-        task(&mut spec);
-        spec.placement = None;
-        spec
-    };
-    form(running) == form(wanted)
+    task_form(running) == task_form(wanted)
+}
+
+/// The form of a task's spec in which equal ones are the same task to Swarm: see [`same_task`].
+pub(crate) fn task_form(spec: &TaskSpec) -> TaskSpec {
+    let mut form = spec.clone();
+    form.placement = None;
+    task(&mut form);
+    form
 }
 
 fn task(task: &mut TaskSpec) {
@@ -49,11 +52,17 @@ fn task(task: &mut TaskSpec) {
     if task.runtime.as_deref().unwrap_or_default().is_empty() {
         task.runtime = Some("container".into());
     }
+    for network in &mut task.networks {
+        network.aliases.sort();
+    }
     task.networks.sort_by(|a, b| a.target.cmp(&b.target));
     task.resources = task.resources.take().and_then(resources);
     task.placement = task.placement.take().and_then(placement);
     if let Some(policy) = &mut task.restart_policy {
         policy.extra.clear();
+        if policy.condition.is_empty() {
+            policy.condition = "any".into();
+        }
         policy.max_attempts = policy.max_attempts.filter(|attempts| *attempts != 0);
         policy.window = policy.window.filter(|window| *window != 0);
     }
@@ -61,7 +70,8 @@ fn task(task: &mut TaskSpec) {
 
 fn container(container: &mut ContainerSpec) {
     container.extra.clear();
-    container.env.sort();
+    // Of two values for one name the later counts: their order stays.
+    container.env.sort_by(|a, b| variable(a).cmp(variable(b)));
     container.capability_add.sort();
     container.capability_drop.sort();
     container.ulimits.sort_by(|a, b| a.name.cmp(&b.name));
@@ -87,24 +97,35 @@ fn container(container: &mut ContainerSpec) {
         config.extra.clear();
         config.config_id.clear();
     }
-    container.secrets.sort_by(|a, b| a.secret_name.cmp(&b.secret_name));
-    container.configs.sort_by(|a, b| a.config_name.cmp(&b.config_name));
+    let target = |file: &Option<FileTarget>| file.as_ref().map(|file| file.name.clone());
+    container.secrets.sort_by_cached_key(|used| (used.secret_name.clone(), target(&used.file)));
+    container.configs.sort_by_cached_key(|used| (used.config_name.clone(), target(&used.file)));
     if let Some(check) = &mut container.healthcheck {
         check.extra.clear();
     }
 }
 
+/// The name of a variable of the environment.
+fn variable(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
+}
+
 fn mode(mode: &mut ServiceMode) {
     mode.extra.clear();
+    mode_kind(mode);
     if let Some(replicated) = &mut mode.replicated {
         replicated.replicas.get_or_insert(1);
     }
     if let Some(job) = &mut mode.replicated_job {
-        job.max_concurrent.get_or_insert(1);
-        job.total_completions.get_or_insert(1);
+        let concurrent = *job.max_concurrent.get_or_insert(1);
+        job.total_completions.get_or_insert(concurrent);
     }
-    if *mode == ServiceMode::default() {
-        mode.replicated = Some(crate::domain::Replicated { replicas: Some(1) });
+}
+
+/// A spec that names no mode is a replicated one.
+pub(super) fn mode_kind(mode: &mut ServiceMode) {
+    if mode.kind() == "Replicated" {
+        mode.replicated.get_or_insert_default();
     }
 }
 

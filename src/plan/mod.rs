@@ -6,12 +6,25 @@
 //! name that someone else owns refuses the whole plan.
 //!
 //! Removal waits until the version has converged, so that a deployment that fails has pruned nothing. Only a service that
-//! holds a port which a wanted service needs is removed before.
+//! holds a port which a wanted service needs is removed before. Among services, one that gives a port up goes before the
+//! one that takes it.
+//!
+//! | file | says |
+//! | --- | --- |
+//! | `ownership` | whose an object is |
+//! | `objects` | what networks, configs and secrets need |
+//! | `services` | what services need, and what an update keeps |
+//! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
+//! | `ports` | which service goes first |
+//! | `prune` | what may go, and when |
 
 mod canonical;
 mod diff;
+mod objects;
 mod ownership;
+mod ports;
 mod prune;
+mod services;
 
 #[cfg(test)]
 mod tests;
@@ -20,14 +33,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::domain::{
-    Action, ConfigSpec, DEPLOYMENT_LABEL, DeploymentId, Desired, DesiredService, Digest, Digester, Effect,
-    INSTANCE_LABEL, Inventory, LiveNetwork, LiveService, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, Revision,
-    SPEC_LABEL, STACK_LABEL, SecretSpec, ServiceSpec, Snapshot, StackKey, Step, canonical_json,
+    Action, DeploymentId, Desired, Digest, Digester, Effect, Inventory, ObjectRef, Revision, SPEC_LABEL, Snapshot,
+    StackKey, Step,
 };
 
+pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use ownership::Owner;
+pub use services::keep_live;
 
 /// Everything a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +60,7 @@ pub struct PlanInput<'a> {
     pub live: &'a Snapshot,
     /// What the stack owns, as remembered.
     pub inventory: &'a Inventory,
-    /// Configs and secrets that a last good or pinned version needs: never removed.
+    /// What a last good or pinned version needs, its configs and secrets above all: never removed.
     pub needed: &'a BTreeSet<ObjectRef>,
     /// Whether and how much may be removed.
     pub prune: Prune,
@@ -57,12 +71,11 @@ pub struct PlanInput<'a> {
 /// Whether and how much a plan may remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prune {
-    /// Nothing is removed (the version has not converged yet, or the policy says so); what stands in the way of a wanted
-    /// port still is, if the policy allows pruning at all.
+    /// Nothing is removed yet, because the version has not converged; but what stands in the way of a wanted port is.
     Later,
-    /// Nothing at all.
+    /// Nothing at all: the policy says so.
     Never,
-    /// What is owned and no longer wanted, within the guard.
+    /// What is owned and no longer wanted, unless that is more than one service and more than half of them.
     Guarded,
     /// What is owned and no longer wanted: a person asked for this version.
     Asked,
@@ -73,7 +86,8 @@ pub enum Prune {
 pub struct Plan {
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Reasons why nothing of this plan may be carried out.
+    /// Reasons why nothing of this plan may be carried out: when there is one, the steps only show what else would be
+    /// done.
     pub refused: Vec<Refusal>,
     /// Reasons why something is left for later.
     pub waiting: Vec<Waiting>,
@@ -100,6 +114,15 @@ pub enum Refusal {
         /// What would have to change.
         what: String,
     },
+    /// Swarm gives a port to one service only, and another one holds it and keeps it.
+    PortTaken {
+        /// The service that asks for it.
+        object: ObjectRef,
+        /// The port, as `80/tcp`.
+        port: String,
+        /// The service that holds it.
+        by: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -115,6 +138,10 @@ impl fmt::Display for Refusal {
             Self::Immutable { object, what } => write!(
                 f,
                 "{object} cannot be changed in place ({what}); give it another name, or delete the stack and apply it again"
+            ),
+            Self::PortTaken { object, port, by } => write!(
+                f,
+                "{object} publishes port {port}, which service `{by}` holds; publish another port, or free that one first"
             ),
         }
     }
@@ -132,6 +159,8 @@ pub enum Waiting {
         /// How many services the stack owns.
         of: usize,
     },
+    /// The version holds no service at all: that looks like a mistake, so nothing is removed for it.
+    NothingWanted(Vec<ObjectRef>),
 }
 
 impl fmt::Display for Waiting {
@@ -140,6 +169,11 @@ impl fmt::Display for Waiting {
             Self::PruneAfterConvergence(objects) => {
                 write!(f, "{} to be removed once the version has converged", list(objects))
             }
+            Self::NothingWanted(objects) => write!(
+                f,
+                "{} left alone, because this version holds no service at all: delete the stack to remove them",
+                list(objects)
+            ),
             Self::PruneGuard { objects, of } => write!(
                 f,
                 "{} would be removed of {of} services, more than half: `skep deploy` this version by hand to agree",
@@ -166,65 +200,44 @@ impl Plan {
         self.steps.iter().any(|step| step.action != Action::Remove)
     }
 
-    /// The keyed digest of what the plan would do: an approval holds for this and for no other.
+    /// The keyed digest of what the plan would do: an approval holds for this and for no other. It covers the content of
+    /// what is made and changed, but not which deployment does it.
     #[must_use]
     pub fn digest(&self, digester: &Digester) -> Digest {
         let parts: Vec<_> = self
             .steps
             .iter()
-            .map(|step| (step.object.to_string(), step.action, &step.changes, canonical_json(&step.reason)))
+            .map(|step| (step.object.to_string(), step.action, &step.changes, content(&step.effect)))
             .collect();
         digester.digest_of(&parts)
     }
+}
+
+/// What tells the content of an effect apart: the digest of what is made, the id of what is removed.
+fn content(effect: &Effect) -> Option<&str> {
+    let labels = match effect {
+        Effect::CreateNetwork(spec) => &spec.labels,
+        Effect::CreateConfig(spec) => &spec.labels,
+        Effect::CreateSecret(spec) => &spec.labels,
+        Effect::CreateService(spec) => &spec.labels,
+        Effect::UpdateService { id, .. } | Effect::Remove { id, .. } => return Some(id),
+    };
+    labels.get(SPEC_LABEL).map(String::as_str)
 }
 
 /// Decides what to do next.
 #[must_use]
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut plan = Plan::default();
-    externals(input, &mut plan);
-    for network in input.desired.networks.values() {
-        plan_network(input, network, &mut plan);
-    }
-    for config in input.desired.configs.values() {
-        plan_config(input, config, &mut plan);
-    }
-    for secret in input.desired.secrets.values() {
-        plan_secret(input, secret, &mut plan);
-    }
-    prune::in_the_way(input, &mut plan);
-    for service in input.desired.services.values() {
-        plan_service(input, service, &mut plan);
-    }
-    prune::no_longer_wanted(input, &mut plan);
+    objects::externals(input, &mut plan);
+    objects::networks(input, &mut plan);
+    objects::configs(input, &mut plan);
+    objects::secrets(input, &mut plan);
+    let surplus = prune::Surplus::of(input);
+    prune::in_the_way(input, &surplus, &mut plan);
+    services::services(input, &mut plan);
+    prune::no_longer_wanted(input, surplus, &mut plan);
     plan
-}
-
-fn externals(input: &PlanInput<'_>, plan: &mut Plan) {
-    let desired = input.desired;
-    let live = input.live;
-    let mut missing = |kind, names: &BTreeSet<String>, there: &dyn Fn(&str) -> bool| {
-        for name in names.iter().filter(|name| !there(name)) {
-            plan.refused.push(Refusal::MissingExternal(ObjectRef::new(kind, name)));
-        }
-    };
-    let predefined = |name: &str| matches!(name, "host" | "bridge" | "none");
-    missing(ObjectKind::Network, &desired.external_networks, &|name| {
-        predefined(name) || live.networks.contains_key(name)
-    });
-    missing(ObjectKind::Config, &desired.external_configs, &|name| live.configs.contains_key(name));
-    missing(ObjectKind::Secret, &desired.external_secrets, &|name| live.secrets.contains_key(name));
-}
-
-/// Skep's own labels for an object whose desired form has this digest.
-fn stamp(input: &PlanInput<'_>, labels: &mut std::collections::BTreeMap<String, String>, digest: &Digest) {
-    labels.insert(INSTANCE_LABEL.into(), input.instance.into());
-    labels.insert(STACK_LABEL.into(), input.stack.to_string());
-    labels.insert(SPEC_LABEL.into(), digest.to_string());
-    labels.insert(DEPLOYMENT_LABEL.into(), input.deployment.to_string());
-    if let Some(revision) = input.revision {
-        labels.insert(REVISION_LABEL.into(), revision.to_string());
-    }
 }
 
 fn create(plan: &mut Plan, object: ObjectRef, reason: &str, effect: Effect) {
@@ -239,135 +252,6 @@ fn why_missing(input: &PlanInput<'_>, object: &ObjectRef) -> &'static str {
     } else {
         "it is not on the Swarm yet"
     }
-}
-
-fn plan_network(input: &PlanInput<'_>, wanted: &NetworkSpec, plan: &mut Plan) {
-    let object = ObjectRef::new(ObjectKind::Network, &wanted.name);
-    let Some(live) = input.live.networks.get(&wanted.name) else {
-        let mut spec = wanted.clone();
-        stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
-        let reason = why_missing(input, &object);
-        return create(plan, object, reason, Effect::CreateNetwork(spec));
-    };
-    match ownership::owner(input, &object, &live.id, &live.labels) {
-        Owner::ThisStack => match network_difference(wanted, live) {
-            Some(what) => plan.refused.push(Refusal::Immutable { object, what }),
-            None => plan.unchanged += 1,
-        },
-        owner => plan.refused.push(Refusal::Foreign { object, owner }),
-    }
-}
-
-/// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
-/// addresses of its own.
-fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
-    if wanted.driver != live.driver {
-        return Some(format!("driver {} → {}", live.driver, wanted.driver));
-    }
-    if wanted.attachable != live.attachable {
-        return Some(format!("attachable {} → {}", live.attachable, wanted.attachable));
-    }
-    if wanted.internal != live.internal {
-        return Some(format!("internal {} → {}", live.internal, wanted.internal));
-    }
-    if let Some((key, value)) = wanted.options.iter().find(|(key, value)| live.options.get(*key) != Some(*value)) {
-        return Some(format!("option {key} → {value}"));
-    }
-    let subnets = |ipam: Option<&serde_json::Value>| -> BTreeSet<String> {
-        ipam.and_then(|ipam| ipam.get("Config"))
-            .and_then(serde_json::Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|config| config.get("Subnet").and_then(serde_json::Value::as_str).map(str::to_owned))
-            .collect()
-    };
-    let asked = subnets(wanted.ipam.as_ref());
-    (!asked.is_subset(&subnets(live.ipam.as_ref()))).then(|| "subnets".to_owned())
-}
-
-fn plan_config(input: &PlanInput<'_>, wanted: &ConfigSpec, plan: &mut Plan) {
-    let object = ObjectRef::new(ObjectKind::Config, &wanted.name);
-    let Some(live) = input.live.configs.get(&wanted.name) else {
-        let mut spec = wanted.clone();
-        stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
-        let reason = why_missing(input, &object);
-        return create(plan, object, reason, Effect::CreateConfig(spec));
-    };
-    match ownership::owner(input, &object, &live.id, &live.labels) {
-        Owner::ThisStack if live.data == wanted.data => plan.unchanged += 1,
-        Owner::ThisStack => {
-            plan.refused.push(Refusal::Immutable { object, what: "its content is not what its name says".into() });
-        }
-        owner => plan.refused.push(Refusal::Foreign { object, owner }),
-    }
-}
-
-fn plan_secret(input: &PlanInput<'_>, wanted: &SecretSpec, plan: &mut Plan) {
-    let object = ObjectRef::new(ObjectKind::Secret, &wanted.name);
-    let Some(live) = input.live.secrets.get(&wanted.name) else {
-        let mut spec = wanted.clone();
-        stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
-        let reason = why_missing(input, &object);
-        return create(plan, object, reason, Effect::CreateSecret(spec));
-    };
-    match ownership::owner(input, &object, &live.id, &live.labels) {
-        Owner::ThisStack => plan.unchanged += 1,
-        owner => plan.refused.push(Refusal::Foreign { object, owner }),
-    }
-}
-
-fn plan_service(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
-    let object = ObjectRef::new(ObjectKind::Service, &wanted.spec.name);
-    let Some(live) = input.live.services.get(&wanted.spec.name) else {
-        let spec = stamped(input, &wanted.spec);
-        let reason = why_missing(input, &object);
-        return create(plan, object, reason, Effect::CreateService(spec));
-    };
-    match ownership::owner(input, &object, &live.id, &live.spec.labels) {
-        Owner::ThisStack => {}
-        owner => return plan.refused.push(Refusal::Foreign { object, owner }),
-    }
-    let (from, to) = (live.spec.mode.kind(), wanted.spec.mode.kind());
-    if from != to {
-        return plan.refused.push(Refusal::Immutable { object, what: format!("mode {from} → {to}") });
-    }
-    let spec = stamped(input, &keep_live(&wanted.spec, live));
-    let changes = changes(&live.spec, &spec);
-    if changes.is_empty() {
-        plan.unchanged += 1;
-        return;
-    }
-    let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
-    let reason = diff::reason(&changes);
-    plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
-}
-
-fn stamped(input: &PlanInput<'_>, spec: &ServiceSpec) -> ServiceSpec {
-    let mut stamped = spec.clone();
-    stamp(input, &mut stamped.labels, &input.digester.digest_of(spec));
-    stamped
-}
-
-/// What an update keeps from the live service: the force counter, the platforms filled in at create, and, where the file
-/// names no number of replicas, the number that runs (an autoscaler's, or a person's).
-#[must_use]
-pub fn keep_live(wanted: &ServiceSpec, live: &LiveService) -> ServiceSpec {
-    let mut spec = wanted.clone();
-    let task = &live.spec.task_template;
-    spec.task_template.force_update = task.force_update;
-    if let Some(platforms) = task.placement.as_ref().map(|placement| &placement.platforms)
-        && !platforms.is_empty()
-        && spec.task_template.placement.as_ref().is_none_or(|placement| placement.platforms.is_empty())
-        && task.container_spec.image == spec.task_template.container_spec.image
-    {
-        spec.task_template.placement.get_or_insert_default().platforms.clone_from(platforms);
-    }
-    if let (Some(wanted), Some(live)) = (&mut spec.mode.replicated, &live.spec.mode.replicated)
-        && wanted.replicas.is_none()
-    {
-        wanted.replicas = live.replicas;
-    }
-    spec
 }
 
 /// The steps that remove everything the stack owns, in reverse order: for the deletion of a stack, at a person's word.

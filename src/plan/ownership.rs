@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::PlanInput;
-use crate::domain::{INSTANCE_LABEL, NAMESPACE_LABEL, ObjectRef, STACK_LABEL};
+use crate::domain::{
+    DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, NAMESPACE_LABEL, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
+};
 
 /// Whose an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +35,9 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Decides. An object is this stack's when the inventory has its id; or when it carries this installation's and this
-/// stack's labels and the inventory has no other id for it, as after a create whose answer was lost.
+/// Decides. Another installation's label makes an object foreign, whatever is remembered. Otherwise an object is this
+/// stack's when the inventory has its id; or when it carries this installation's and this stack's labels, as after a
+/// create whose answer was lost, or when the snapshot is older than what was written since.
 pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>) -> Owner {
     let entry = input.inventory.0.get(object);
     let instance = labels.get(INSTANCE_LABEL);
@@ -52,5 +55,21 @@ pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels:
             Some(namespace) => Owner::DockerStack(namespace.clone()),
             None => Owner::Somebody,
         },
+    }
+}
+
+/// The labels that say whose an object is.
+pub(super) fn stamp_owner(input: &PlanInput<'_>, labels: &mut BTreeMap<String, String>) {
+    labels.insert(INSTANCE_LABEL.into(), input.instance.into());
+    labels.insert(STACK_LABEL.into(), input.stack.to_string());
+}
+
+/// All of Skep's own labels, for an object whose desired form has this digest.
+pub(super) fn stamp(input: &PlanInput<'_>, labels: &mut BTreeMap<String, String>, digest: &Digest) {
+    stamp_owner(input, labels);
+    labels.insert(SPEC_LABEL.into(), digest.to_string());
+    labels.insert(DEPLOYMENT_LABEL.into(), input.deployment.to_string());
+    if let Some(revision) = input.revision {
+        labels.insert(REVISION_LABEL.into(), revision.to_string());
     }
 }

@@ -1,0 +1,118 @@
+//! Which service goes first: one that gives a published port up goes before the one that takes it. Swarm refuses to
+//! publish a port twice, unless both ask for it on the node alone (mode `host`), where the scheduler keeps them apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Plan, PlanInput, Refusal};
+use crate::domain::{Action, Effect, PortConfig, ServiceSpec, Step};
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Port<'a> {
+    number: u32,
+    protocol: &'a str,
+}
+
+impl fmt::Display for Port<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.protocol)
+    }
+}
+
+/// The ports a spec publishes under a number of its own choice, and whether on the node alone.
+pub(super) fn published(spec: &ServiceSpec) -> impl Iterator<Item = (Port<'_>, bool)> {
+    let ports = spec.endpoint_spec.iter().flat_map(|endpoint| &endpoint.ports);
+    ports.filter(|port| port.published_port != 0).map(|port: &PortConfig| {
+        let protocol = if port.protocol.is_empty() { "tcp" } else { port.protocol.as_str() };
+        (Port { number: port.published_port, protocol }, port.publish_mode == "host")
+    })
+}
+
+fn new_spec(step: &Step) -> Option<&ServiceSpec> {
+    match &step.effect {
+        Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => Some(spec),
+        _ => None,
+    }
+}
+
+/// Appends the steps of services to the plan: by name, but a service that takes a port after the one that gives it up.
+/// Where a port is not given up, or two services would have to swap theirs, nothing can be carried out.
+pub(super) fn in_order(input: &PlanInput<'_>, steps: Vec<Step>, plan: &mut Plan) {
+    let needs = needs(input, &steps, plan);
+    let mut steps: BTreeMap<String, Step> = steps.into_iter().map(|step| (step.object.name.clone(), step)).collect();
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut waiting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for need in &needs {
+        *open.entry(need.taker.as_str()).or_default() += 1;
+        waiting.entry(need.giver.as_str()).or_default().push(&need.taker);
+    }
+    let mut ready: BTreeSet<String> = steps.keys().filter(|name| !open.contains_key(name.as_str())).cloned().collect();
+    while let Some(name) = ready.pop_first() {
+        for taker in waiting.remove(name.as_str()).into_iter().flatten() {
+            let left = open.entry(taker).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ready.insert(taker.to_owned());
+            }
+        }
+        plan.steps.extend(steps.remove(&name));
+    }
+    for need in needs.iter().filter(|need| steps.contains_key(&need.taker) && steps.contains_key(&need.giver)) {
+        let Some(step) = steps.get(&need.taker) else { continue };
+        let (object, port, by) = (step.object.clone(), need.port.clone(), need.giver.clone());
+        plan.refused.push(Refusal::PortTaken { object, port, by });
+    }
+    plan.steps.extend(steps.into_values());
+}
+
+/// A port that goes from one service of the stack to another.
+struct Need {
+    taker: String,
+    giver: String,
+    port: String,
+}
+
+/// Which steps wait for which others. What will not be given up is refused.
+fn needs(input: &PlanInput<'_>, steps: &[Step], plan: &mut Plan) -> Vec<Need> {
+    let specs: BTreeMap<&str, &ServiceSpec> =
+        steps.iter().filter_map(|step| Some((step.object.name.as_str(), new_spec(step)?))).collect();
+    if specs.values().all(|spec| published(spec).next().is_none()) {
+        return Vec::new();
+    }
+    let holders = holders(input, plan);
+    let mut needs = Vec::new();
+    let mut refused = Vec::new();
+    for step in steps {
+        let Some(spec) = new_spec(step) else { continue };
+        for (port, on_node) in published(spec) {
+            let others = holders.get(&port).into_iter().flatten();
+            for (holder, _) in others.filter(|(name, theirs)| *name != step.object.name && !(on_node && *theirs)) {
+                let gives_up = specs
+                    .get(holder)
+                    .is_some_and(|new| published(new).all(|(kept, theirs)| kept != port || (on_node && theirs)));
+                let (port, by) = (port.to_string(), (*holder).to_owned());
+                if gives_up {
+                    needs.push(Need { taker: step.object.name.clone(), giver: by, port });
+                } else {
+                    refused.push(Refusal::PortTaken { object: step.object.clone(), port, by });
+                }
+            }
+        }
+    }
+    plan.refused.append(&mut refused);
+    needs
+}
+
+/// Who holds which port now, and whether on its nodes alone; without what the plan removes already.
+fn holders<'a>(input: &PlanInput<'a>, plan: &Plan) -> BTreeMap<Port<'a>, Vec<(&'a str, bool)>> {
+    let leaving: BTreeSet<&str> =
+        plan.steps.iter().filter(|step| step.action == Action::Remove).map(|step| step.object.name.as_str()).collect();
+    let mut holders: BTreeMap<Port<'a>, Vec<(&'a str, bool)>> = BTreeMap::new();
+    for live in input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str())) {
+        for (port, on_node) in published(&live.spec) {
+            holders.entry(port).or_default().push((&live.spec.name, on_node));
+        }
+    }
+    holders
+}
