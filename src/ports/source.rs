@@ -92,6 +92,9 @@ pub enum FileError {
     /// It, or a symlink on the way, leads out of the tree.
     #[error("`{0}` leads out of the repository")]
     Escapes(String),
+    /// In a submodule.
+    #[error("`{0}` is in a submodule, and those are not fetched; name that repository as a source of its own")]
+    Submodule(String),
     /// Over the limit.
     #[error("`{path}` has {size} bytes; {limit} is the most")]
     TooLarge {

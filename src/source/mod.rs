@@ -1,3 +1,5 @@
 //! Adapters of the port `Source`.
 
 pub mod git;
+#[cfg(any(test, feature = "sim"))]
+pub mod memory;
