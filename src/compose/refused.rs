@@ -28,7 +28,7 @@ const SILENT: &[(&str, &str)] = &[
 ];
 
 /// Keys that are refused everywhere.
-const FORBIDDEN: &[(&'static str, &'static str)] = &[
+const FORBIDDEN: &[(&str, &str)] = &[
     ("extends", "use a YAML anchor, or several compose files"),
     ("volume_driver", "declare the volume with a `driver`"),
     ("volumes_from", "name the volumes in `volumes`"),
