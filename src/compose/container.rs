@@ -1,0 +1,256 @@
+//! What a service's containers are: environment, hosts, capabilities, limits, health check.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{DnsConfig, Healthcheck, LogDriver, Ulimit};
+
+use super::field::{Field, Table};
+use super::files::attached;
+use super::input::RenderInput;
+use super::path;
+use super::shell;
+use super::yaml::{Node, Value};
+
+/// Docker takes no shorter interval.
+const SHORTEST_INTERVAL: i64 = 1_000_000;
+
+/// A command: one text is split into words, a list is taken as it is.
+pub(super) fn words(field: &Field<'_>) -> Vec<String> {
+    match &field.node.value {
+        Value::List(_) => field.texts(),
+        _ => field.text().and_then(|text| field.check(shell::split(&text))).unwrap_or_default(),
+    }
+}
+
+/// `KEY=VALUE`, sorted. Files first, in order, then `environment`. A name without a value takes the variable of that
+/// name, and stays bare when there is none, which unsets what the image has.
+pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mut BTreeSet<String>) -> Vec<String> {
+    let mut values: BTreeMap<String, Option<String>> = BTreeMap::new();
+    if let Some(files) = table.get("env_file") {
+        for file in files.text_or_list() {
+            values.extend(env_file(&file, input, needs));
+        }
+    }
+    if let Some(environment) = table.get("environment") {
+        values.extend(environment.pairs());
+    }
+    let cli = !table.field.found.strict();
+    let mut list: Vec<String> = values
+        .into_iter()
+        .map(|(key, value)| {
+            let open = value.as_ref().is_none_or(|value| cli && value.is_empty());
+            let known = input.variables.get(&key).filter(|_| open).map(|value| value.text.clone());
+            match known.or(value) {
+                Some(value) => format!("{key}={value}"),
+                None => key,
+            }
+        })
+        .collect();
+    list.sort();
+    list
+}
+
+/// One file of variables: a path, or by the specification's rules a map with `path` and `required`.
+fn env_file(
+    field: &Field<'_>,
+    input: &RenderInput<'_>,
+    needs: &mut BTreeSet<String>,
+) -> BTreeMap<String, Option<String>> {
+    let mut required = true;
+    let mut at: Field<'_> = field.clone();
+    if matches!(field.node.value, Value::Map(_)) && field.found.strict() {
+        let Some(table) = field.table() else { return BTreeMap::new() };
+        required = table.given("required").and_then(|flag| flag.boolean()).unwrap_or(true);
+        let path = table.get("path");
+        table.finish();
+        let Some(path) = path else {
+            field.error("has no `path`", "name a file of the repository");
+            return BTreeMap::new();
+        };
+        at = path;
+    }
+    let Some(path) = at.filled().and_then(|text| path::resolve(&at, &text, input.folder)) else {
+        return BTreeMap::new();
+    };
+    if !required && matches!(input.attachments.get(&path), Some(Err(_))) {
+        at.warn(&format!("`{path}` cannot be read; it is not required"));
+        return BTreeMap::new();
+    }
+    let Some(Some(data)) = attached(&at, &path, input, needs) else { return BTreeMap::new() };
+    match parse_env(&data, input) {
+        Ok(values) => values,
+        Err((line, message)) => {
+            at.error(format!("`{path}` line {line}: {message}"), "each line is `KEY=VALUE`, `KEY` or a `#` comment");
+            BTreeMap::new()
+        }
+    }
+}
+
+/// Docker's own grammar, not that of dotenv: no quotes, no variables, no `export`; blanks at the end belong to the value.
+/// `KEY` alone takes the variable of that name, or is left out.
+fn parse_env(data: &[u8], input: &RenderInput<'_>) -> Result<BTreeMap<String, Option<String>>, (usize, String)> {
+    let text = std::str::from_utf8(data).map_err(|_| (1, "is not UTF-8".to_owned()))?;
+    let mut values = BTreeMap::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = match line.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (line, None),
+        };
+        if key.is_empty() {
+            return Err((index + 1, "has no name in front of `=`".to_owned()));
+        }
+        if key.contains(char::is_whitespace) {
+            return Err((index + 1, "has white space in the name".to_owned()));
+        }
+        let value = value.or_else(|| input.variables.get(key).map(|value| value.text.clone()));
+        if value.is_some() {
+            values.insert(key.to_owned(), value);
+        }
+    }
+    Ok(values)
+}
+
+/// `IP host` lines: a list of `host=ip` or `host:ip` in its order, or a map by host.
+pub(super) fn hosts(field: &Field<'_>) -> Vec<String> {
+    let mut hosts = Vec::new();
+    if let Value::List(_) = field.node.value {
+        for item in field.list() {
+            let Some(text) = item.text() else { continue };
+            match text.split_once('=').or_else(|| text.split_once(':')) {
+                Some((host, address)) if !host.is_empty() && !address.is_empty() => hosts.push(line(host, address)),
+                _ => item.error(format!("`{text}` is not a host with an address"), "write it like `name=10.0.0.1`"),
+            }
+        }
+        return hosts;
+    }
+    for (entry, value) in field.entries() {
+        let addresses =
+            if let Value::List(_) = value.node.value { value.texts() } else { value.text().into_iter().collect() };
+        hosts.extend(addresses.iter().map(|address| line(&entry.key, address)));
+    }
+    hosts.sort();
+    hosts
+}
+
+fn line(host: &str, address: &str) -> String {
+    let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
+    format!("{} {}", bare.trim(), host.trim())
+}
+
+/// Name servers, if any.
+pub(super) fn dns(servers: Option<Field<'_>>, search: Option<Field<'_>>) -> Option<DnsConfig> {
+    let texts = |field: Option<Field<'_>>| -> Vec<String> {
+        field.map(|field| field.text_or_list()).unwrap_or_default().iter().filter_map(Field::filled).collect()
+    };
+    if let Some(servers) = &servers {
+        for server in servers.text_or_list() {
+            if let Some(text) = server.node.written().filter(|text| text.parse::<std::net::IpAddr>().is_err()) {
+                server.error(format!("`{text}` is not an address"), "a name server is given by its IP address");
+            }
+        }
+    }
+    let config = DnsConfig { nameservers: texts(servers), search: texts(search), options: Vec::new() };
+    (config != DnsConfig::default()).then_some(config)
+}
+
+/// Capabilities to add and to drop, in Docker's normal form: upper case with `CAP_`, `ALL` alone, sorted, none in both.
+pub(super) fn capabilities(add: Option<Field<'_>>, drop: Option<Field<'_>>) -> (Vec<String>, Vec<String>) {
+    let normal = |field: Option<Field<'_>>| -> BTreeSet<String> {
+        let texts = field.map(|field| field.texts()).unwrap_or_default();
+        let names: BTreeSet<String> = texts
+            .iter()
+            .map(|text| text.trim().to_uppercase())
+            .map(|name| if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") })
+            .collect();
+        if names.contains("ALL") { BTreeSet::from(["ALL".to_owned()]) } else { names }
+    };
+    let (add, drop) = (normal(add), normal(drop));
+    let drop = drop.into_iter().filter(|name| !add.contains(name)).collect();
+    (add.into_iter().collect(), drop)
+}
+
+/// Limits by name: one number for both, or a map with `soft` and `hard`.
+pub(super) fn ulimits(field: &Field<'_>) -> Vec<Ulimit> {
+    let mut limits = Vec::new();
+    for (entry, value) in field.entries() {
+        let name = entry.key.clone();
+        if !name.bytes().all(|c| c.is_ascii_lowercase()) || name.is_empty() {
+            value.error(format!("`{name}` is not a limit"), "such as `nofile` or `nproc`");
+            continue;
+        }
+        if !matches!(value.node.value, Value::Map(_)) {
+            limits.extend(value.integer().map(|both| Ulimit { name, soft: both, hard: both }));
+            continue;
+        }
+        let Some(table) = value.table() else { continue };
+        let (soft, hard) = (table.get("soft"), table.get("hard"));
+        table.finish();
+        match (soft, hard) {
+            (Some(soft), Some(hard)) => {
+                if let (Some(soft), Some(hard)) = (soft.integer(), hard.integer()) {
+                    limits.push(Ulimit { name, soft, hard });
+                }
+            }
+            _ => value.error("needs both `soft` and `hard`", "or one number for both"),
+        }
+    }
+    limits.sort_by(|a, b| a.name.cmp(&b.name));
+    limits
+}
+
+/// A log driver with its options.
+pub(super) fn logging(field: &Field<'_>) -> Option<LogDriver> {
+    let table = field.table()?;
+    let name = table.given("driver").and_then(|driver| driver.text()).unwrap_or_default();
+    let options = table.given("options").map(|options| options.options()).unwrap_or_default();
+    table.finish();
+    Some(LogDriver { name, options })
+}
+
+/// A health check.
+pub(super) fn healthcheck(field: &Field<'_>) -> Option<Healthcheck> {
+    let table = field.table()?;
+    let mut check = Healthcheck::default();
+    let test = table.get("test").filter(|test| !is_empty(test.node));
+    if let Some(test) = &test {
+        check.test = match &test.node.value {
+            Value::List(_) => test.texts(),
+            _ => test.text().map(|text| vec!["CMD-SHELL".to_owned(), text]).unwrap_or_default(),
+        };
+        if let Some(first) = check.test.first().filter(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE"))
+        {
+            test.error(format!("a test begins with CMD, CMD-SHELL or NONE, not with `{first}`"), "put `CMD` in front");
+        }
+    }
+    for (key, slot) in [
+        ("interval", &mut check.interval),
+        ("timeout", &mut check.timeout),
+        ("start_period", &mut check.start_period),
+        ("start_interval", &mut check.start_interval),
+    ] {
+        let Some(duration) = table.given(key) else { continue };
+        *slot = duration.duration().unwrap_or(0);
+        if (1..SHORTEST_INTERVAL).contains(slot) {
+            duration.error("is shorter than 1 ms", "Docker takes no less");
+        }
+    }
+    check.retries = table.given("retries").and_then(|retries| retries.within(0, i64::MAX)).unwrap_or(0);
+    if let Some(disable) = table.given("disable")
+        && disable.boolean() == Some(true)
+    {
+        if test.is_some() {
+            disable.error("a test and `disable` are both given", "remove one of them");
+        }
+        check = Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
+    }
+    table.finish();
+    Some(check)
+}
+
+fn is_empty(node: &Node) -> bool {
+    matches!(&node.value, Value::List(items) if items.is_empty())
+}

@@ -1,0 +1,229 @@
+//! `deploy`: how many tasks, where, with how much, and how they are replaced.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, json};
+
+use crate::domain::{
+    Placement, Replicated, ReplicatedJob, ResourceSet, Resources, RestartPolicy, ServiceMode, UpdateConfig,
+};
+
+use super::field::{Field, Table};
+use super::units;
+
+/// Swarm takes no less.
+const LEAST_MEMORY: i64 = 4 * 1024 * 1024;
+/// Swarm takes no less: a thousandth of a CPU.
+const LEAST_CPU: i64 = 1_000_000;
+
+/// What `deploy` says.
+#[derive(Default)]
+pub(super) struct Deploy {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) mode: ServiceMode,
+    pub(super) endpoint_mode: String,
+    pub(super) resources: Option<Resources>,
+    pub(super) restart_policy: Option<RestartPolicy>,
+    pub(super) placement: Option<Placement>,
+    pub(super) update_config: Option<UpdateConfig>,
+    pub(super) rollback_config: Option<UpdateConfig>,
+}
+
+impl Deploy {
+    /// Reads the section; without one it is a single replica.
+    pub(super) fn read(field: Option<&Field<'_>>) -> Self {
+        let mut deploy = Self::default();
+        let Some(table) = field.and_then(Field::table) else {
+            deploy.mode.replicated = Some(Replicated::default());
+            return deploy;
+        };
+        deploy.labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
+        deploy.mode = mode(&table);
+        if let Some(endpoint) = table.given("endpoint_mode").and_then(|mode| mode.text().map(|text| (mode, text))) {
+            let lower = endpoint.1.to_lowercase();
+            if lower != "vip" && lower != "dnsrr" && !lower.is_empty() {
+                endpoint.0.error(format!("`{}` is none of vip, dnsrr", endpoint.1), "");
+            }
+            deploy.endpoint_mode = lower;
+        }
+        deploy.resources = table.given("resources").and_then(|resources| read_resources(&resources));
+        deploy.restart_policy = table.given("restart_policy").and_then(|policy| restart_policy(&policy));
+        deploy.placement = table.given("placement").and_then(|placement| read_placement(&placement));
+        for (key, rollback) in [("update_config", false), ("rollback_config", true)] {
+            let Some(field) = table.given(key) else { continue };
+            if deploy.mode.is_job() && !rollback {
+                field.error("a job has no update config", "remove it: a job's tasks are not replaced");
+            }
+            let config = update_config(&field, rollback);
+            *(if rollback { &mut deploy.rollback_config } else { &mut deploy.update_config }) = config;
+        }
+        table.finish();
+        deploy
+    }
+}
+
+fn mode(table: &Table<'_>) -> ServiceMode {
+    let replicas = table.given("replicas");
+    let count = replicas.as_ref().and_then(Field::count);
+    let mut mode = ServiceMode::default();
+    let word = table.given("mode").map(|mode| mode.word(&["replicated", "global", "replicated-job", "global-job"]));
+    match word.as_ref().map(|word| word.as_deref()) {
+        None | Some(None | Some("replicated")) => mode.replicated = Some(Replicated { replicas: count }),
+        Some(Some("replicated-job")) => {
+            mode.replicated_job = Some(ReplicatedJob { max_concurrent: count, total_completions: count });
+        }
+        Some(Some(global)) => {
+            if let Some(replicas) = &replicas {
+                replicas.error(format!("replicas do not go with the mode {global}"), "remove one of them");
+            }
+            *(if global == "global" { &mut mode.global } else { &mut mode.global_job }) = Some(Map::new());
+        }
+    }
+    mode
+}
+
+fn update_config(field: &Field<'_>, rollback: bool) -> Option<UpdateConfig> {
+    let table = field.table()?;
+    let mut config = UpdateConfig { parallelism: 1, ..UpdateConfig::default() };
+    if let Some(parallelism) = table.given("parallelism").and_then(|count| count.count()) {
+        config.parallelism = parallelism;
+    }
+    config.delay = table.given("delay").and_then(|delay| delay.duration()).unwrap_or(0);
+    config.monitor = table.given("monitor").and_then(|monitor| monitor.duration()).unwrap_or(0);
+    if let Some(action) = table.given("failure_action") {
+        config.failure_action = action.word(&["pause", "continue", "rollback"]).unwrap_or_default();
+        if rollback && config.failure_action == "rollback" {
+            action.warn("a rollback is not rolled back: this counts as `pause`");
+        }
+    }
+    if let Some(ratio) = table.given("max_failure_ratio") {
+        config.max_failure_ratio = ratio.number().unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&config.max_failure_ratio) {
+            ratio.error("is not between 0 and 1", "0.1 is one task in ten");
+        }
+    }
+    config.order =
+        table.given("order").and_then(|order| order.word(&["stop-first", "start-first"])).unwrap_or_default();
+    table.finish();
+    Some(config)
+}
+
+fn restart_policy(field: &Field<'_>) -> Option<RestartPolicy> {
+    let table = field.table()?;
+    let mut policy = RestartPolicy::default();
+    let words = ["none", "on-failure", "any"];
+    policy.condition = table.given("condition").and_then(|condition| condition.word(&words)).unwrap_or_default();
+    policy.delay = table.given("delay").and_then(|delay| delay.duration());
+    policy.max_attempts = table.given("max_attempts").and_then(|attempts| attempts.count());
+    policy.window = table.given("window").and_then(|window| window.duration());
+    table.finish();
+    Some(policy)
+}
+
+/// The service's own `restart`, which counts when there is no `deploy.restart_policy`.
+pub(super) fn restart(field: &Field<'_>) -> Option<RestartPolicy> {
+    let text = field.text()?;
+    let (word, attempts) = match text.split_once(':') {
+        Some((word, attempts)) => (word, Some(attempts)),
+        None => (text.as_str(), None),
+    };
+    let policy = |condition: &str, max_attempts| {
+        Some(RestartPolicy { condition: condition.to_owned(), max_attempts, ..RestartPolicy::default() })
+    };
+    match (word, attempts) {
+        ("always" | "unless-stopped", None) => policy("any", None),
+        ("on-failure", None) => policy("on-failure", None),
+        ("on-failure", Some(attempts)) => match attempts.parse() {
+            Ok(attempts) => policy("on-failure", Some(attempts)),
+            Err(_) => {
+                field.error(format!("`{attempts}` is not a number of attempts"), "write it like `on-failure:3`");
+                None
+            }
+        },
+        ("no" | "", None) => {
+            field.warn("Swarm restarts the task all the same; write `deploy.restart_policy.condition: none`");
+            None
+        }
+        _ => {
+            field.error(format!("`{text}` is none of no, always, on-failure, unless-stopped"), "");
+            None
+        }
+    }
+}
+
+fn read_resources(field: &Field<'_>) -> Option<Resources> {
+    let table = field.table()?;
+    let limits = table.given("limits").and_then(|set| resource_set(&set, false));
+    let reservations = table.given("reservations").and_then(|set| resource_set(&set, true));
+    table.finish();
+    let resources = Resources { limits, reservations, ..Resources::default() };
+    (resources != Resources::default()).then_some(resources)
+}
+
+fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
+    let table = field.table()?;
+    let mut set = ResourceSet::default();
+    if let Some(cpus) = table.given("cpus") {
+        set.nano_cpus = cpus.text_as_written().and_then(|text| cpus.check(units::cpus(&text))).unwrap_or(0);
+        if set.nano_cpus != 0 && set.nano_cpus < LEAST_CPU {
+            cpus.error("is less than 0.001 CPUs", "Swarm takes no less");
+        }
+    }
+    if let Some(memory) = table.given("memory") {
+        set.memory_bytes = memory.bytes().unwrap_or(0);
+        if set.memory_bytes != 0 && set.memory_bytes < LEAST_MEMORY {
+            memory.error(format!("{} bytes are less than 4 MiB", set.memory_bytes), "Swarm takes no less");
+        }
+    }
+    if reservations {
+        for item in table.given("generic_resources").map(|list| list.list()).unwrap_or_default() {
+            set.generic_resources.extend(generic_resource(&item));
+        }
+    } else if let Some(pids) = table.given("pids") {
+        set.pids = pids.integer().unwrap_or(0);
+    }
+    table.refuse(&[("devices", "use `generic_resources`")]);
+    table.finish();
+    (set != ResourceSet::default()).then_some(set)
+}
+
+fn generic_resource(field: &Field<'_>) -> Option<serde_json::Value> {
+    let table = field.table()?;
+    let spec = table.get("discrete_resource_spec");
+    table.finish();
+    let Some(spec) = spec else {
+        field.error("has no `discrete_resource_spec`", "give `kind` and `value`");
+        return None;
+    };
+    let inner = spec.table()?;
+    let kind = inner.get("kind").and_then(|kind| kind.filled());
+    let value = inner.get("value").and_then(|value| value.integer());
+    inner.finish();
+    if kind.is_none() || value.is_none() {
+        spec.error("needs `kind` and `value`", "");
+    }
+    Some(json!({"DiscreteResourceSpec": {"Kind": kind?, "Value": value?}}))
+}
+
+fn read_placement(field: &Field<'_>) -> Option<Placement> {
+    let table = field.table()?;
+    let mut placement = Placement::default();
+    for item in table.given("constraints").map(|list| list.list()).unwrap_or_default() {
+        let Some(text) = item.text() else { continue };
+        if !text.contains("==") && !text.contains("!=") {
+            item.error(format!("`{text}` has no operator"), "write it like `node.role == manager`");
+        }
+        placement.constraints.push(text);
+    }
+    for item in table.given("preferences").map(|list| list.list()).unwrap_or_default() {
+        let Some(preference) = item.table() else { continue };
+        match preference.get("spread").and_then(|spread| spread.filled()) {
+            Some(spread) => placement.preferences.push(json!({"Spread": {"SpreadDescriptor": spread}})),
+            None => item.error("has no `spread`", "write it like `spread: node.labels.zone`"),
+        }
+        preference.finish();
+    }
+    placement.max_replicas = table.given("max_replicas_per_node").and_then(|count| count.count()).unwrap_or(0);
+    table.finish();
+    (placement != Placement::default()).then_some(placement)
+}

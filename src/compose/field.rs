@@ -1,0 +1,437 @@
+//! Typed reading of a tree: each reader says what is wrong, and where, by itself, and gives `None`.
+//!
+//! A [`Table`] knows which keys were asked for; what is left over at the end is an unknown key, never dropped.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::findings::Findings;
+use super::scalar::{Kind, printed};
+use super::units;
+use super::yaml::{Entry, Node, Position, Scalar, Value};
+
+/// A value with the path that leads to it.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    pub(super) node: &'a Node,
+    pub(super) path: String,
+    pub(super) found: &'a Findings<'a>,
+}
+
+impl<'a> Field<'a> {
+    /// The root of a file, with the empty path.
+    pub(super) fn root(node: &'a Node, found: &'a Findings<'a>) -> Self {
+        Self { node, path: String::new(), found }
+    }
+
+    pub(super) fn at(&self) -> Position {
+        self.node.at
+    }
+
+    /// Reports an error here.
+    pub(super) fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.found.error(self.at(), &self.path, message, hint);
+    }
+
+    /// Reports a warning here.
+    pub(super) fn warn(&self, message: &str) {
+        self.found.warn(self.at(), &self.path, message);
+    }
+
+    /// The value, or the error of what stands behind `result`.
+    pub(super) fn check<T>(&self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.error(message, "")).ok()
+    }
+
+    fn wrong(&self, expected: &str) {
+        let found = match &self.node.value {
+            Value::Scalar(scalar) => scalar.kind.name(),
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        };
+        let hint = match &self.node.value {
+            Value::Scalar(Scalar { kind: Kind::Null, .. }) => "remove the key or give it a value",
+            Value::Scalar(_) if expected.starts_with("text") => "put it in quotes",
+            _ => "",
+        };
+        self.error(format!("must be {expected}, but is {found}"), hint);
+    }
+
+    fn scalar(&self) -> Option<&'a Scalar> {
+        match &self.node.value {
+            Value::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// Text; what YAML reads as a number, a boolean or a date is refused.
+    pub(super) fn text(&self) -> Option<String> {
+        match self.scalar() {
+            Some(Scalar { kind: Kind::Text, text, .. }) => Some(text.clone()),
+            _ => {
+                self.wrong("text");
+                None
+            }
+        }
+    }
+
+    /// Text that is not empty.
+    pub(super) fn filled(&self) -> Option<String> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.error("is empty", "remove the key or give it a value");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Text, or a number as it is written; strictly text where the CLI's quirks apply.
+    pub(super) fn text_as_written(&self) -> Option<String> {
+        match self.scalar() {
+            Some(Scalar { kind: Kind::Int(_) | Kind::Float(_), text, .. }) if self.found.strict() => Some(text.clone()),
+            _ => self.text(),
+        }
+    }
+
+    /// One of these words.
+    pub(super) fn word(&self, words: &[&str]) -> Option<String> {
+        let text = self.text()?;
+        if words.contains(&text.as_str()) {
+            return Some(text);
+        }
+        let hint = match closest(&text, words) {
+            Some(word) => format!("did you mean `{word}`?"),
+            None => String::new(),
+        };
+        self.error(format!("`{text}` is none of {}", words.join(", ")), hint);
+        None
+    }
+
+    /// A value of a variable, label or option: text, or a number as Go prints it; `None` inside for null.
+    pub(super) fn printed(&self) -> Option<Option<String>> {
+        let Some(scalar) = self.scalar() else {
+            self.wrong("text or a number");
+            return None;
+        };
+        if let Kind::Bool(_) = scalar.kind {
+            self.error("must be text or a number, but is a boolean", format!("write \"{}\"", scalar.text));
+            return None;
+        }
+        if let Kind::Float(value) = scalar.kind
+            && !value.is_finite()
+        {
+            self.wrong("text or a finite number");
+            return None;
+        }
+        let text = printed(scalar.kind, &scalar.text);
+        if let Some(text) = &text
+            && *text != scalar.text
+        {
+            self.warn(&format!(
+                "YAML reads {} as {}: the value will be `{text}`; put it in quotes to keep what is written",
+                scalar.text,
+                scalar.kind.name()
+            ));
+        }
+        Some(text)
+    }
+
+    /// Text that may stand for another type: an interpolated one always, any one by the specification's rules.
+    fn castable(&self, scalar: &'a Scalar) -> Option<&'a str> {
+        (scalar.kind == Kind::Text && (scalar.interpolated || self.found.strict())).then_some(scalar.text.as_str())
+    }
+
+    /// A whole number, in decimal when it comes from text.
+    pub(super) fn integer(&self) -> Option<i64> {
+        let Some(scalar) = self.scalar() else {
+            self.wrong("a whole number");
+            return None;
+        };
+        let value = match scalar.kind {
+            Kind::Int(value) => i64::try_from(value).ok(),
+            Kind::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => format!("{value}").parse().ok(),
+            _ => self.castable(scalar).and_then(|text| text.parse::<i64>().ok()),
+        };
+        if value.is_none() {
+            match (scalar.kind, self.castable(scalar)) {
+                (Kind::Text, Some(text)) => self.error(format!("`{text}` is not a whole number"), ""),
+                (Kind::Text, None) => self.error("must be a whole number, but is text", "remove the quotes"),
+                _ => self.wrong("a whole number"),
+            }
+        }
+        value
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn within(&self, least: i64, most: i64) -> Option<i64> {
+        let value = self.integer()?;
+        if (least..=most).contains(&value) {
+            return Some(value);
+        }
+        let message = if most == i64::MAX {
+            format!("{value} is below {least}")
+        } else {
+            format!("{value} is not between {least} and {most}")
+        };
+        self.error(message, "");
+        None
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.within(0, i64::MAX).and_then(|value| u64::try_from(value).ok())
+    }
+
+    /// A number.
+    pub(super) fn number(&self) -> Option<f64> {
+        let value = self.scalar().and_then(|scalar| match scalar.kind {
+            Kind::Int(value) => value.to_string().parse().ok(),
+            Kind::Float(value) => Some(value),
+            _ => self.castable(scalar).and_then(|text| text.parse().ok()),
+        });
+        if value.is_none() {
+            self.wrong("a number");
+        }
+        value.filter(|value: &f64| value.is_finite())
+    }
+
+    /// A boolean; from text also `y`, `yes`, `on`, `n`, `no`, `off`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let value = self.scalar().and_then(|scalar| match scalar.kind {
+            Kind::Bool(value) => Some(value),
+            _ => match self.castable(scalar)?.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "true" | "on" => Some(true),
+                "n" | "no" | "false" | "off" => Some(false),
+                _ => None,
+            },
+        });
+        if value.is_none() {
+            self.error("must be true or false", "");
+        }
+        value
+    }
+
+    /// A duration in nanoseconds.
+    pub(super) fn duration(&self) -> Option<i64> {
+        match self.scalar() {
+            Some(Scalar { kind: Kind::Text, text, .. }) => match units::duration(text) {
+                Ok(value) => Some(value),
+                Err(message) => {
+                    self.error(message, "write it like `10s`, `1m30s` or `500ms`");
+                    None
+                }
+            },
+            Some(Scalar { kind: Kind::Int(value), .. }) => {
+                self.error("a duration needs a unit", format!("write `{value}s` for seconds"));
+                None
+            }
+            _ => {
+                self.wrong("a duration such as `10s`");
+                None
+            }
+        }
+    }
+
+    /// A number of bytes.
+    pub(super) fn bytes(&self) -> Option<i64> {
+        match self.scalar() {
+            Some(Scalar { kind: Kind::Int(_), .. }) => self.within(0, i64::MAX),
+            Some(Scalar { kind: Kind::Text, text, .. }) => self.check(units::bytes(text)),
+            _ => {
+                self.wrong("a size such as `512M`");
+                None
+            }
+        }
+    }
+
+    /// The items of a list.
+    pub(super) fn list(&self) -> Vec<Field<'a>> {
+        let Value::List(items) = &self.node.value else {
+            self.wrong("a list");
+            return Vec::new();
+        };
+        let item = |(index, node)| Field { node, path: format!("{}[{index}]", self.path), found: self.found };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.list().iter().filter_map(Field::text).collect()
+    }
+
+    /// One text, or a list of them.
+    pub(super) fn text_or_list(&self) -> Vec<Field<'a>> {
+        match &self.node.value {
+            Value::Scalar(Scalar { kind: Kind::Text, .. }) => vec![self.clone()],
+            Value::List(_) => self.list(),
+            _ => {
+                self.wrong("text or a list");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The entries of a map, each as a field, by key.
+    pub(super) fn entries(&self) -> Vec<(&'a Entry, Field<'a>)> {
+        let Value::Map(entries) = &self.node.value else {
+            self.wrong("a map");
+            return Vec::new();
+        };
+        entries.iter().map(|entry| (entry, self.child(entry))).collect()
+    }
+
+    fn child(&self, entry: &'a Entry) -> Field<'a> {
+        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
+        Field { node: &entry.value, path, found: self.found }
+    }
+
+    /// A map whose keys are known.
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        if !matches!(self.node.value, Value::Map(_)) {
+            self.wrong("a map");
+            return None;
+        }
+        Some(Table { field: self.clone(), asked: RefCell::default() })
+    }
+
+    /// `KEY: value` as a map, or `KEY=value` and `KEY` as a list; later ones win. The values print as Go prints them.
+    pub(super) fn pairs(&self) -> BTreeMap<String, Option<String>> {
+        let mut pairs = BTreeMap::new();
+        match &self.node.value {
+            Value::List(_) => {
+                for item in self.list() {
+                    let Some(text) = item.text() else { continue };
+                    let (key, value) = match text.split_once('=') {
+                        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                        None => (text, None),
+                    };
+                    if key.is_empty() {
+                        item.error("has no name in front of `=`", "");
+                    } else {
+                        pairs.insert(key, value);
+                    }
+                }
+            }
+            Value::Map(_) => {
+                for (entry, field) in self.entries() {
+                    if let Some(value) = field.printed() {
+                        pairs.insert(entry.key.clone(), value);
+                    }
+                }
+            }
+            Value::Scalar(_) => self.wrong("a map, or a list of KEY=VALUE"),
+        }
+        pairs
+    }
+
+    /// Labels: pairs, where no value is the empty one.
+    pub(super) fn labels(&self) -> BTreeMap<String, String> {
+        self.pairs().into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect()
+    }
+
+    /// Options: a map of text or numbers.
+    pub(super) fn options(&self) -> BTreeMap<String, String> {
+        let mut options = BTreeMap::new();
+        for (entry, field) in self.entries() {
+            if let Some(value) = field.printed() {
+                options.insert(entry.key.clone(), value.unwrap_or_default());
+            }
+        }
+        options
+    }
+}
+
+/// A map whose keys are known. Every key that is asked for is known; [`Table::finish`] refuses the others.
+pub(super) struct Table<'a> {
+    pub(super) field: Field<'a>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Table<'a> {
+    fn entries(&self) -> &'a [Entry] {
+        match &self.field.node.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of `key`, if the map has it.
+    pub(super) fn get(&self, key: &'static str) -> Option<Field<'a>> {
+        self.asked.borrow_mut().push(key);
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| self.field.child(entry))
+    }
+
+    /// The value of `key`, if the map has it and it is not null.
+    pub(super) fn given(&self, key: &'static str) -> Option<Field<'a>> {
+        self.get(key).filter(|field| !field.node.is_null())
+    }
+
+    /// The place of the key.
+    pub(super) fn key_at(&self, key: &str) -> Position {
+        self.entries().iter().find(|entry| entry.key == key).map_or(self.field.at(), |entry| entry.at)
+    }
+
+    /// The path of a key.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        if self.field.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.field.path) }
+    }
+
+    /// Refuses keys that are known but have no meaning here, each with what to do instead.
+    pub(super) fn refuse(&self, keys: &[(&'static str, &'static str)]) {
+        for (key, hint) in keys {
+            if self.get(key).is_some() {
+                self.field.found.error(self.key_at(key), &self.path_of(key), "not supported in a stack", *hint);
+            }
+        }
+    }
+
+    /// Reports every key that was never asked for, `x-…` apart.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for entry in self.entries() {
+            if asked.contains(&entry.key.as_str()) || entry.key.starts_with("x-") {
+                continue;
+            }
+            let hint = match closest(&entry.key, &asked) {
+                Some(key) => format!("did you mean `{key}`?"),
+                None => String::new(),
+            };
+            self.field.found.error(entry.at, &self.path_of(&entry.key), "unknown key", hint);
+        }
+    }
+}
+
+/// The candidate that a typing error away from `word`, if there is one.
+pub(super) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let word = word.to_lowercase();
+    let allowed = match word.chars().count() {
+        0..3 => 0,
+        3..5 => 1,
+        _ => 2,
+    };
+    candidates
+        .iter()
+        .map(|candidate| (distance(&word, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// The number of letters to add, remove, replace or swap with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, &x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, &y) in b.iter().enumerate() {
+            let mut cost = (row[j] + usize::from(x != y)).min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
+                cost = cost.min(before[j - 1] + 1);
+            }
+            next.push(cost);
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,84 @@
+//! Errors and warnings as they are found: a rendering goes on as far as it makes sense and reports all of them.
+
+use std::cell::RefCell;
+
+use crate::domain::{Compat, Masker, Warning};
+
+use super::error::{RenderError, RenderErrors};
+use super::yaml::Position;
+
+/// Collects what is found. Readers of single fields write into it, so that they need not stop at the first error.
+pub(super) struct Findings<'a> {
+    files: Vec<&'a str>,
+    compat: Compat,
+    errors: RefCell<Vec<(Position, RenderError)>>,
+    warnings: RefCell<Vec<(Position, Warning)>>,
+}
+
+impl<'a> Findings<'a> {
+    /// Nothing found yet; `files` are the names that positions point into.
+    pub(super) fn new(files: Vec<&'a str>, compat: Compat) -> Self {
+        Self { files, compat, errors: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// Whether the specification's rules apply, not the CLI's quirks.
+    pub(super) fn strict(&self) -> bool {
+        self.compat == Compat::Strict
+    }
+
+    /// Something is wrong. An empty hint is none. The same message at the same place is kept once: an anchor's content
+    /// is read as often as it is used.
+    pub(super) fn error(&self, at: Position, field: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let (message, hint) = (message.into(), hint.into());
+        let mut errors = self.errors.borrow_mut();
+        if at.line > 0 && errors.iter().any(|(place, error)| *place == at && error.message == message) {
+            return;
+        }
+        let file = self.file(at);
+        let hint = (!hint.is_empty()).then_some(hint);
+        let error = RenderError { file, line: at.line, column: at.column, field: field.to_owned(), message, hint };
+        errors.push((at, error));
+    }
+
+    /// Something deserves a remark. `field` is put in front of it.
+    pub(super) fn warn(&self, at: Position, field: &str, message: &str) {
+        let message = format!("{field}: {message}");
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.iter().any(|(place, warning)| *place == at && warning.message == message) {
+            let file = self.file(at);
+            warnings.push((at, Warning { file, line: at.line, column: at.column, message }));
+        }
+    }
+
+    fn file(&self, at: Position) -> String {
+        if at.line == 0 {
+            String::new()
+        } else {
+            self.files.get(at.file).map_or_else(String::new, |file| (*file).to_owned())
+        }
+    }
+
+    /// The errors in the order of the files, with secret values masked; `None` if there are none.
+    pub(super) fn errors(&self, masker: &Masker) -> Option<RenderErrors> {
+        let mut errors = self.errors.take();
+        errors.sort_by_key(|(at, _)| *at);
+        RenderErrors::new(
+            errors
+                .into_iter()
+                .map(|(_, error)| RenderError {
+                    message: masker.mask(&error.message),
+                    hint: error.hint.map(|hint| masker.mask(&hint)),
+                    field: masker.mask(&error.field),
+                    ..error
+                })
+                .collect(),
+        )
+    }
+
+    /// The warnings in the order of the files, with secret values masked.
+    pub(super) fn warnings(&self, masker: &Masker) -> Vec<Warning> {
+        let mut warnings = self.warnings.take();
+        warnings.sort_by_key(|(at, _)| *at);
+        warnings.into_iter().map(|(_, warning)| Warning { message: masker.mask(&warning.message), ..warning }).collect()
+    }
+}

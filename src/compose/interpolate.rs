@@ -1,0 +1,342 @@
+//! Variables in values: `$NAME` and `${NAME…}` in every text that is a value, never in a key.
+//!
+//! By the specification's rules: `${V:-default}` and `${V-default}`, `${V:+other}` and `${V+other}`, `${V:?message}` and
+//! `${V?message}`, each with variables inside the second part; `$$` is a `$`. With `:` an empty value counts as unset.
+//!
+//! With the CLI's quirks: no `+`, no variables inside a default, a default ends at the first `}`, an operator is also taken
+//! without braces (`$A-b`), and operators are looked for in the order `:-`, `-`, `:?`, `?` anywhere in the expression.
+
+use std::collections::BTreeMap;
+
+use crate::domain::UnsetVariables;
+
+use super::findings::Findings;
+use super::input::VariableValue;
+use super::scalar::Kind;
+use super::yaml::{Node, Position, Scalar, Value};
+
+/// How deep variables may stand inside variables.
+const DEEPEST: usize = 16;
+/// The longest text that interpolation may make.
+const LONGEST: usize = 1024 * 1024;
+
+/// The values to put in, and what to do where there is none.
+pub(super) struct Variables<'a> {
+    pub(super) values: &'a BTreeMap<String, VariableValue>,
+    pub(super) unset: UnsetVariables,
+}
+
+/// Puts variables into every text of the tree. What stands under `x-` keys at the top is left alone: it has no meaning, and
+/// where an anchor carries it elsewhere it is done there.
+pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>, found: &Findings<'_>) {
+    let at = node.at;
+    match &mut node.value {
+        Value::Scalar(Scalar { text, kind: Kind::Text, interpolated }) if text.contains('$') => {
+            let mut text_of = Expander { variables, found, at, path };
+            match text_of.expand(text) {
+                Ok(expanded) => {
+                    *interpolated = expanded != *text;
+                    *text = expanded;
+                }
+                Err(Fault { message, hint }) => found.error(at, path, message, hint),
+            }
+        }
+        Value::Scalar(_) => {}
+        Value::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                interpolate(item, &format!("{path}[{index}]"), variables, found);
+            }
+        }
+        Value::Map(entries) => {
+            for entry in entries.iter_mut().filter(|entry| !(path.is_empty() && entry.key.starts_with("x-"))) {
+                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                interpolate(&mut entry.value, &path, variables, found);
+            }
+        }
+    }
+}
+
+struct Fault {
+    message: String,
+    hint: String,
+}
+
+fn fault(message: impl Into<String>, hint: impl Into<String>) -> Fault {
+    Fault { message: message.into(), hint: hint.into() }
+}
+
+const ESCAPE: &str = "write `$$` for a `$` that is meant as such";
+
+struct Expander<'a> {
+    variables: &'a Variables<'a>,
+    found: &'a Findings<'a>,
+    at: Position,
+    path: &'a str,
+}
+
+impl Expander<'_> {
+    fn expand(&mut self, text: &str) -> Result<String, Fault> {
+        let expanded = if self.found.strict() { self.strict(text, 0)? } else { self.quirky(text)? };
+        if expanded.len() > LONGEST {
+            return Err(fault("is longer than 1 MiB with its variables put in", ""));
+        }
+        Ok(expanded)
+    }
+
+    fn strict(&mut self, text: &str, depth: usize) -> Result<String, Fault> {
+        if depth > DEEPEST {
+            return Err(fault(format!("variables inside variables, more than {DEEPEST} deep"), ""));
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some(inside) = after.strip_prefix('{') {
+                let end =
+                    closing(inside).ok_or_else(|| fault(format!("`${{{inside}` has no closing brace"), ESCAPE))?;
+                let (expression, after) = (inside.get(..end).unwrap_or(""), inside.get(end + 1..).unwrap_or(""));
+                out.push_str(&self.braced(expression, depth)?);
+                rest = after;
+            } else {
+                let (name, after) = name(after);
+                if !name.is_empty() {
+                    out.push_str(&self.plain(name)?);
+                } else if depth > 0 {
+                    // Inside a default a lone `$` is common (hashes of passwords) and cannot be misread.
+                    out.push('$');
+                } else {
+                    return Err(fault(
+                        format!("`${}` is no variable", after.chars().take(1).collect::<String>()),
+                        ESCAPE,
+                    ));
+                }
+                rest = after;
+            }
+            if out.len() > LONGEST {
+                return Err(fault("is longer than 1 MiB with its variables put in", ""));
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn braced(&mut self, expression: &str, depth: usize) -> Result<String, Fault> {
+        let (name, operation) = name(expression);
+        if name.is_empty() {
+            return Err(fault(format!("`${{{expression}}}` does not begin with a variable's name"), ESCAPE));
+        }
+        let value = self.variables.values.get(name).map(|value| value.text.as_str());
+        let (operation, filled) = match operation.strip_prefix(':') {
+            Some(operation) => (operation, value.filter(|value| !value.is_empty())),
+            None => (operation, value),
+        };
+        let mut operator = operation.chars();
+        match (operator.next(), filled) {
+            (None, _) if expression == name => self.plain(name),
+            (Some('-'), Some(value)) | (Some('?'), Some(value)) => Ok(value.to_owned()),
+            (Some('-'), None) | (Some('+'), Some(_)) => self.strict(operator.as_str(), depth + 1),
+            (Some('+'), None) => Ok(String::new()),
+            (Some('?'), None) => {
+                let message = self.strict(operator.as_str(), depth + 1)?;
+                Err(required(name, &message))
+            }
+            _ => Err(fault(
+                format!("`${{{expression}}}` is no expression"),
+                "after the name may stand `:-`, `-`, `:+`, `+`, `:?` or `?`",
+            )),
+        }
+    }
+
+    /// The value of a variable that has no operator.
+    fn plain(&self, name: &str) -> Result<String, Fault> {
+        match (self.variables.values.get(name), self.variables.unset) {
+            (Some(value), _) => Ok(value.text.clone()),
+            (None, UnsetVariables::Error) => Err(fault(
+                format!("variable `{name}` is not set"),
+                format!("set it in the stack's `variables`, or give it a default: `${{{name}:-}}`"),
+            )),
+            (None, UnsetVariables::Empty) => {
+                self.found.warn(self.at, self.path, &format!("variable `{name}` is not set; it counts as empty"));
+                Ok(String::new())
+            }
+        }
+    }
+
+    fn quirky(&mut self, text: &str) -> Result<String, Fault> {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            let braces = after.strip_prefix('{');
+            let inside = braces.unwrap_or(after);
+            let (found, tail) = name(inside);
+            let operation = if tail.starts_with(":-") || tail.starts_with(":?") || tail.starts_with(['-', '?']) {
+                tail.find('}').unwrap_or(tail.len())
+            } else {
+                0
+            };
+            let (expression, tail) = inside.split_at_checked(found.len() + operation).unwrap_or((inside, ""));
+            if let Some(after) = after.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+                continue;
+            }
+            rest = match (braces, tail.strip_prefix('}')) {
+                (None, _) => tail,
+                (Some(_), Some(tail)) => tail,
+                (Some(_), None) => return Err(invalid(text)),
+            };
+            if found.is_empty() {
+                return Err(invalid(text));
+            }
+            out.push_str(&self.operated(expression)?);
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn operated(&self, expression: &str) -> Result<String, Fault> {
+        let value = |name: &str| self.variables.values.get(name).map(|value| value.text.clone());
+        let filled = |name: &str| value(name).filter(|value| !value.is_empty());
+        if let Some((name, default)) = expression.split_once(":-") {
+            Ok(filled(name).unwrap_or_else(|| default.to_owned()))
+        } else if let Some((name, default)) = expression.split_once('-') {
+            Ok(value(name).unwrap_or_else(|| default.to_owned()))
+        } else if let Some((name, message)) = expression.split_once(":?") {
+            filled(name).ok_or_else(|| required(name, message))
+        } else if let Some((name, message)) = expression.split_once('?') {
+            value(name).ok_or_else(|| required(name, message))
+        } else {
+            self.plain(expression)
+        }
+    }
+}
+
+fn required(name: &str, message: &str) -> Fault {
+    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    fault(format!("required variable `{name}` is missing a value{message}"), "set it in the stack's `variables`")
+}
+
+fn invalid(text: &str) -> Fault {
+    fault(format!("invalid interpolation format: `{text}`"), ESCAPE)
+}
+
+/// The variable's name that `text` begins with, which may be empty, and the rest.
+fn name(text: &str) -> (&str, &str) {
+    let first = text.bytes().next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_');
+    let end = if first { text.bytes().take_while(|c| c.is_ascii_alphanumeric() || *c == b'_').count() } else { 0 };
+    text.split_at_checked(end).unwrap_or(("", text))
+}
+
+/// Where the brace that was opened before `text` is closed, braces inside counted.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    for (index, c) in text.char_indices() {
+        match c {
+            '{' => open += 1,
+            '}' if open == 0 => return Some(index),
+            '}' => open -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Compat;
+
+    fn expand(compat: Compat, text: &str) -> Result<String, String> {
+        let values = [("SET", "value"), ("EMPTY", ""), ("OTHER", "o")]
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), VariableValue { text: text.to_owned(), secret: false }))
+            .collect();
+        let variables = Variables { values: &values, unset: UnsetVariables::Error };
+        let found = Findings::new(vec!["f"], compat);
+        let mut expander = Expander { variables: &variables, found: &found, at: Position::default(), path: "p" };
+        expander.expand(text).map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn every_form_of_the_specification() {
+        for (text, expected) in [
+            ("no variable", "no variable"),
+            ("$SET-x", "value-x"),
+            ("${SET}x", "valuex"),
+            ("a$$b$$${SET}", "a$b$value"),
+            ("${NONE:-d}", "d"),
+            ("${NONE-d}", "d"),
+            ("${EMPTY:-d}", "d"),
+            ("${EMPTY-d}", ""),
+            ("${SET:+a}", "a"),
+            ("${SET+a}", "a"),
+            ("${EMPTY:+a}", ""),
+            ("${EMPTY+a}", "a"),
+            ("${NONE:+a}|${NONE+a}", "|"),
+            ("${SET:?no}${EMPTY?no}", "value"),
+            ("${NONE:-${SET}/${OTHER:-x}}", "value/o"),
+            ("${NONE:-{{.Node.Hostname}}}", "{{.Node.Hostname}}"),
+            ("${NONE:-$2y$$05}", "$2y$05"),
+            ("${SET:?use-b}", "value"),
+        ] {
+            assert_eq!(expand(Compat::Strict, text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused() {
+        for (text, expected) in [
+            ("$NONE", "variable `NONE` is not set"),
+            ("${NONE}", "variable `NONE` is not set"),
+            ("${NONE:?set it}", "required variable `NONE` is missing a value: set it"),
+            ("${EMPTY:?}", "required variable `EMPTY` is missing a value"),
+            ("$1", "`$1` is no variable"),
+            ("a$", "`$` is no variable"),
+            ("${SET", "`${SET` has no closing brace"),
+            ("${}", "`${}` does not begin with a variable's name"),
+            ("${SET!x}", "`${SET!x}` is no expression"),
+            ("${SET:}", "`${SET:}` is no expression"),
+        ] {
+            assert_eq!(expand(Compat::Strict, text), Err(expected.to_owned()), "{text}");
+        }
+    }
+
+    /// Measured with the CLI 28.2.2; see the module's text for the rules.
+    #[test]
+    fn the_quirks_of_the_docker_cli() {
+        for (text, expected) in [
+            ("$NONE-b", "b"),
+            ("x$NONE:-yy zz", "xyy zz"),
+            ("$SET-alpine", "value"),
+            ("${NONE:-${SET}}", "${SET}"),
+            ("${NONE:?use-b}", "b"),
+            ("${P:-$2y$05$x}", "$2y$05$x"),
+            ("$${SET}", "${SET}"),
+        ] {
+            assert_eq!(expand(Compat::Cli, text).as_deref(), Ok(expected), "{text}");
+        }
+        for bad in ["${SET:+a}", "${SET", "$1", "$"] {
+            assert!(expand(Compat::Cli, bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn text_without_a_dollar_is_left_alone(text in "[^$]*") {
+            for compat in [Compat::Strict, Compat::Cli] {
+                proptest::prop_assert_eq!(expand(compat, &text), Ok(text.clone()));
+            }
+        }
+
+        #[test]
+        fn an_escaped_text_is_itself_again(text in ".*") {
+            for compat in [Compat::Strict, Compat::Cli] {
+                proptest::prop_assert_eq!(expand(compat, &text.replace('$', "$$")), Ok(text.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `networks`: what a service is attached to, and the networks to be there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::domain::{NAMESPACE_LABEL, NetworkAttachment, NetworkSpec, StackName};
+
+use super::field::Field;
+use super::mounts::identity;
+use super::yaml::{Position, Value};
+
+/// Networks every node has by itself.
+const PREDEFINED: [&str; 4] = ["bridge", "host", "none", "default"];
+
+/// A network that the files declare.
+pub(super) struct Network {
+    spec: NetworkSpec,
+    external: bool,
+    at: Position,
+}
+
+/// The declared networks and which of them are used.
+pub(super) struct Networks {
+    declared: BTreeMap<String, Network>,
+    used: BTreeSet<String>,
+}
+
+impl Networks {
+    /// Reads the section.
+    pub(super) fn read(section: Option<&Field<'_>>, stack: &StackName) -> Self {
+        let mut declared = BTreeMap::new();
+        for (entry, field) in section.map(Field::entries).unwrap_or_default() {
+            let mut network = undeclared(&entry.key, stack);
+            network.at = entry.at;
+            if !field.node.is_null() && read(&field, &entry.key, &mut network).is_none() {
+                continue;
+            }
+            declared.insert(entry.key.clone(), network);
+        }
+        Self { declared, used: BTreeSet::new() }
+    }
+
+    /// The attachments of a service, by the real name of the network. A service that names none is on `default`.
+    pub(super) fn attach(
+        &mut self,
+        field: Option<&Field<'_>>,
+        service: &str,
+        stack: &StackName,
+    ) -> Vec<NetworkAttachment> {
+        let mut wanted: Vec<(String, Option<Field<'_>>, NetworkAttachment)> = Vec::new();
+        match field.map(|field| (field, &field.node.value)) {
+            Some((field, Value::List(_))) => {
+                for item in field.list() {
+                    if let Some(key) = item.text() {
+                        wanted.push((key, Some(item), NetworkAttachment::default()));
+                    }
+                }
+            }
+            Some((field, _)) => {
+                for (entry, options) in field.entries() {
+                    let attachment = attachment(&options);
+                    wanted.push((entry.key.clone(), Some(options), attachment));
+                }
+            }
+            None => {}
+        }
+        if wanted.is_empty() {
+            wanted.push(("default".to_owned(), None, NetworkAttachment::default()));
+        }
+        let mut attachments: Vec<NetworkAttachment> = wanted
+            .into_iter()
+            .filter_map(|(key, field, mut attachment)| {
+                let name = self.name(&key, field.as_ref(), stack)?;
+                if !PREDEFINED.contains(&name.as_str()) {
+                    attachment.aliases.push(service.to_owned());
+                }
+                attachment.target = name;
+                Some(attachment)
+            })
+            .collect();
+        attachments.sort_by(|a, b| a.target.cmp(&b.target));
+        attachments
+    }
+
+    /// The real name of the network `key`, which is then used.
+    fn name(&mut self, key: &str, field: Option<&Field<'_>>, stack: &StackName) -> Option<String> {
+        if !self.declared.contains_key(key) {
+            if key != "default" {
+                let known: Vec<&str> = self.declared.keys().map(String::as_str).collect();
+                let hint = match super::field::closest(key, &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("declare it: `networks: {{ {key}: {{}} }}`"),
+                };
+                if let Some(field) = field {
+                    field.error(format!("undefined network `{key}`"), hint);
+                }
+                return None;
+            }
+            self.declared.insert(key.to_owned(), undeclared(key, stack));
+        }
+        self.used.insert(key.to_owned());
+        self.declared.get(key).map(|network| network.spec.name.clone())
+    }
+
+    /// The networks to be made and the external ones, both only as far as a service uses them, by real name.
+    pub(super) fn finish(self, section: Option<&Field<'_>>) -> (BTreeMap<String, NetworkSpec>, BTreeSet<String>) {
+        let (mut made, mut external) = (BTreeMap::new(), BTreeSet::new());
+        for (key, network) in self.declared {
+            if !self.used.contains(&key) {
+                if let Some(field) = section {
+                    let path = format!("networks.{key}");
+                    field.found.warn(network.at, &path, "no service uses this network; it is not made");
+                }
+            } else if !network.external {
+                made.insert(network.spec.name.clone(), network.spec);
+            } else if !PREDEFINED.contains(&network.spec.name.as_str()) {
+                external.insert(network.spec.name);
+            }
+        }
+        (made, external)
+    }
+}
+
+/// The network that a key stands for when nothing more is said.
+fn undeclared(key: &str, stack: &StackName) -> Network {
+    let labels = BTreeMap::from([(NAMESPACE_LABEL.to_owned(), stack.to_string())]);
+    let spec =
+        NetworkSpec { name: format!("{stack}_{key}"), driver: "overlay".to_owned(), labels, ..NetworkSpec::default() };
+    Network { spec, external: false, at: Position::default() }
+}
+
+fn read(field: &Field<'_>, key: &str, network: &mut Network) -> Option<()> {
+    let table = field.table()?;
+    let spec = &mut network.spec;
+    let refused = ["driver", "driver_opts", "ipam", "internal", "attachable", "labels", "enable_ipv6"];
+    (spec.name, network.external) = identity(&table, key, spec.name.clone(), &refused);
+    if let Some(driver) = table.given("driver").and_then(|driver| driver.filled()) {
+        spec.driver = driver;
+    }
+    spec.options = table.given("driver_opts").map(|options| options.options()).unwrap_or_default();
+    spec.internal = table.given("internal").and_then(|flag| flag.boolean()).unwrap_or(false);
+    spec.attachable = table.given("attachable").and_then(|flag| flag.boolean()).unwrap_or(false);
+    if field.found.strict() {
+        spec.enable_ipv6 = table.given("enable_ipv6").and_then(|flag| flag.boolean()).unwrap_or(false);
+    }
+    let labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
+    let namespace = std::mem::take(&mut spec.labels);
+    spec.labels = labels.into_iter().chain(namespace).collect();
+    spec.ipam = table.given("ipam").and_then(|ipam| read_ipam(&ipam));
+    table.finish();
+    Some(())
+}
+
+/// `{Driver, Config: [{Subnet}]}`, if the file says anything.
+fn read_ipam(field: &Field<'_>) -> Option<Json> {
+    let table = field.table()?;
+    let mut ipam = Map::new();
+    if let Some(driver) = table.given("driver").and_then(|driver| driver.text())
+        && !driver.is_empty()
+    {
+        ipam.insert("Driver".to_owned(), driver.into());
+    }
+    let mut pools = Vec::new();
+    for pool in table.given("config").map(|config| config.list()).unwrap_or_default() {
+        let Some(pool_table) = pool.table() else { continue };
+        if let Some(subnet) = pool_table.given("subnet").and_then(|subnet| subnet.filled().map(|text| (subnet, text))) {
+            if !is_subnet(&subnet.1) {
+                subnet.0.error(format!("`{}` is not a subnet", subnet.1), "write it like `10.10.0.0/24`");
+            }
+            pools.push(json!({"Subnet": subnet.1}));
+        }
+        pool_table.refuse(&[
+            ("gateway", "remove it: `docker stack deploy` takes the subnet only"),
+            ("ip_range", "remove it: `docker stack deploy` takes the subnet only"),
+            ("aux_addresses", "remove it: `docker stack deploy` takes the subnet only"),
+        ]);
+        pool_table.finish();
+    }
+    if !pools.is_empty() {
+        ipam.insert("Config".to_owned(), Json::Array(pools));
+    }
+    table.finish();
+    (!ipam.is_empty()).then_some(Json::Object(ipam))
+}
+
+fn is_subnet(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    match (address.parse::<std::net::IpAddr>(), bits.parse::<u8>()) {
+        (Ok(address), Ok(bits)) => bits <= if address.is_ipv4() { 32 } else { 128 },
+        _ => false,
+    }
+}
+
+/// Aliases and driver options of one attachment.
+fn attachment(field: &Field<'_>) -> NetworkAttachment {
+    let mut attachment = NetworkAttachment::default();
+    if field.node.is_null() {
+        return attachment;
+    }
+    let Some(table) = field.table() else { return attachment };
+    attachment.aliases = table.given("aliases").map(|aliases| aliases.texts()).unwrap_or_default();
+    attachment.driver_opts = table.given("driver_opts").map(|options| options.options()).unwrap_or_default();
+    for key in ["ipv4_address", "ipv6_address"] {
+        let Some(address) = table.given(key) else { continue };
+        if field.found.strict() {
+            address.error("Swarm cannot give a task a fixed address", "remove it, and reach the service by its name");
+        } else {
+            address.warn("ignored: Swarm cannot give a task a fixed address");
+        }
+    }
+    table.finish();
+    attachment
+}

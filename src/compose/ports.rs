@@ -1,0 +1,135 @@
+//! `ports`: short and long notation to the ports of an endpoint.
+
+use std::collections::BTreeMap;
+
+use crate::domain::PortConfig;
+
+use super::field::Field;
+use super::scalar::Kind;
+use super::yaml::{Position, Scalar, Value};
+
+/// The most ports one entry may stand for.
+const LONGEST_RANGE: u32 = 1024;
+
+/// A port with the place and path it was written at.
+pub(super) struct Published {
+    pub(super) port: PortConfig,
+    pub(super) at: Position,
+    pub(super) path: String,
+}
+
+/// The ports of a service, by published port.
+pub(super) fn ports(field: &Field<'_>) -> Vec<Published> {
+    let mut ports = Vec::new();
+    for item in field.list() {
+        let found = match &item.node.value {
+            Value::Map(_) => long(&item).into_iter().collect(),
+            Value::Scalar(Scalar { kind: Kind::Int(_) | Kind::Text, text, .. }) => short(&item, text),
+            _ => {
+                item.error("must be a port such as \"8080:80\", or a map with `target`", "put it in quotes");
+                Vec::new()
+            }
+        };
+        ports.extend(found.into_iter().map(|port| Published { port, at: item.at(), path: item.path.clone() }));
+    }
+    let mut seen = BTreeMap::new();
+    for Published { port, at, path } in &ports {
+        let protocol = if port.protocol.is_empty() { "tcp" } else { port.protocol.as_str() };
+        if port.published_port > 0 && seen.insert((port.published_port, protocol.to_owned()), ()).is_some() {
+            let message = format!("port {}/{protocol} is published twice by this service", port.published_port);
+            field.found.error(*at, path, message, "publish it once");
+        }
+    }
+    ports.sort_by_key(|published| published.port.published_port);
+    ports
+}
+
+fn long(field: &Field<'_>) -> Option<PortConfig> {
+    let table = field.table()?;
+    let mut port = PortConfig::default();
+    match table.get("target") {
+        Some(target) => port.target_port = target.within(1, 65_535).and_then(narrow).unwrap_or(0),
+        None => field.error("has no `target`", "name the container's port"),
+    }
+    if let Some(published) = table.given("published") {
+        port.published_port = published.within(0, 65_535).and_then(narrow).unwrap_or(0);
+    }
+    if let Some(protocol) = table.given("protocol") {
+        port.protocol = protocol.word(&["tcp", "udp", "sctp"]).unwrap_or_default();
+    }
+    if let Some(mode) = table.given("mode") {
+        port.publish_mode = mode.word(&["ingress", "host"]).unwrap_or_default();
+    }
+    if let Some(host) = table.given("host_ip") {
+        host.error("Swarm publishes a port on every address of a node", HOST_IP);
+    }
+    table.refuse(&[("name", "remove it"), ("app_protocol", "remove it")]);
+    table.finish();
+    Some(port)
+}
+
+const HOST_IP: &str = "remove the address, and close the port with a firewall where it must not be reached";
+
+fn narrow(number: i64) -> Option<u32> {
+    u32::try_from(number).ok()
+}
+
+/// `[ip:][published[-to]:]target[-to][/protocol]`.
+fn short(field: &Field<'_>, text: &str) -> Vec<PortConfig> {
+    let (ports, protocol) = match text.split_once('/') {
+        Some((ports, protocol)) => (ports, protocol.to_ascii_lowercase()),
+        None => (text, "tcp".to_owned()),
+    };
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        field.error(format!("`{protocol}` is none of tcp, udp, sctp"), "");
+        return Vec::new();
+    }
+    let (host, target) = ports.rsplit_once(':').unwrap_or(("", ports));
+    let (address, published) = host.rsplit_once(':').unwrap_or(("", host));
+    if !address.is_empty() {
+        if field.found.strict() {
+            field.error("Swarm publishes a port on every address of a node", HOST_IP);
+            return Vec::new();
+        }
+        field.warn("the address is ignored: the port is published on every address of a node");
+    }
+    let Some((first, last)) = field.check(range(target)) else { return Vec::new() };
+    let published = if published.is_empty() { Ok(None) } else { range(published).map(Some) };
+    let Some(published) = field.check(published) else { return Vec::new() };
+    let port = |target_port, published_port| PortConfig {
+        name: String::new(),
+        protocol: protocol.clone(),
+        target_port,
+        published_port,
+        publish_mode: "ingress".to_owned(),
+    };
+    match published {
+        None => (first..=last).map(|target| port(target, 0)).collect(),
+        Some((from, to)) if first == last => (from..=to).map(|published| port(first, published)).collect(),
+        Some((from, to)) if to - from == last - first => {
+            (first..=last).zip(from..=to).map(|(target, published)| port(target, published)).collect()
+        }
+        Some(_) => {
+            field.error("the two ranges have different lengths", "give both the same length, or the target one port");
+            Vec::new()
+        }
+    }
+}
+
+fn range(text: &str) -> Result<(u32, u32), String> {
+    let port = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 && text.bytes().all(|c| c.is_ascii_digit()) => Ok(u32::from(port)),
+        _ => Err(format!("`{text}` is not a port from 1 to 65535")),
+    };
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (port(first)?, port(last)?),
+        None => (port(text)?, port(text)?),
+    };
+    if first > last {
+        return Err(format!("the range `{text}` runs backwards"));
+    }
+    if last - first >= LONGEST_RANGE {
+        return Err(format!("the range `{text}` has more than {LONGEST_RANGE} ports"));
+    }
+    Ok((first, last))
+}

@@ -1,0 +1,377 @@
+//! YAML to a tree in which every key and every value knows its place.
+//!
+//! The rules are those of `docker stack deploy`'s parser (go-yaml 3): duplicate keys are errors, `<<` merges maps, anchors
+//! are copied. Beyond it: `!reset` and `!override` are kept for merging, a tag nobody knows is an error, and sizes are
+//! limited, so that a few lines of aliases cannot fill the memory.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
+
+use super::scalar::{Kind, resolve};
+
+/// The most bytes of one file.
+const LARGEST_FILE: usize = 1024 * 1024;
+/// The most nodes of one file, aliases expanded.
+const MOST_NODES: usize = 100_000;
+/// The deepest nesting.
+const DEEPEST: usize = 64;
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Position {
+    /// Index of the file.
+    pub(super) file: usize,
+    /// From 1; 0 when not known.
+    pub(super) line: u64,
+    /// From 1; 0 when not known.
+    pub(super) column: u64,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub(super) at: Position,
+    pub(super) order: Option<Order>,
+    pub(super) value: Value,
+}
+
+/// What a value says about the same key in the files before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `!reset`: as if it had never been written.
+    Reset,
+    /// `!override`: replaced, not merged.
+    Override,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Scalar(Scalar),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A scalar: as written, and what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scalar {
+    pub(super) text: String,
+    pub(super) kind: Kind,
+    /// Whether a variable was put in: only then are numbers and booleans read out of text.
+    pub(super) interpolated: bool,
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) at: Position,
+    pub(super) value: Node,
+}
+
+impl Node {
+    /// A text that stands in no file as such.
+    pub(super) fn text(at: Position, text: impl Into<String>) -> Self {
+        Self::scalar(at, Scalar { text: text.into(), kind: Kind::Text, interpolated: false })
+    }
+
+    /// A null that stands in no file as such.
+    pub(super) fn null(at: Position) -> Self {
+        Self::scalar(at, Scalar { text: String::new(), kind: Kind::Null, interpolated: false })
+    }
+
+    fn scalar(at: Position, scalar: Scalar) -> Self {
+        Self { at, order: None, value: Value::Scalar(scalar) }
+    }
+
+    /// The value of `key`, if this is a map that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar, whatever its kind.
+    pub(super) fn written(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(scalar) if scalar.kind != Kind::Null => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// Whether it is null.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))
+    }
+}
+
+/// What is wrong with the YAML.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fault {
+    pub(super) at: Position,
+    /// The dotted path, as far as it is known.
+    pub(super) field: String,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+impl Fault {
+    fn new(at: Position, message: impl Into<String>, hint: &'static str) -> Self {
+        Self { at, field: String::new(), message: message.into(), hint }
+    }
+}
+
+/// The tree of the only document in `text`, or everything found wrong with it.
+pub(super) fn parse(file: usize, text: &str) -> Result<Node, Vec<Fault>> {
+    let top = Position { file, line: 1, column: 1 };
+    if text.len() > LARGEST_FILE {
+        return Err(vec![Fault::new(top, format!("the file has {} bytes; 1 MiB is the most", text.len()), "")]);
+    }
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        file,
+        nodes: 0,
+        anchors: HashMap::new(),
+        faults: Vec::new(),
+        path: String::new(),
+    };
+    let node = builder.document().unwrap_or_else(|fault| {
+        builder.fault(fault);
+        None
+    });
+    match node {
+        Some(node) if builder.faults.is_empty() => Ok(node),
+        None if builder.faults.is_empty() => Err(vec![Fault::new(top, "the file is empty", "declare `services`")]),
+        _ => Err(builder.faults),
+    }
+}
+
+/// A finished anchor: its node, the number of its nodes, and how deep it goes.
+struct Anchor {
+    node: Node,
+    nodes: usize,
+    depth: usize,
+}
+
+struct Builder<'t> {
+    parser: Parser<'t, granit_parser::StrInput<'t>>,
+    file: usize,
+    nodes: usize,
+    anchors: HashMap<usize, Anchor>,
+    faults: Vec<Fault>,
+    /// Of the value that is being read.
+    path: String,
+}
+
+impl<'t> Builder<'t> {
+    fn document(&mut self) -> Result<Option<Node>, Fault> {
+        let mut found = None;
+        loop {
+            let Some((event, span)) = self.next()? else { return Ok(found) };
+            match event {
+                Event::StreamEnd => return Ok(found),
+                Event::DocumentStart(..) if found.is_some() => {
+                    let at = self.position(&span);
+                    return Err(Fault::new(at, "a second YAML document", "put it into a file of its own"));
+                }
+                event if event.is_node() => found = Some(self.node(event, &span, 0)?.0),
+                _ => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, Fault> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok(found)) => Ok(Some(found)),
+            Some(Err(error)) => {
+                let marker = error.marker();
+                let at = Position { file: self.file, line: wide(marker.line()), column: wide(marker.col()) + 1 };
+                Err(Fault::new(at, format!("not valid YAML: {}", error.info()), ""))
+            }
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.faults.push(Fault { field: self.path.clone(), ..fault });
+    }
+
+    /// Reads a value one step further down the path.
+    fn below(&mut self, step: &str, event: Event<'t>, span: &Span, depth: usize) -> Result<(Node, usize), Fault> {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let found = self.node(event, span, depth)?;
+        self.path.truncate(length);
+        Ok(found)
+    }
+
+    fn position(&self, span: &Span) -> Position {
+        Position { file: self.file, line: wide(span.start.line()), column: wide(span.start.col()) + 1 }
+    }
+
+    fn count(&mut self, at: Position, nodes: usize, depth: usize) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MOST_NODES {
+            return Err(Fault::new(at, format!("more than {MOST_NODES} values, aliases included"), ""));
+        }
+        if depth > DEEPEST {
+            return Err(Fault::new(at, format!("nested more than {DEEPEST} deep"), ""));
+        }
+        Ok(())
+    }
+
+    /// The node that begins with `event`, and how deep it goes.
+    fn node(&mut self, event: Event<'t>, span: &Span, depth: usize) -> Result<(Node, usize), Fault> {
+        let at = self.position(span);
+        if let Some(id) = event.alias_id() {
+            return self.alias(id, at, depth);
+        }
+        self.count(at, 1, depth)?;
+        let before = self.nodes;
+        let anchor = event.anchor_id();
+        let (order, forced) = self.tag(event.tag(), at);
+        let (value, inner) = match event {
+            Event::Scalar(text, style, ..) => (Value::Scalar(scalar(text.into_owned(), style, forced.as_deref())), 0),
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.map(depth)?,
+            _ => return Err(Fault::new(at, "not valid YAML here", "")),
+        };
+        let node = Node { at, order, value };
+        if let Some(id) = anchor {
+            let anchor = Anchor { node: node.clone(), nodes: self.nodes - before + 1, depth: inner };
+            self.anchors.insert(id, anchor);
+        }
+        Ok((node, inner))
+    }
+
+    fn alias(&mut self, id: usize, at: Position, depth: usize) -> Result<(Node, usize), Fault> {
+        let Some(Anchor { nodes, depth: inner, .. }) = self.anchors.get(&id) else {
+            return Err(Fault::new(at, "an alias inside the value it stands for", ""));
+        };
+        let (nodes, inner) = (*nodes, *inner);
+        self.count(at, nodes, depth + inner)?;
+        match self.anchors.get(&id) {
+            Some(anchor) => Ok((anchor.node.clone(), inner)),
+            None => Err(Fault::new(at, "an alias of nothing", "")),
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
+        let (mut items, mut deepest) = (Vec::new(), 0);
+        while let Some((event, span)) = self.next()? {
+            if event == Event::SequenceEnd {
+                break;
+            }
+            if event.is_node() {
+                let (node, inner) = self.below(&format!("[{}]", items.len()), event, &span, depth + 1)?;
+                deepest = deepest.max(inner + 1);
+                items.push(node);
+            }
+        }
+        Ok((Value::List(items), deepest))
+    }
+
+    fn map(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
+        let (mut entries, mut merged, mut deepest) = (Vec::<Entry>::new(), None, 0);
+        let mut places = HashMap::<String, Position>::new();
+        while let Some((event, span)) = self.next()? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            if !event.is_node() {
+                continue;
+            }
+            let (key, plain) = self.key(event, &span, depth)?;
+            let step = if self.path.is_empty() { key.0.clone() } else { format!(".{}", key.0) };
+            let (value, inner) = loop {
+                match self.next()? {
+                    Some((event, span)) if event.is_node() => break self.below(&step, event, &span, depth + 1)?,
+                    Some(_) => {}
+                    None => return Err(Fault::new(key.1, "a key without a value", "")),
+                }
+            };
+            deepest = deepest.max(inner + 1);
+            let (key, at) = key;
+            if let Some(first) = places.insert(key.clone(), at) {
+                let message = format!("`{key}` stands here twice; first in line {}", first.line);
+                let length = self.path.len();
+                self.path.push_str(&step);
+                self.fault(Fault::new(at, message, "keep one of them"));
+                self.path.truncate(length);
+            } else if plain && key == "<<" {
+                merged = Some(value);
+            } else {
+                entries.push(Entry { key, at, value });
+            }
+        }
+        if let Some(merged) = merged {
+            self.merge(&mut entries, merged);
+        }
+        Ok((Value::Map(entries), deepest))
+    }
+
+    /// A key with its place, and whether it is plain.
+    fn key(&mut self, event: Event<'t>, span: &Span, depth: usize) -> Result<((String, Position), bool), Fault> {
+        let plain = matches!(&event, Event::Scalar(_, ScalarStyle::Plain, ..));
+        let at = self.position(span);
+        let (node, _) = self.node(event, span, depth + 1)?;
+        let Value::Scalar(scalar) = node.value else {
+            return Err(Fault::new(at, "a key that is a map or a list", "use text"));
+        };
+        if scalar.kind != Kind::Text {
+            let message = format!("the key `{}` is {}, not text", scalar.text, scalar.kind.name());
+            self.fault(Fault::new(at, message, "put it in quotes"));
+        }
+        Ok(((scalar.text, at), plain))
+    }
+
+    /// Adds what `<<` brings: keys written out win, then the earlier map.
+    fn merge(&mut self, entries: &mut Vec<Entry>, merged: Node) {
+        let at = merged.at;
+        let sources = match merged.value {
+            Value::List(items) => items,
+            value => vec![Node { at, order: None, value }],
+        };
+        for source in sources {
+            let Value::Map(inherited) = source.value else {
+                self.fault(Fault::new(source.at, "`<<` takes a map or a list of maps", "name an anchor: `*name`"));
+                continue;
+            };
+            let known: std::collections::HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+            entries.extend(inherited.into_iter().filter(|entry| !known.contains(&entry.key)));
+        }
+    }
+
+    /// What the tag orders, and the core type it forces.
+    fn tag(&mut self, tag: Option<&Tag>, at: Position) -> (Option<Order>, Option<String>) {
+        let Some(tag) = tag else { return (None, None) };
+        if let Some(core) = tag.core_suffix() {
+            return (None, Some(core.to_owned()));
+        }
+        match tag.original().as_str() {
+            "!reset" => (Some(Order::Reset), None),
+            "!override" => (Some(Order::Override), None),
+            "!" => (None, Some("str".to_owned())),
+            other => {
+                let message = format!("unknown YAML tag `{other}`");
+                self.fault(Fault::new(at, message, "only `!reset` and `!override` have a meaning here"));
+                (None, None)
+            }
+        }
+    }
+}
+
+fn scalar(text: String, style: ScalarStyle, forced: Option<&str>) -> Scalar {
+    let kind = match (style, forced) {
+        (_, Some("str" | "binary")) => Kind::Text,
+        (ScalarStyle::Plain, _) | (_, Some(_)) => resolve(&text),
+        _ => Kind::Text,
+    };
+    Scalar { text, kind, interpolated: false }
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
