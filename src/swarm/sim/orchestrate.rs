@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::clock::{Millis, from_nanos};
 use super::world::{Service, SimTask, SlotKey, Tick, Waits, World};
-use crate::domain::{NodeAvailability, NodeState, TaskSpec, TaskState, UpdateState};
+use crate::domain::{Node, NodeAvailability, NodeState, TaskSpec, TaskState, UpdateState};
 
 /// Tasks kept of one slot.
 const RETENTION: usize = 5;
@@ -167,7 +167,8 @@ impl World {
 
     /// The restart supervisor: shuts a task's record, and makes the next one if the policy says so.
     pub(super) fn restart(&mut self, id: &str) {
-        let Some(task) = self.tasks.get(id).filter(|task| task.wanted()) else { return };
+        // A task that failed before its own delay was over is looked at again when it is (see `try_start`).
+        let Some(task) = self.tasks.get(id).filter(|task| task.wanted() && task.waits.is_none()) else { return };
         let (live, key) = (task.live.clone(), task.key.clone());
         let Some(service) = self.services.get(&live.service_id) else { return };
         let (again, is_job) = (self.restarts(service, task), service.live.spec.mode.is_job());
@@ -228,6 +229,10 @@ impl World {
         }
         let service = self.services.get(&task.live.service_id);
         let is_job = service.is_some_and(|service| service.live.spec.mode.is_job());
+        let lost = self.nodes.get(&task.live.node_id).is_some_and(|node| is_lost(node));
+        if task.wanted() && (task.live.state.is_over() || lost) {
+            self.after(1, Tick::Restart { task: id.to_owned() });
+        }
         if let Some(task) = self.tasks.get_mut(id) {
             task.waits = None;
         }
@@ -282,6 +287,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether tasks on a node have to go elsewhere.
+fn is_lost(node: &Node) -> bool {
+    node.state == NodeState::Down || node.availability == NodeAvailability::Drain
 }
 
 fn restart_delay(spec: &TaskSpec) -> Millis {

@@ -734,3 +734,45 @@ async fn ids_sort_by_time_and_the_date_moves_with_the_clock() {
     assert_ne!(ids[0], twin.new_id(), "time is in it");
     let _ = (ambient.random(), twin.random());
 }
+
+/// After any storm, a good spec on healthy nodes ends with exactly its tasks.
+#[tokio::test(start_paused = true)]
+async fn whatever_went_before_a_good_spec_ends_with_exactly_its_tasks() {
+    for seed in 0..200 {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let sim = SimSwarm::new(SimOptions::default().seed(seed).nodes(["a", "b"].map(SimNode::manager)));
+        let words = ["run", "run", "exit:1", "exit:0:2s", "unhealthy:2s", "missing", "slow:3s", "unhealthy-zero:1s"];
+        let any = |dice: &mut fastrand::Rng| {
+            let action = ["pause", "continue", "rollback"][dice.usize(..3)];
+            let mut spec = updating(app("app:1", dice.u64(0..5)), action, dice.i64(1..8));
+            let config = spec.update_config.as_mut().unwrap();
+            config.parallelism = dice.u64(0..3);
+            config.delay = dice.i64(0..3) * SECOND;
+            config.order = ["stop-first", "start-first"][dice.usize(..2)].into();
+            spec.task_template.container_spec.env = vec![format!("SIM={}", words[dice.usize(..words.len())])];
+            if dice.bool() {
+                spec = placed(spec, ["node.hostname==a", "node.hostname!=a", "node.labels.x==y"][dice.usize(..3)]);
+            }
+            spec
+        };
+        sim.foreign_service(&any(&mut dice)).unwrap();
+        for _ in 0..dice.usize(1..8) {
+            tokio::time::sleep(Duration::from_millis(dice.u64(0..9_000))).await;
+            match dice.u8(..6) {
+                0 => sim.node_down("b"),
+                1 => sim.node_up("b"),
+                2 => sim.node_drain("a"),
+                3 => sim.node_activate("a"),
+                _ => drop(sim.foreign_update("app", |spec| *spec = any(&mut dice)).unwrap()),
+            }
+        }
+        sim.node_up("b");
+        sim.node_activate("a");
+        let good = updating(app("app:good", 3), "pause", 1);
+        sim.foreign_update("app", |spec| *spec = good).unwrap();
+        seconds(180).await;
+        assert_eq!(running_images(&sim), ["app:good"; 3], "seed {seed}: {:#?}", sim.trace());
+        let alive = sim.tasks_of("app").into_iter().filter(|task| !task.state.is_over()).count();
+        assert_eq!(alive, 3, "seed {seed}: {:#?}", sim.trace());
+    }
+}

@@ -318,6 +318,8 @@ impl World {
             let started_at = live.update.as_ref().map_or(Some(date), |status| status.started_at);
             live.update = Some(UpdateStatus { state, started_at, message });
         });
+        // The orchestrator looks at a service whenever its record changes: a slot with a task too many is mended so.
+        self.after(2, Tick::Reconcile { service: id.to_owned() });
     }
 
     fn is_dirty(&self, id: &str, slot: &[String]) -> bool {
