@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::canonical;
-use crate::domain::{Change, ServiceSpec};
+use crate::domain::{Change, IMAGE_LABEL, ServiceSpec};
 
 /// What would change if `to` replaced `from`; empty when the two mean the same to Swarm.
 #[must_use]
@@ -47,16 +47,22 @@ fn walk(path: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Ch
     }
 }
 
-/// One phrase for a set of changes.
+/// One phrase for a set of changes. It names values only where they are names: of images, configs, secrets.
 pub(super) fn reason(changes: &[Change]) -> String {
     let image = changes.iter().find(|change| change.path == "/TaskTemplate/ContainerSpec/Image");
+    // The label that repeats the image as it was written says nothing more.
+    let more = changes.iter().filter(|change| image.is_none() || !change.path.ends_with(IMAGE_LABEL)).count();
+    let Some(first) = image.or(changes.first()) else { return "nothing differs".to_owned() };
     let text = |value: &Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or("none").to_owned();
-    let first = image.map_or_else(
-        || format!("{} differs", changes.first().map_or("", |change| change.path.as_str())),
-        |change| format!("image {} → {}", text(&change.from), text(&change.to)),
-    );
-    match changes.len() {
-        0 | 1 => first,
-        more => format!("{first}, and {} more", more - 1),
-    }
+    let word = match first.path.rsplit('/').next() {
+        _ if image.is_some() => Some("image"),
+        Some("ConfigName") => Some("config"),
+        Some("SecretName") => Some("secret"),
+        _ => None,
+    };
+    let first = match word {
+        Some(word) => format!("{word} {} → {}", text(&first.from), text(&first.to)),
+        None => format!("{} differs", first.path),
+    };
+    if more > 1 { format!("{first}, and {} more", more - 1) } else { first }
 }

@@ -102,8 +102,8 @@ fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String
         return Some("IPv6 false → true".to_owned());
     }
     if let Some((key, value)) = wanted.options.iter().find(|(key, value)| live.options.get(*key) != Some(*value)) {
-        let from = live.options.get(key).map_or("none", String::as_str);
-        return Some(format!("option {key} {from} → {value}"));
+        let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));
+        return Some(format!("option {key} {from} → {value:?}"));
     }
     let asked = subnets(wanted.ipam.as_ref());
     let there = subnets(live.ipam.as_ref());

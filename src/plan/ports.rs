@@ -73,46 +73,54 @@ struct Need {
     port: String,
 }
 
-/// Which steps wait for which others. What will not be given up is refused.
+/// Which steps wait for which others. A port that is wanted twice, or will not be given up, is refused.
 fn needs(input: &PlanInput<'_>, steps: &[Step], plan: &mut Plan) -> Vec<Need> {
-    let specs: BTreeMap<&str, &ServiceSpec> =
-        steps.iter().filter_map(|step| Some((step.object.name.as_str(), new_spec(step)?))).collect();
-    if specs.values().all(|spec| published(spec).next().is_none()) {
+    let takers: BTreeSet<&str> = steps.iter().map(|step| step.object.name.as_str()).collect();
+    if steps.iter().filter_map(new_spec).all(|spec| published(spec).next().is_none()) {
         return Vec::new();
     }
+    let wanted = publishers(input.desired.services.values().map(|service| &service.spec));
     let holders = holders(input, plan);
     let mut needs = Vec::new();
-    let mut refused = Vec::new();
-    for step in steps {
-        let Some(spec) = new_spec(step) else { continue };
+    for (step, spec) in steps.iter().filter_map(|step| Some((step, new_spec(step)?))) {
+        let taker = step.object.name.as_str();
         for (port, on_node) in published(spec) {
-            let others = holders.get(&port).into_iter().flatten();
-            for (holder, _) in others.filter(|(name, theirs)| *name != step.object.name && !(on_node && *theirs)) {
-                let gives_up = specs
-                    .get(holder)
-                    .is_some_and(|new| published(new).all(|(kept, theirs)| kept != port || (on_node && theirs)));
-                let (port, by) = (port.to_string(), (*holder).to_owned());
-                if gives_up {
-                    needs.push(Need { taker: step.object.name.clone(), giver: by, port });
-                } else {
-                    refused.push(Refusal::PortTaken { object: step.object.clone(), port, by });
+            let clash = |map: &Publishers<'_>| -> BTreeSet<String> {
+                let others = map.get(&port).into_iter().flatten();
+                let clashing = others.filter(|(name, theirs)| *name != taker && !(on_node && *theirs));
+                clashing.map(|(name, _)| (*name).to_owned()).collect()
+            };
+            let rivals = clash(&wanted);
+            for by in clash(&holders).union(&rivals) {
+                let (port, by) = (port.to_string(), by.clone());
+                if rivals.contains(&by) || !input.desired.services.contains_key(&by) {
+                    plan.refused.push(Refusal::PortTaken { object: step.object.clone(), port, by });
+                } else if takers.contains(by.as_str()) {
+                    needs.push(Need { taker: taker.to_owned(), giver: by, port });
                 }
             }
         }
     }
-    plan.refused.append(&mut refused);
     needs
 }
 
-/// Who holds which port now, and whether on its nodes alone; without what the plan removes already.
-fn holders<'a>(input: &PlanInput<'a>, plan: &Plan) -> BTreeMap<Port<'a>, Vec<(&'a str, bool)>> {
-    let leaving: BTreeSet<&str> =
-        plan.steps.iter().filter(|step| step.action == Action::Remove).map(|step| step.object.name.as_str()).collect();
-    let mut holders: BTreeMap<Port<'a>, Vec<(&'a str, bool)>> = BTreeMap::new();
-    for live in input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str())) {
-        for (port, on_node) in published(&live.spec) {
-            holders.entry(port).or_default().push((&live.spec.name, on_node));
+/// By port: who publishes it, and whether on its nodes alone.
+type Publishers<'a> = BTreeMap<Port<'a>, Vec<(&'a str, bool)>>;
+
+fn publishers<'a>(specs: impl Iterator<Item = &'a ServiceSpec>) -> Publishers<'a> {
+    let mut map = Publishers::new();
+    for spec in specs {
+        for (port, on_node) in published(spec) {
+            map.entry(port).or_default().push((&spec.name, on_node));
         }
     }
-    holders
+    map
+}
+
+/// Who holds which port now, without what the plan removes already.
+fn holders<'a>(input: &PlanInput<'a>, plan: &Plan) -> Publishers<'a> {
+    let leaving: BTreeSet<&str> =
+        plan.steps.iter().filter(|step| step.action == Action::Remove).map(|step| step.object.name.as_str()).collect();
+    let staying = input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str()));
+    publishers(staying.map(|live| &live.spec))
 }
