@@ -15,7 +15,7 @@
 //! - networks that no service uses are left out, as the CLI does, and so are volumes, which the nodes make;
 //! - by the specification's rules ([`Compat::Strict`](crate::domain::Compat)) what the CLI drops and what changes a
 //!   service's meaning is refused; `environment: { K: "" }` stays empty; variables may stand inside defaults; several
-//!   files are merged as the specification has it (the CLI's own ways are in [`merge`]'s text only where they agree);
+//!   files are merged as the specification has it;
 //! - beyond the CLI's schema, but in the specification: `content` and `environment` of configs, `environment` of secrets,
 //!   `env_file` with `required`, `depends_on` as a map, `enable_ipv6`, numbers in quotes, `!reset` and `!override`.
 //!

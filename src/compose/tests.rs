@@ -717,6 +717,17 @@ fn content_addresses_move_with_the_content_alone() {
     assert_ne!(first, names(&file("content: a, template_driver: golang")));
 }
 
+#[test]
+fn a_last_line_without_a_line_feed_ends_a_block_as_in_the_docker_cli() {
+    let text = "services: { web: { image: demo } }\nconfigs:\n  c:\n    content: |\n      text";
+    match World::default().render(&[("s.yml", text)]) {
+        Ok(Render::Done(rendered)) => {
+            assert!(rendered.desired.configs.values().all(|config| config.data == b"text"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Whole files to break.
 const VALID: [&str; 6] = [
     include_str!("../../tests/compose/container/stack.yml"),

@@ -129,8 +129,10 @@ pub(super) fn parse(file: usize, text: &str) -> Result<Node, Vec<Fault>> {
     if text.len() > LARGEST_FILE {
         return Err(vec![Fault::new(top, format!("the file has {} bytes; 1 MiB is the most", text.len()), "")]);
     }
+    // A last line without a line feed ends a block scalar as it ends in the CLI's parser.
+    let options = granit_parser::options! { block_scalar_eof_without_line_feed: true };
     let mut builder = Builder {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str_with_options(text, options),
         file,
         nodes: 0,
         anchors: HashMap::new(),
