@@ -1,1 +1,6 @@
-// Filled by the tests of this room.
+//! What is said of deployments, as scenes: services, their tasks, and the time in seconds after the start.
+
+mod blame;
+mod classify;
+mod scene;
+mod verdicts;

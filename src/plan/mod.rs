@@ -79,6 +79,8 @@ pub enum Prune {
     Guarded,
     /// What is owned and no longer wanted: a person asked for this version.
     Asked,
+    /// As asked, and even if nothing at all is wanted: the stack is to be deleted.
+    Everything,
 }
 
 /// What is to be done, and what stands in the way.

@@ -73,7 +73,7 @@ pub(super) fn no_longer_wanted(input: &PlanInput<'_>, surplus: Surplus<'_>, plan
         return;
     }
     let objects = || gone.iter().map(|(object, _)| object.clone()).collect();
-    if input.desired.services.is_empty() {
+    if input.desired.services.is_empty() && input.prune != Prune::Everything {
         return plan.waiting.push(Waiting::NothingWanted(objects()));
     }
     if input.prune == Prune::Later {

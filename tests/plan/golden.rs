@@ -310,6 +310,7 @@ fn prune(word: Option<&str>) -> Prune {
         Some("Never") => Prune::Never,
         Some("Guarded") => Prune::Guarded,
         Some("Asked") => Prune::Asked,
+        Some("Everything") => Prune::Everything,
         Some(other) => panic!("prune {other:?} is unknown"),
     }
 }

@@ -416,6 +416,7 @@ impl Tally {
             "settled after 2",
             "needed kept",
             "foreign kept",
+            "deleted",
         ];
         for (what, times) in &self.0 {
             println!("{times:6}  {what}");
@@ -454,12 +455,13 @@ fn lawful(world: &World, ask: &Ask<'_>, plan: &Plan) {
         if step.action == Action::Remove {
             assert!(!ask.needed.contains(&step.object), "{} is needed", step.object);
             assert!(world.inventory.0.contains_key(&step.object), "{} is not owned", step.object);
-            assert!(!ask.desired.services.is_empty(), "an empty version removes");
+            let deleting = ask.prune == Prune::Everything;
+            assert!(deleting || !ask.desired.services.is_empty(), "an empty version removes");
             let early = step.reason.contains("holds port");
             let may = match ask.prune {
                 Prune::Never => false,
                 Prune::Later => early,
-                Prune::Guarded | Prune::Asked => true,
+                Prune::Guarded | Prune::Asked | Prune::Everything => true,
             };
             assert!(may, "{} is removed under {:?}", step.object, ask.prune);
         }
@@ -541,6 +543,23 @@ fn try_case(case: &Case, tally: &mut Tally) {
         assert!(is_there(&world, object), "{object} was needed");
         tally.count("needed kept");
     }
+    delete(&mut world, tally);
+}
+
+/// Deleting the stack leaves nothing of it but what somebody else uses.
+fn delete(world: &mut World, tally: &mut Tally) {
+    let foreign = foreign(world);
+    let (desired, none) = (Desired::empty(stack().name), BTreeSet::new());
+    let ask = Ask { desired: &desired, prune: Prune::Everything, needed: &none, deployment: "d4" };
+    let plan = world.plan(&ask);
+    lawful(world, &ask, &plan);
+    assert!(!plan.has_writes() && plan.waiting.is_empty(), "{plan:#?}");
+    world.run(&plan).unwrap_or_else(|error| panic!("the engine refuses: {error}\n{plan:#?}"));
+    assert!(world.plan(&ask).is_empty());
+    assert_eq!(foreign.keys().collect::<Vec<_>>(), self::foreign(world).keys().collect::<Vec<_>>());
+    let left = world.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service && is_there(world, object));
+    assert!(left.into_iter().all(|object| foreign.contains_key(&object.name)), "a service is left");
+    tally.count("deleted");
 }
 
 fn is_there(world: &World, object: &ObjectRef) -> bool {

@@ -1,0 +1,568 @@
+//! Verdicts, told as stories.
+
+use super::scene::{Scene, at, service, task};
+use crate::assess::Verdict;
+use crate::domain::{NodeAvailability, NodeState, UpdateState, Written};
+
+const NO_NODE: &str = "no suitable node (scheduling constraints not satisfied on 1 node)";
+
+/// `web` goes from demo:1 to demo:2.
+fn update() -> Scene {
+    Scene::after([service("web")], [service("web").image("demo:2")])
+}
+
+fn update_of(replicas: u64) -> Scene {
+    Scene::after([service("web").replicas(replicas)], [service("web").replicas(replicas).image("demo:2")])
+}
+
+mod converging {
+    use super::*;
+
+    #[test]
+    fn only_after_the_monitor_period() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2)]);
+        assert_eq!(scene.look(3), "Progressing");
+        assert_eq!(scene.look(7), "Progressing");
+        assert_eq!(scene.look(8), "Converged");
+    }
+
+    #[test]
+    fn the_longest_monitor_of_all_services_counts() {
+        let patient = service("db").update(|update| update.monitor = 30_000_000_000);
+        let mut scene = Scene::first([service("web"), patient]).tasks([task("web").running(2), task("db").running(2)]);
+        assert_eq!(scene.look(3), "Progressing");
+        assert_eq!(scene.look(32), "Progressing");
+        assert_eq!(scene.look(33), "Converged");
+    }
+
+    #[test]
+    fn not_before_every_step_was_accepted() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2)]);
+        scene.progress.applied = false;
+        assert_eq!(scene.watched(3), "Progressing");
+    }
+
+    #[test]
+    fn not_by_tasks_of_the_version_before() {
+        let mut scene = update().tasks([task("web").old().recorded().running(-50)]);
+        assert_eq!(scene.watched(3), "Progressing");
+        assert_eq!(scene.assess(9).healthy, 0);
+    }
+
+    #[test]
+    fn not_while_a_task_of_the_version_before_goes_on() {
+        let mut scene = update_of(2).tasks([
+            task("web").slot(1).running(2),
+            task("web").slot(2).running(2),
+            task("web").slot(2).old().recorded().running(-50),
+        ]);
+        assert_eq!(scene.watched(3), "Progressing");
+        scene.set([
+            task("web").slot(1).running(2),
+            task("web").slot(2).running(2),
+            task("web").slot(2).old().recorded().running(-50).told_to_stop(),
+        ]);
+        assert_eq!(scene.watched(9), "Converged", "one that was told to stop is not waited for");
+    }
+
+    #[test]
+    fn not_while_slots_are_missing_or_their_tasks_not_started() {
+        let mut scene = Scene::first([service("web").replicas(2)]).tasks([task("web").running(2)]);
+        assert_eq!(scene.watched(3), "Progressing");
+        scene.set([task("web").running(2), task("web").slot(2).ready()]);
+        assert_eq!(scene.watched(9), "Progressing");
+        scene.set([task("web").running(2), task("web").running(2)]);
+        assert_eq!(scene.watched(15), "Progressing", "two tasks in one slot are one");
+    }
+
+    #[test]
+    fn not_by_tasks_that_are_told_to_stop_or_whose_node_is_down() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2).told_to_stop()]);
+        assert_eq!(scene.watched(3), "Progressing");
+        let mut scene =
+            Scene::first([service("web")])
+                .node("n2", |node| node.state = NodeState::Down)
+                .tasks([task("web").running(2).on("n2")]);
+        assert_eq!(scene.watched(3), "Waiting NodeLost");
+    }
+
+    #[test]
+    fn a_crash_in_the_monitor_period_begins_it_anew() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2)]);
+        assert_eq!(scene.look(3), "Progressing");
+        scene.set([task("web").failed(5, 1), task("web").ready()]);
+        assert_eq!(scene.look(6), "Progressing");
+        scene.set([task("web").failed(5, 1), task("web").running(10)]);
+        assert_eq!(scene.look(10), "Progressing");
+        assert_eq!(scene.look(14), "Progressing");
+        assert_eq!(scene.look(15), "Converged");
+    }
+
+    #[test]
+    fn a_replacement_that_nobody_saw_begins_it_anew() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2)]);
+        assert_eq!(scene.look(3), "Progressing");
+        scene.set([task("web").running(6)]);
+        assert_eq!(scene.look(9), "Progressing");
+        assert_eq!(scene.look(14), "Converged");
+    }
+
+    #[test]
+    fn a_change_of_labels_alone_replaces_no_task() {
+        let mut scene = Scene::after([service("web")], [service("web").label("front")])
+            .tasks([task("web").recorded().running(-50)]);
+        assert_eq!(scene.watched(1), "Converged");
+    }
+
+    #[test]
+    fn a_change_of_placement_alone_replaces_no_task() {
+        let mut scene = Scene::after([service("web")], [service("web").constraint("node.role==manager")])
+            .tasks([task("web").old().recorded().running(-50)]);
+        assert_eq!(scene.watched(1), "Converged");
+    }
+
+    #[test]
+    fn a_change_of_ports_replaces_tasks_though_their_spec_stays() {
+        let port = service("web").replicas(2).port(80, "");
+        let mut scene = Scene::after([service("web").replicas(2)], [port])
+            .updater("web", UpdateState::Updating, 1)
+            .tasks([task("web").slot(1).running(3), task("web").slot(2).recorded().running(-50)]);
+        assert_eq!(scene.watched(4), "Progressing", "the second task is about to be replaced");
+        scene.set([task("web").slot(1).running(3), task("web").slot(2).running(12)]);
+        assert_eq!(scene.watched(13), "Converged");
+    }
+
+    #[test]
+    fn there_and_back_again_does_not_take_finished_tasks_for_good_ones() {
+        // A → B → A: the tasks of the first A are recorded, and their spec is the wanted one.
+        let mut scene =
+            update().tasks([task("web").recorded().complete(-50), task("web").old().recorded().running(-40)]);
+        assert_eq!(scene.watched(2), "Progressing");
+        let mut scene = update().tasks([task("web").recorded().failed(-50, 1), task("web").running(3)]);
+        assert_eq!(scene.watched(4), "Converged", "nor for failures of this one");
+        let mut scene = update().tasks([task("web").recorded().running(-50)]);
+        assert_eq!(scene.watched(2), "Converged", "one that still runs is good");
+    }
+
+    #[test]
+    fn scaled_to_zero_is_as_asked() {
+        let mut scene = Scene::after([service("web").replicas(2)], [service("web").replicas(0)])
+            .tasks([task("web").old().recorded().running(-50)]);
+        assert_eq!(scene.watched(1), "Progressing", "the task has not been told to go yet");
+        scene.set([task("web").old().recorded().running(-50).told_to_go()]);
+        assert_eq!(scene.watched(7), "Converged");
+    }
+
+    #[test]
+    fn scaling_down_waits_until_the_rest_is_told_to_go() {
+        let tasks = [task("web").slot(1).recorded().running(-50), task("web").slot(2).recorded().running(-50)];
+        let mut scene = Scene::after([service("web").replicas(2)], [service("web").replicas(1)]).tasks(tasks.clone());
+        assert_eq!(scene.watched(1), "Progressing");
+        assert_eq!(scene.assess(7).healthy, 1, "no more than wanted are counted");
+        let [first, second] = tasks;
+        scene.set([first, second.told_to_go()]);
+        assert_eq!(scene.watched(8), "Converged");
+    }
+
+    #[test]
+    fn where_the_file_names_no_number_the_one_that_runs_is_wanted() {
+        let mut scene = Scene::first([service("web").replicas_left_out()]);
+        scene.live("web").spec.mode.replicated.as_mut().unwrap().replicas = Some(3);
+        assert_eq!(scene.assess(1).wanted, 3);
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_yet_is_waited_for() {
+        let mut scene = Scene::first([service("web").replicas(2)]);
+        scene.live.services.clear();
+        assert_eq!(scene.watched(1), "Progressing");
+        assert_eq!(scene.assess(1).summary(), "0 of 2 tasks run; waiting for web 0/2");
+    }
+
+    #[test]
+    fn an_update_forced_by_hand_is_waited_for() {
+        let mut scene = Scene::first([service("web")]).tasks([task("web").running(2)]);
+        scene.live("web").spec.task_template.force_update = 1;
+        assert_eq!(scene.watched(3), "Progressing");
+    }
+}
+
+mod everywhere_and_jobs {
+    use super::*;
+
+    fn three_nodes(scene: Scene) -> Scene {
+        scene.node("n2", |_| {}).node("n3", |_| {})
+    }
+
+    #[test]
+    fn a_global_service_runs_on_every_node_that_has_a_task() {
+        let mut scene = three_nodes(Scene::first([service("web").global()])).tasks([
+            task("web").everywhere_on("n1").running(2),
+            task("web").everywhere_on("n2").running(2),
+            task("web").everywhere_on("n3"),
+        ]);
+        assert_eq!(scene.watched(3), "Progressing");
+        assert_eq!((scene.assess(3).healthy, scene.assess(3).wanted), (2, 3));
+        scene = scene.node("n3", |node| node.state = NodeState::Down);
+        assert_eq!(scene.watched(9), "Converged", "a node that is down is not waited for");
+    }
+
+    #[test]
+    fn a_node_on_which_it_failed_for_good_is_still_wanted() {
+        let mut scene = three_nodes(Scene::first([service("web").global().restart("none", None)]))
+            .tasks([task("web").everywhere_on("n1").running(2), task("web").everywhere_on("n2").failed(3, 1)]);
+        assert_eq!(scene.assess(4).wanted, 2);
+        assert_eq!(scene.watched(4), "Failed ExitCode");
+    }
+
+    #[test]
+    fn a_global_service_without_any_task_is_not_as_asked() {
+        let good = || service("web").global().constraint("node.labels.gpu==1");
+        let mut scene = Scene::first([good()]);
+        assert_eq!(scene.look(1), "Progressing");
+        assert_eq!(scene.look(100), "Progressing");
+        assert_eq!(scene.look(300), "Failed NoSuitableNode");
+        let mut scene = Scene::after([good()], [good().image("demo:2")]);
+        assert_eq!(scene.look(4), "Progressing", "Swarm is given a moment");
+        assert_eq!(scene.look(5), "Waiting NoSuitableNode", "the last good version would have none either");
+    }
+
+    #[test]
+    fn a_job_is_done_when_its_tasks_have_completed() {
+        let mut scene = Scene::first([service("web").job(2)])
+            .tasks([task("web").slot(0).complete(3), task("web").slot(1).running(2)]);
+        assert_eq!(scene.watched(4), "Progressing");
+        scene.set([task("web").slot(0).complete(3), task("web").slot(1).complete(9)]);
+        assert_eq!(scene.watched(10), "Converged");
+    }
+
+    #[test]
+    fn a_jobs_earlier_run_does_not_count() {
+        let mut scene = Scene::after([service("web").job(1)], [service("web").job(1).image("demo:2")])
+            .tasks([task("web").recorded().complete(-50).iteration(0), task("web").iteration(1)]);
+        scene.live("web").job_iteration = Some(1);
+        assert_eq!(scene.watched(2), "Progressing");
+        scene.set([task("web").recorded().complete(-50).iteration(0), task("web").complete(8).iteration(1)]);
+        assert_eq!(scene.watched(9), "Converged");
+    }
+
+    #[test]
+    fn a_job_that_was_left_alone_has_done_its_work_before() {
+        let mut scene = Scene::after([service("web").job(1)], [service("web").job(1)])
+            .tasks([task("web").recorded().complete(-50)]);
+        assert_eq!(scene.watched(1), "Converged");
+    }
+
+    #[test]
+    fn a_job_that_failed_and_is_not_tried_again_has_failed() {
+        let job = || service("web").job(1).restart("on-failure", Some(1));
+        let mut scene = Scene::first([job()]).tasks([task("web").failed(2, 1), task("web").ready()]);
+        assert_eq!(scene.look(3), "Progressing");
+        scene.set([task("web").failed(2, 1), task("web").failed(5, 1)]);
+        assert_eq!(scene.look(6), "Failed ExitCode");
+    }
+}
+
+mod failing {
+    use super::*;
+
+    #[test]
+    fn an_update_fails_with_its_first_failed_task() {
+        let mut scene = update_of(3).tasks([
+            task("web").slot(1).failed(3, 1),
+            task("web").slot(1).ready(),
+            task("web").slot(2).old().recorded().running(-50),
+        ]);
+        assert_eq!(scene.look(4), "Failed ExitCode");
+        let mut scene = update().tasks([task("web").failed(3, 1), task("web").running(4)]);
+        assert_eq!(
+            scene.look(5),
+            "Failed ExitCode",
+            "also if it has recovered since: the verdict is no matter of luck"
+        );
+    }
+
+    #[test]
+    fn an_update_may_lose_as_many_tasks_as_its_ratio_allows() {
+        let half = |update: &mut crate::domain::UpdateConfig| update.max_failure_ratio = 0.5;
+        let new = service("web").replicas(4).image("demo:2").update(half);
+        let mut scene = Scene::after([service("web").replicas(4)], [new]);
+        scene.set([task("web").slot(1).failed(3, 1), task("web").slot(2).failed(3, 1)]);
+        assert_eq!(scene.look(4), "Progressing");
+        scene.set([1, 2, 3].map(|slot| task("web").slot(slot).failed(3, 1)));
+        assert_eq!(scene.look(4), "Failed ExitCode");
+    }
+
+    #[test]
+    fn an_update_that_is_to_go_on_goes_on_to_the_deadline() {
+        let on = |update: &mut crate::domain::UpdateConfig| update.failure_action = "continue".into();
+        let mut scene = Scene::after([service("web")], [service("web").image("demo:2").update(on)])
+            .tasks([task("web").failed(3, 1), task("web").ready()]);
+        assert_eq!(scene.look(4), "Progressing");
+        assert_eq!(scene.look(300), "Failed ExitCode");
+    }
+
+    #[test]
+    fn a_new_service_may_crash_until_the_deadline() {
+        let mut scene = Scene::first([service("web"), service("db")]).tasks([
+            task("web").failed(3, 1),
+            task("web").failed(9, 1),
+            task("web").ready(),
+            task("db").running(5),
+        ]);
+        assert_eq!(scene.look(10), "Progressing");
+        assert_eq!(scene.look(299), "Progressing");
+        assert_eq!(scene.look(300), "Failed ExitCode");
+    }
+
+    #[test]
+    fn a_task_that_swarm_does_not_start_again_has_failed_for_good() {
+        let cases = [
+            (service("web").restart("none", None), task("web").failed(3, 1), "Failed ExitCode"),
+            (service("web").restart("none", None), task("web").complete(3), "Failed ExitCode"),
+            (service("web").restart("on-failure", None), task("web").complete(3), "Failed ExitCode"),
+            (service("web").restart("on-failure", None), task("web").failed(3, 1), "Progressing"),
+            (service("web").restart("any", None), task("web").complete(3), "Progressing"),
+            (service("web"), task("web").complete(3), "Progressing"),
+        ];
+        for (service, task, expected) in cases {
+            let policy = service.0.spec.task_template.restart_policy.clone();
+            let mut scene = Scene::first([service]).tasks([task]);
+            assert_eq!(scene.look(4), expected, "{policy:?}");
+        }
+        let mut scene = Scene::first([service("web").restart("any", Some(1))]).tasks([task("web").failed(3, 1)]);
+        assert_eq!(scene.look(4), "Progressing", "one more try is left");
+        scene.set([task("web").failed(3, 1), task("web").failed(9, 1)]);
+        assert_eq!(scene.look(10), "Failed ExitCode");
+    }
+
+    #[test]
+    fn failures_on_a_node_that_is_lost_or_emptied_say_nothing() {
+        for leave in [
+            |node: &mut crate::domain::Node| node.state = NodeState::Down,
+            |node: &mut crate::domain::Node| node.availability = NodeAvailability::Drain,
+        ] {
+            let mut scene =
+                update().node("n2", leave).tasks([task("web").on("n2").failed(3, 137), task("web").running(9)]);
+            assert_eq!(scene.watched(10), "Converged");
+        }
+    }
+
+    #[test]
+    fn swarms_own_updater_is_evidence_only_of_this_deployments_write() {
+        let table = [
+            (UpdateState::Paused, "Failed ExitCode"),
+            (UpdateState::RollbackStarted, "Failed ExitCode"),
+            (UpdateState::RollbackPaused, "Failed ExitCode"),
+            (UpdateState::RollbackCompleted, "Failed ExitCode"),
+            (UpdateState::Updating, "Progressing"),
+            (UpdateState::Completed, "Progressing"),
+            (UpdateState::Other("new".into()), "Progressing"),
+        ];
+        for (state, expected) in table {
+            let mut scene =
+                update().updater("web", state.clone(), 1).tasks([task("web").old().recorded().running(-50)]);
+            assert_eq!(scene.verdict(2), expected, "{state:?}");
+            scene.known("web").updated_before = Some(at(1));
+            assert_eq!(scene.verdict(2), "Progressing", "{state:?} is old news");
+            scene.known("web").written = Written::Unchanged;
+            scene.known("web").updated_before = None;
+            assert_eq!(scene.verdict(2), "Progressing", "{state:?} is no news of a service left alone");
+        }
+        let mut scene = update().updater("web", UpdateState::Completed, 1).tasks([task("web").failed(2, 1)]);
+        assert_eq!(scene.look(3), "Failed ExitCode", "`completed` is no proof");
+        let mut scene = update().updater("web", UpdateState::Paused, 1).tasks([task("web").running(2)]);
+        assert_eq!(scene.watched(3), "Converged", "nor is `paused` when all that is wanted runs");
+    }
+
+    #[test]
+    fn a_demand_that_no_node_meets_is_given_a_moment() {
+        let new = || service("web").constraint("node.labels.gpu==1");
+        let mut scene = Scene::after([service("web")], [new().image("demo:2")]).tasks([task("web").pending(NO_NODE)]);
+        assert_eq!(scene.look(5), "Progressing");
+        assert_eq!(scene.assess(5).next_look, at(6));
+        assert_eq!(scene.look(6), "Failed NoSuitableNode");
+        let mut scene = Scene::after([new()], [new().image("demo:2")]).tasks([task("web").pending(NO_NODE)]);
+        assert_eq!(scene.look(6), "Waiting NoSuitableNode", "the last good version could not run there either");
+        assert_eq!(scene.look(3600), "Failed NoSuitableNode");
+    }
+
+    #[test]
+    fn full_or_paused_nodes_may_yet_have_room() {
+        for error in [
+            "no suitable node (insufficient resources on 1 node)",
+            "no suitable node (scheduling constraints not satisfied on 1 node; insufficient resources on 1 node)",
+            "no suitable node (1 node not available for new tasks; scheduling constraints not satisfied on 1 node)",
+        ] {
+            let mut scene =
+                Scene::after([service("web")], [service("web").replicas(9)]).tasks([task("web").pending(error)]);
+            assert_eq!(scene.look(299), "Progressing", "{error}");
+            assert_eq!(scene.look(300), "Failed NoSuitableNode", "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_the_node_that_is_taken() {
+        let taken = "no suitable node (host-mode port already in use on 1 node)";
+        let good = || service("web").port(80, "host");
+        let mut scene = Scene::after([good()], [service("web").port(81, "host")]).tasks([task("web").pending(taken)]);
+        assert_eq!(scene.look(10), "Progressing");
+        assert_eq!(scene.look(300), "Failed PortConflict");
+        let mut scene = Scene::after([good()], [good().image("demo:2")]).tasks([task("web").pending(taken)]);
+        assert_eq!(scene.look(10), "Waiting PortConflict");
+    }
+
+    #[test]
+    fn an_image_that_is_missing() {
+        let missing = |second| task("web").rejected(second, "No such image: demo:2");
+        let mut scene = update().tasks([missing(2)]);
+        assert_eq!(scene.look(3), "Failed ImageMissing");
+        let mut scene = Scene::first([service("web")]).tasks([missing(2), missing(7), task("web").ready()]);
+        assert_eq!(scene.look(8), "Progressing", "it may be pushed in a moment");
+        scene.set([missing(2), missing(7), missing(12), task("web").ready()]);
+        assert_eq!(scene.look(13), "Failed ImageMissing");
+    }
+
+    #[test]
+    fn a_registry_that_is_away_is_waited_for() {
+        let away = task("web").rejected(2, "Get https://r.example/v2/: dial tcp: connection refused");
+        for mut scene in [update().tasks([away.clone()]), Scene::first([service("web")]).tasks([away])] {
+            assert_eq!(scene.look(3), "Waiting RegistryDown");
+            assert_eq!(scene.look(3599), "Waiting RegistryDown");
+            assert_eq!(scene.look(3600), "Failed RegistryDown");
+        }
+    }
+
+    #[test]
+    fn with_no_node_at_all_it_waits_and_fails_at_the_end() {
+        let mut scene = update()
+            .node("n1", |node| node.state = NodeState::Down)
+            .tasks([task("web").pending("no suitable node (1 node not available for new tasks)")]);
+        assert_eq!(scene.look(3), "Waiting NoSuitableNode");
+        scene.progress.waiting_since = Some(at(3));
+        assert_eq!(scene.look(3599), "Waiting NoSuitableNode");
+        assert_eq!(scene.look(3600), "Failed NoSuitableNode");
+    }
+
+    #[test]
+    fn out_of_memory() {
+        let mut scene = Scene::after([service("web")], [service("web").memory(8 << 20)])
+            .tasks([task("web").failed(3, 137), task("web").ready()]);
+        assert_eq!(scene.look(4), "Failed OutOfMemory");
+    }
+
+    #[test]
+    fn a_health_check_that_never_passes() {
+        let new = service("web").image("demo:2").healthcheck();
+        let mut scene = Scene::after([service("web")], [new]).tasks([task("web").starting()]);
+        assert_eq!(scene.look(299), "Progressing");
+        assert_eq!(scene.look(300), "Failed HealthCheck");
+        scene.set([task("web").failed_with(250, "task: non-zero exit (1): dockerexec: unhealthy container")]);
+        assert_eq!(scene.look(251), "Failed HealthCheck", "or its container is stopped as unhealthy");
+    }
+
+    #[test]
+    fn an_unchanged_service_that_is_broken_for_its_own_reasons_is_waited_for() {
+        let good = [service("db"), service("web")];
+        let mut scene = Scene::after(good, [service("db"), service("web").image("demo:2")]).tasks([
+            task("web").running(2),
+            task("db").failed(-50, 1),
+            task("db").failed(1, 1),
+            task("db").ready(),
+        ]);
+        assert_eq!(scene.watched(3), "Waiting ExitCode");
+    }
+
+    #[test]
+    fn the_versions_own_obstacle_comes_before_the_infrastructures() {
+        let good = [service("db"), service("web")];
+        let mut scene = Scene::after(good, [service("db"), service("web").image("demo:2")]).tasks([
+            task("db").pending("no suitable node (insufficient resources on 1 node)"),
+            task("web").failed(3, 1),
+        ]);
+        assert_eq!(scene.look(4), "Failed ExitCode");
+    }
+}
+
+mod clocks {
+    use super::*;
+
+    #[test]
+    fn the_progress_deadline_can_be_moved_and_stopped() {
+        let mut scene = update().tasks([task("web")]);
+        assert_eq!(scene.verdict(299), "Progressing");
+        assert_eq!(scene.verdict(300), "Failed Deadline");
+        scene.progress.progress_deadline = at(400);
+        assert_eq!(scene.verdict(399), "Progressing");
+        scene.progress.waiting_since = Some(at(10));
+        assert_eq!(scene.verdict(1000), "Progressing", "the clock stands still");
+        assert_eq!(scene.verdict(3600), "Failed Deadline", "the total one does not");
+    }
+
+    #[test]
+    fn the_progress_deadline_does_not_break_off_the_monitor_period() {
+        let mut scene = update().tasks([task("web").running(298)]);
+        assert_eq!(scene.look(298), "Progressing");
+        assert_eq!(scene.look(301), "Progressing");
+        assert_eq!(scene.look(303), "Converged");
+    }
+
+    #[test]
+    fn a_deadline_says_what_was_missing() {
+        let scene = update_of(3).tasks([task("web").running(2)]);
+        let Verdict::Failed(failure) = scene.assess(300).verdict else { panic!("it goes on") };
+        assert_eq!(failure.service.as_deref(), Some("web"));
+        assert_eq!(failure.error, "1 of 3 tasks ran when the progress deadline passed, 5m after the start");
+    }
+
+    #[test]
+    fn the_engine_not_accepting_every_step_is_waited_for() {
+        let mut scene = update().tasks([task("web").running(2)]);
+        scene.progress.applied = false;
+        assert_eq!(scene.look(300), "Waiting Deadline");
+        assert_eq!(scene.look(3600), "Failed Deadline");
+    }
+
+    #[test]
+    fn the_next_look_is_at_the_next_moment_that_matters_and_never_in_the_past() {
+        let mut scene = update().tasks([task("web")]);
+        assert_eq!(scene.assess(1).next_look, at(300), "the progress deadline");
+        scene.set([task("web").running(2)]);
+        scene.look(3);
+        assert_eq!(scene.assess(4).next_look, at(8), "the end of the monitor period");
+        let mut scene = Scene::after([service("web")], [service("web")]).tasks([task("web").failed(2, 1)]);
+        assert_eq!(scene.look(3), "Waiting ExitCode");
+        assert_eq!(scene.assess(3).next_look, at(3600), "the total deadline, while the other stands still");
+        scene.progress.waiting_since = Some(at(3));
+        assert_eq!(scene.assess(301).next_look, at(3600));
+        assert_eq!(scene.assess(4000).next_look, at(4000), "now, when all is past");
+    }
+
+    #[test]
+    fn a_thousand_services_are_judged_in_the_blink_of_an_eye() {
+        let mut scene = Scene::first([]);
+        let one = Scene::first([service("web").replicas(5)]);
+        for index in 0..1000 {
+            let key = format!("s{index}");
+            let part = Scene::first([service(&key).replicas(5)]);
+            let tasks = (1..=5).flat_map(|slot| {
+                [task(&key).slot(slot).failed(1, 1), task(&key).slot(slot).running(3)].map(super::super::scene::T::task)
+            });
+            let tasks = tasks.enumerate().map(|(number, mut task)| {
+                task.id = format!("{key}-{number}");
+                task.spec = one.target.services["shop_web"].spec.task_template.clone();
+                std::sync::Arc::new(task)
+            });
+            scene.tasks.by_service.insert(format!("id-{key}"), tasks.collect());
+            scene.target.services.extend(part.target.services);
+            scene.live.services.extend(part.live.services);
+            scene.progress.services.extend(part.progress.services);
+        }
+        let started = std::time::Instant::now();
+        let found = scene.assess(4);
+        let took = started.elapsed();
+        assert_eq!((found.healthy, found.wanted), (5000, 5000));
+        println!("1000 services with 10000 tasks took {took:?}");
+        assert!(took < std::time::Duration::from_secs(2), "it took {took:?}");
+    }
+}
