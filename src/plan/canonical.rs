@@ -85,6 +85,8 @@ fn container(container: &mut ContainerSpec) {
         .filter(|dns| !(dns.nameservers.is_empty() && dns.search.is_empty() && dns.options.is_empty()));
     for mount in &mut container.mounts {
         mount.extra.clear();
+        // The engine takes it and does not give it back.
+        mount.consistency.clear();
         mount.bind_options = mount.bind_options.take().and_then(without_empty);
         mount.volume_options = mount.volume_options.take().and_then(without_empty);
         mount.tmpfs_options = mount.tmpfs_options.take().and_then(without_empty);
@@ -102,6 +104,8 @@ fn container(container: &mut ContainerSpec) {
     container.configs.sort_by_cached_key(|used| (used.config_name.clone(), target(&used.file)));
     if let Some(check) = &mut container.healthcheck {
         check.extra.clear();
+        // Engines before API 1.44 drop it. It is sent, but alone it is no reason for an update.
+        check.start_interval = 0;
     }
 }
 
