@@ -29,6 +29,26 @@ pub trait Sealer: Send + Sync + 'static {
     /// # Errors
     /// [`SealError::Unreadable`] when it was sealed with another key or is damaged.
     fn open(&self, sealed: &Sealed) -> Result<SecretBytes, SealError>;
+    /// Seals a large document, such as a kept file, as bytes: what [`Sealer::open_bytes`] takes. An adapter does this
+    /// without the third that base64 adds.
+    ///
+    /// # Errors
+    /// As [`Sealer::seal`].
+    fn seal_bytes(&self, clear: &[u8]) -> Result<Vec<u8>, SealError> {
+        let sealed = self.seal(clear)?;
+        Ok(format!("{}\n{}", sealed.digest, sealed.sealed).into_bytes())
+    }
+    /// Opens what [`Sealer::seal_bytes`] of the same adapter made.
+    ///
+    /// # Errors
+    /// As [`Sealer::open`].
+    fn open_bytes(&self, sealed: &[u8]) -> Result<SecretBytes, SealError> {
+        let (digest, sealed) = std::str::from_utf8(sealed)
+            .ok()
+            .and_then(|text| text.split_once('\n'))
+            .ok_or(SealError::Unreadable)?;
+        self.open(&Sealed { digest: digest.to_owned().into(), sealed: sealed.to_owned() })
+    }
     /// Makes keyed digests with a key of this installation.
     fn digester(&self) -> Digester;
 }

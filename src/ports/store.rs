@@ -52,6 +52,10 @@ pub enum StoreError {
         /// What the system said.
         reason: String,
     },
+    /// The transaction can never be written as it is: an empty or overlong key, a log's name with a slash. Nothing was
+    /// written.
+    #[error("the store does not take this: {0}")]
+    Unfit(String),
     /// A content-addressed file is not there.
     #[error("the kept file `{0}` is missing")]
     Missing(String),
