@@ -92,9 +92,8 @@ impl Repo {
             bare_git(&self.path, &["rev-parse", "--quiet", "--verify", &name]).output().unwrap().status.success();
         let title = format!("Change {}", files.first().map_or("nothing", |(path, _)| path));
         let mut stream = Vec::new();
-        write!(stream, "commit {name}\nauthor Ada <ada@example.org> 1700000000 +0000\n").unwrap();
-        write!(stream, "committer Ada <ada@example.org> 1700000000 +0000\n").unwrap();
-        write!(stream, "data {}\n{title}\n", title.len()).unwrap();
+        let who = "Ada <ada@example.org> 1700000000 +0000";
+        writeln!(stream, "commit {name}\nauthor {who}\ncommitter {who}\ndata {}\n{title}", title.len()).unwrap();
         if exists {
             writeln!(stream, "from {name}^0").unwrap();
         }
