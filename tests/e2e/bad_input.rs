@@ -43,7 +43,7 @@ async fn a_compose_file_that_is_wrong_leaves_what_runs_alone() {
     let bad = subject
         .push_text(&compose("2", Web::Good).replace("    image: skep-example:1\n", "    imaeg: skep-example:1\n"));
     let deployment = subject.until_deployment_of(&bad).await;
-    let id = deployment["id"].as_str().unwrap();
+    let id = deployment["deploymentId"].as_str().unwrap();
     let failed = crate::support::watch::Watch::deployment(&subject.client, id).until_phase("Failed", 30).await;
     let said = failed["failure"]["error"].as_str().unwrap();
     assert_eq!(failed["failure"]["class"], "Render");

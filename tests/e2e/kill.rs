@@ -10,7 +10,7 @@ async fn a_kill_in_the_middle_of_an_update_changes_nothing_of_its_end() {
     let mut subject = Subject::running(Stay::alone().await, "kill").await;
     let second = subject.push("2", Web::Slow);
     let deployment = subject.until_deployment_of(&second).await;
-    let id = deployment["id"].as_str().unwrap();
+    let id = deployment["deploymentId"].as_str().unwrap();
     let mut watch = Watch::deployment(&subject.client, id);
     watch.until("at the engine", 20, |it| it["phase"] == "Applying" || it["phase"] == "Verifying").await;
     subject.hive.kill();
@@ -27,7 +27,7 @@ async fn a_kill_in_the_middle_of_a_bad_update_ends_in_the_way_back() {
     let mut subject = Subject::running(Stay::alone().await, "killbad").await;
     let second = subject.push("2", Web::Unhealthy);
     let deployment = subject.until_deployment_of(&second).await;
-    let id = deployment["id"].as_str().unwrap();
+    let id = deployment["deploymentId"].as_str().unwrap();
     let mut watch = Watch::deployment(&subject.client, id);
     watch.until("at the engine", 20, |it| it["phase"] == "Applying" || it["phase"] == "Verifying").await;
     subject.hive.kill();

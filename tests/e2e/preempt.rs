@@ -10,7 +10,7 @@ async fn a_newer_version_takes_over_during_an_update() {
     let mut subject = Subject::running(Stay::together().await, "during").await;
     let second = subject.push("2", Web::Undecided);
     let deployment = subject.until_deployment_of(&second).await;
-    let mut watch = Watch::deployment(&subject.client, deployment["id"].as_str().unwrap());
+    let mut watch = Watch::deployment(&subject.client, deployment["deploymentId"].as_str().unwrap());
     watch.until_phase("Verifying", 20).await;
 
     let third = subject.push("3", Web::Good);
@@ -36,7 +36,7 @@ async fn a_newer_version_takes_over_during_a_rollback() {
     subject.assert_runs("3");
     let all = subject.client.deployments(&subject.name).await;
     let failed = all.iter().find(|it| of_commit(it, &second)).unwrap();
-    let back = all.iter().find(|it| it["rollbackOf"] == failed["id"]).unwrap();
+    let back = all.iter().find(|it| it["rollbackOf"] == failed["deploymentId"]).unwrap();
     assert_eq!(back["phase"], "Superseded");
     assert_eq!(failed["failure"]["class"], "ExitCode");
     assert!(!failed["finishedAt"].is_null(), "every deployment ends: {failed:#}");

@@ -44,8 +44,9 @@ async fn comes_back_from(topic: &str, web: Web) -> Value {
 
     let failed = deployments.iter().find(|it| of_commit(it, &bad)).unwrap().clone();
     assert_eq!(failed["phase"], "RolledBack");
-    let back = deployments.iter().find(|it| it["rollbackOf"] == failed["id"]).expect("the rollback is a deployment");
-    assert_eq!(failed["rolledBackBy"], back["id"]);
+    let back =
+        deployments.iter().find(|it| it["rollbackOf"] == failed["deploymentId"]).expect("the rollback is a deployment");
+    assert_eq!(failed["rolledBackBy"], back["deploymentId"]);
     assert_eq!((&back["phase"], &back["trigger"]), (&"Converged".into(), &"Rollback".into()));
     failed
 }
@@ -85,7 +86,7 @@ async fn a_bad_version_comes_back_with_the_git_host_gone() {
     let mut subject = Subject::running(Stay::alone().await, "nogit").await;
     let bad = subject.push("2", Web::Unhealthy);
     let deployment = subject.until_deployment_of(&bad).await;
-    let id = deployment["id"].as_str().unwrap();
+    let id = deployment["deploymentId"].as_str().unwrap();
     let mut watch = Watch::deployment(&subject.client, id);
     watch.until("at the engine", 20, |it| it["phase"] == "Applying" || it["phase"] == "Verifying").await;
     subject.hive.git.behave(Manner::Status(503));

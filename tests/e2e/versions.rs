@@ -33,7 +33,7 @@ async fn one_mutation_changes_an_image_and_an_old_manifest_does_not_undo_it() {
         "reason": "the e2e test says so",
     });
     let payload = subject.act("deployStack", more.clone()).await;
-    let id = payload["deployment"]["id"].as_str().unwrap().to_owned();
+    let id = payload["deployment"]["deploymentId"].as_str().unwrap().to_owned();
     let deployment = Watch::deployment(&subject.client, &id).until_phase("Converged", 60).await;
     assert_eq!(deployment["trigger"], "Api");
     let stack = subject.name.clone();

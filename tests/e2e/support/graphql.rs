@@ -8,7 +8,7 @@ pub(crate) const STACK: &str = "name generation observedGeneration phase reason 
     lastGood { deploymentId revision } held { deploymentId revision reason } pin { deploymentId }";
 
 /// What is read of a deployment.
-pub(crate) const DEPLOYMENT: &str = "id generation trigger phase reason message revision rollbackOf rolledBackBy \
+pub(crate) const DEPLOYMENT: &str = "deploymentId generation trigger phase reason message revision rollbackOf rolledBackBy \
     images { service image digest } failure { class service slot node error exitCode logTail } createdAt finishedAt";
 
 /// How a stack is named in arguments.
@@ -96,10 +96,8 @@ impl Client {
 
     /// All deployments of a stack, the newest first.
     pub(crate) async fn deployments(&self, stack: &str) -> Vec<Value> {
-        let document = format!(
-            "{{ deployments(stack: {}, first: 100) {{ edges {{ node {{ {DEPLOYMENT} }} }} }} }}",
-            literal(&stack_ref(stack))
-        );
+        let document =
+            format!("{{ deployments(stack: {stack:?}, first: 100) {{ edges {{ node {{ {DEPLOYMENT} }} }} }} }}");
         let mut data = self.query(&document).await;
         let edges = data["deployments"]["edges"].as_array_mut().expect("edges");
         edges.iter_mut().map(|edge| edge["node"].take()).collect()
@@ -107,8 +105,7 @@ impl Client {
 
     /// Types of a stack's events, the oldest first.
     pub(crate) async fn event_types(&self, stack: &str) -> Vec<String> {
-        let stack = literal(&stack_ref(stack));
-        let document = format!("{{ events(stack: {stack}, first: 500) {{ edges {{ node {{ sequence type }} }} }} }}");
+        let document = format!("{{ events(stack: {stack:?}, first: 200) {{ edges {{ node {{ sequence type }} }} }} }}");
         let data = self.query(&document).await;
         let mut events: Vec<_> =
             data["events"]["edges"].as_array().expect("edges").iter().map(|it| &it["node"]).collect();

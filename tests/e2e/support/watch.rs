@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::graphql::{Client, DEPLOYMENT, STACK, literal, stack_ref};
+use super::graphql::{Client, DEPLOYMENT, STACK};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -27,8 +27,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// The changes of a stack.
     pub(crate) fn stack(client: &Client, name: &str) -> Self {
-        let stack = literal(&stack_ref(name));
-        let document = format!("subscription {{ stackChanged(stack: {stack}) {{ sequence stack {{ {STACK} }} }} }}");
+        let document = format!("subscription {{ stackChanged(name: {name:?}) {{ sequence stack {{ {STACK} }} }} }}");
         Self::new(client, document, ("stackChanged", "stack"))
     }
 
