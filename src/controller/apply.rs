@@ -245,6 +245,7 @@ impl Pass<'_> {
         for live in live {
             if let Some(service) = known.get_mut(&live.spec.name) {
                 service.existed = true;
+                service.updated_before = live.update.as_ref().and_then(|update| update.started_at);
                 service.baseline =
                     tasks.iter().filter(|task| task.service_id == live.id).map(|task| task.id.clone()).collect();
             }

@@ -7,7 +7,7 @@ use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
     Reason,
 };
-use crate::plan::{PlanInput, Prune, removal};
+use crate::plan::{PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter};
 
 impl Pass<'_> {
@@ -43,7 +43,7 @@ impl Pass<'_> {
         let snapshot = self.environment.snapshot();
         let empty = Desired::empty(self.key().name.clone());
         let deployment = self.stack.deployment.clone();
-        let steps = removal(&PlanInput {
+        let plan = plan(&PlanInput {
             stack: self.key(),
             instance: &self.shared.instance,
             desired: &empty,
@@ -52,7 +52,7 @@ impl Pass<'_> {
             live: &snapshot,
             inventory: &self.status.inventory,
             needed: &std::collections::BTreeSet::new(),
-            prune: Prune::Asked,
+            prune: Prune::Everything,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self
@@ -63,7 +63,7 @@ impl Pass<'_> {
             .filter(|(object, _)| object.kind == crate::domain::ObjectKind::Service)
             .filter_map(|(_, entry)| entry.id.clone())
             .collect();
-        for step in steps {
+        for step in plan.steps {
             match self.environment.swarm.apply(&step.effect, &crate::domain::Material::default()).await {
                 Ok(_) => self.environment.wrote(super::environment::Wrote::Removed(step.object.clone())),
                 Err(SwarmError::InUse { .. }) => return Ok(false),
