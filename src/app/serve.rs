@@ -56,7 +56,9 @@ pub struct ServeOptions {
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// Passwords and tokens would cross the network in the clear.
-    #[error("{0} is not a loopback address: give --tls-cert and --tls-key, or --insecure if something in front of it does TLS")]
+    #[error(
+        "{0} is not a loopback address: give --tls-cert and --tls-key, or --insecure if something in front of it does TLS"
+    )]
     NotLoopback(SocketAddr),
     /// The data folder.
     #[error("the data folder `{}` cannot be used: {cause}", path.display())]
@@ -150,8 +152,8 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listen = Listen { address: options.listen, tls, workers: 2 };
-    let bound = bind(listen, state, Arc::new(|_| {}))
-        .map_err(|cause| ServeError::Bind { address: options.listen, cause })?;
+    let bound =
+        bind(listen, state, Arc::new(|_| {})).map_err(|cause| ServeError::Bind { address: options.listen, cause })?;
     let handle = bound.server.handle();
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });

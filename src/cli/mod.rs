@@ -1,1 +1,120 @@
-//! The command line.
+//! The command line: a client of the API, and the words of the whole binary.
+//!
+//! [`run`] reads the arguments and carries them out. What needs the server side is asked of a [`Host`], which the
+//! composition root gives, so that nothing here knows it. Results go to stdout, progress and marks to stderr; every way to
+//! end has its exit code in [`Exit`].
+//!
+//! `args` says what can be typed, `client` speaks to the server, `commands` does what was typed, `follow` watches one
+//! deployment to its end, `show` turns answers into text, `console` alone prints.
+
+mod args;
+mod client;
+mod commands;
+mod console;
+mod exit;
+mod follow;
+mod model;
+mod output;
+mod session;
+mod show;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use thiserror::Error;
+
+pub use args::{Cli, LogFormat, ServeArgs};
+pub use exit::Exit;
+
+use args::{Command, Globals};
+use console::Console;
+use exit::CliError;
+use session::Session;
+
+/// The server side, as the composition root gives it.
+pub trait Host {
+    /// Serves until SIGTERM or SIGINT, with its data in this folder. Called outside of any runtime.
+    ///
+    /// # Errors
+    /// [`HostError`] when it cannot begin, or ends by itself.
+    fn serve(&self, data: &Path, args: &ServeArgs) -> Result<(), HostError>;
+
+    /// The GraphQL schema, as text.
+    fn schema(&self) -> String;
+}
+
+/// Why the server does not serve, in a sentence, with the mend where it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum HostError {
+    /// What was asked makes no sense: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It went wrong: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Reads the arguments of the process, carries them out, and gives the exit code.
+#[must_use]
+pub fn run(host: &dyn Host) -> ExitCode {
+    ExitCode::from(enter(std::env::args_os(), host).code())
+}
+
+fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to clap, and go to stdout.
+            let _unread = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let console = Console::real(cli.globals.color);
+    finish(&console, carry_out(cli, host, &console))
+}
+
+/// Says what went wrong, if something did.
+fn finish(console: &Console, result: Result<Exit, CliError>) -> Exit {
+    result.unwrap_or_else(|error| {
+        console.complain(&error);
+        error.exit
+    })
+}
+
+fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliError> {
+    let Cli { globals, command } = cli;
+    match command {
+        Command::Serve(args) => {
+            args.check()?;
+            host.serve(&globals.data, &args).map_err(|error| match error {
+                HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep serve --help`"),
+                HostError::Failed(message) => CliError::new(Exit::Error, message),
+            })?;
+            Ok(Exit::Done)
+        }
+        Command::Schema => console.print(&host.schema()).map(|()| Exit::Done),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut text);
+            console.print(&String::from_utf8_lossy(&text)).map(|()| Exit::Done)
+        }
+        command => ask(&globals, command, console),
+    }
+}
+
+/// Carries out a command that asks a server.
+fn ask(globals: &Globals, command: Command, console: &Console) -> Result<Exit, CliError> {
+    // One provider for all TLS; a second installation changes nothing.
+    let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let session = Session::new(globals, console)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::new(Exit::Error, format!("no runtime can be started: {error}")))?;
+    runtime.block_on(commands::dispatch(&session, command))
+}

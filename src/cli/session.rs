@@ -93,7 +93,11 @@ impl<'a> Session<'a> {
 
 /// A command to type, for a stack of an environment.
 pub(super) fn command(what: &str, environment: &str) -> String {
-    if environment == DEFAULT_ENVIRONMENT { format!("`skep {what}`") } else { format!("`skep -e {environment} {what}`") }
+    if environment == DEFAULT_ENVIRONMENT {
+        format!("`skep {what}`")
+    } else {
+        format!("`skep -e {environment} {what}`")
+    }
 }
 
 /// A key under which a request works only once.

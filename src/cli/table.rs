@@ -45,7 +45,16 @@ impl Table {
     /// The lines, two spaces between columns. When there is a limit, the last column is cut so that lines fit, as far as
     /// that leaves anything of it.
     pub(super) fn render(&self, paint: Paint, limit: Option<usize>) -> String {
-        let mut widths: Vec<usize> = self.head.iter().map(|text| width(text)).collect();
+        self.go_on(paint, limit, &mut Vec::new())
+    }
+
+    /// The same below an earlier table, whose widths are kept and grow; the head comes only once.
+    pub(super) fn go_on(&self, paint: Paint, limit: Option<usize>, widths: &mut Vec<usize>) -> String {
+        let first = widths.is_empty();
+        widths.resize(self.head.len(), 0);
+        for (most, text) in widths.iter_mut().zip(&self.head) {
+            *most = (*most).max(width(text));
+        }
         for row in &self.rows {
             for (most, cell) in widths.iter_mut().zip(row) {
                 *most = (*most).max(width(&cell.text));
@@ -57,9 +66,9 @@ impl Table {
         }
         let head: Vec<Cell> = self.head.iter().map(|text| Cell::toned(text, Tone::Faint)).collect();
         let mut text = String::new();
-        for row in std::iter::once(&head).chain(&self.rows) {
+        for row in std::iter::once(&head).filter(|_| first).chain(&self.rows) {
             let last = row.len().min(widths.len()).saturating_sub(1);
-            for (index, (cell, most)) in row.iter().zip(&widths).enumerate() {
+            for (index, (cell, most)) in row.iter().zip(widths.iter()).enumerate() {
                 let shown = cut(&cell.text, *most);
                 text.push_str(&paint.tone(cell.tone, &shown));
                 if index < last {

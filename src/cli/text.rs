@@ -71,11 +71,6 @@ pub(super) fn or_none(text: Option<&str>) -> String {
     text.map(clean).filter(|text| !text.is_empty()).unwrap_or_else(|| NONE.to_owned())
 }
 
-/// `1 stack`, `2 stacks`.
-pub(super) fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +102,5 @@ mod tests {
         assert_eq!(version(Some("0123456789abcdef0123456789abcdef01234567"), &[]), "01234567");
         assert_eq!(version(None, std::slice::from_ref(&web)), "web=app:1.4");
         assert_eq!(version(None, &[]), "-");
-    }
-
-    #[test]
-    fn things_are_counted() {
-        assert_eq!((count(1, "stack"), count(0, "stack")), ("1 stack".into(), "0 stacks".into()));
     }
 }

@@ -17,7 +17,8 @@ pub use serve::{LogFormat, ServeArgs};
 use super::console::Color;
 use super::exit::CODES;
 
-const STYLES: Styles = Styles::styled().header(AnsiColor::White.on_default().bold()).usage(AnsiColor::White.on_default().bold());
+const STYLES: Styles =
+    Styles::styled().header(AnsiColor::White.on_default().bold()).usage(AnsiColor::White.on_default().bold());
 
 /// Keeps a Docker Swarm in the state that was declared.
 #[derive(Debug, Parser)]
@@ -39,8 +40,14 @@ pub struct Globals {
           value_hint = ValueHint::Url, help_heading = "Global options")]
     pub server: String,
     /// Token to sign in with; for a server on this machine, that of its data folder when left out.
-    #[arg(long, global = true, env = "SKEP_TOKEN", hide_env_values = true, value_name = "TOKEN",
-          help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "SKEP_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Global options"
+    )]
     pub token: Option<String>,
     /// Folder of the server's data: what `serve` keeps, and where a client finds `admin.token`.
     #[arg(long, global = true, env = "SKEP_DATA", value_name = "DIR", value_hint = ValueHint::DirPath,
@@ -50,12 +57,27 @@ pub struct Globals {
     #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options")]
     pub environment: Option<String>,
     /// Form of the result.
-    #[arg(short, long, global = true, env = "SKEP_OUTPUT", value_enum, default_value_t, value_name = "FORM",
-          help_heading = "Global options")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "SKEP_OUTPUT",
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        help_heading = "Global options"
+    )]
     pub output: Output,
     /// When to use colour.
-    #[arg(long, global = true, env = "SKEP_COLOR", value_enum, default_value_t, value_name = "WHEN",
-          help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "SKEP_COLOR",
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Global options"
+    )]
     pub color: Color,
     /// How long to wait, where a command waits: 90s, 10m, 1h30m.
     #[arg(long, global = true, env = "SKEP_TIMEOUT", default_value = "10m", value_parser = parse::duration,

@@ -64,7 +64,8 @@ impl ServeArgs {
         if self.listen.ip().to_canonical().is_loopback() || self.tls_cert.is_some() || self.insecure {
             return Ok(());
         }
-        let message = format!("{} is not a loopback address, and the token would cross the network in the clear", self.listen);
+        let message =
+            format!("{} is not a loopback address, and the token would cross the network in the clear", self.listen);
         Err(CliError::new(Exit::Usage, message)
             .next("give --tls-cert and --tls-key, or --insecure when something in front of it does TLS"))
     }

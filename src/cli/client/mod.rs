@@ -80,7 +80,10 @@ impl Address {
         }
         let Some(host) = http.host_str().map(str::to_owned) else { return Err(wrong("it names no host")) };
         let loopback = host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback());
         let path = format!("{}/graphql", http.path().trim_end_matches('/'));
         http.set_path(&path);
         http.set_query(None);

@@ -53,7 +53,9 @@ impl Socket {
         let connected = timeout(PATIENCE, connect_async(request)).await;
         let connected = connected.map_err(|_| Over::Lost("connecting took too long".to_owned()))?;
         let (stream, _) = connected.map_err(|error| match error {
-            Error::Http(answer) if matches!(answer.status().as_u16(), 401 | 403) => Over::Refused(client.unauthenticated()),
+            Error::Http(answer) if matches!(answer.status().as_u16(), 401 | 403) => {
+                Over::Refused(client.unauthenticated())
+            }
             error => error.into(),
         })?;
         let now = Instant::now();

@@ -16,7 +16,7 @@ use super::exit::{CliError, Exit};
 use super::model::{Deployment, read};
 use super::session::Session;
 use super::text::span;
-pub(super) use verdict::{conclude, last_word};
+pub(super) use verdict::{conclude, explain, last_word};
 use view::Seen;
 
 /// What became of following a deployment.

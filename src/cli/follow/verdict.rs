@@ -14,19 +14,26 @@ use crate::cli::text;
 /// Prints what became of a deployment: one line or object on stdout, why on stderr.
 pub(in crate::cli) fn conclude(session: &Session<'_>, outcome: &Outcome) -> Result<(), CliError> {
     let console = session.console;
-    let Some(deployment) = &outcome.deployment else {
-        console.note("nothing was heard of the deployment");
-        return Ok(());
-    };
-    let printed = match machine(session.output, &last_word(&outcome.value), field("deploymentId"))? {
-        Some(text) => console.print(&text),
-        None => console.print(&sentence(deployment, outcome, console.paint)),
-    };
-    for line in why(deployment, outcome, console.err_paint) {
-        console.note(&line);
-    }
+    let printed =
+        match (&outcome.deployment, machine(session.output, &last_word(&outcome.value), field("deploymentId"))?) {
+            (None, _) => Ok(()),
+            (Some(_), Some(text)) => console.print(&text),
+            (Some(deployment), None) => console.print(&sentence(deployment, outcome, console.paint)),
+        };
+    explain(session, outcome);
     // Whether anyone reads the result does not change what came of it.
     printed.or_else(|error| if error.message.is_empty() { Ok(()) } else { Err(error) })
+}
+
+/// Says why, and what to type next.
+pub(in crate::cli) fn explain(session: &Session<'_>, outcome: &Outcome) {
+    let console = session.console;
+    match &outcome.deployment {
+        Some(deployment) => {
+            why(deployment, outcome, console.err_paint).iter().for_each(|line| console.note(line));
+        }
+        None => console.note("nothing was heard of the deployment"),
+    }
 }
 
 /// `{deploymentId, stack, environment, generation, phase, reason, message}`.

@@ -1,0 +1,32 @@
+//! `diff`.
+
+use serde_json::{Value, json};
+
+use super::look_up;
+use crate::cli::args::DiffArgs;
+use crate::cli::client::documents;
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::model::{Plan, read};
+use crate::cli::output::{field, machine};
+use crate::cli::session::{Session, command};
+use crate::cli::show;
+
+pub(super) async fn diff(session: &Session<'_>, args: &DiffArgs) -> Result<Exit, CliError> {
+    let stack = &args.stack;
+    let variables = json!({ "stack": stack, "environment": session.environment(), "ref": args.wanted });
+    let data = session.ask(documents::PLAN, variables).await.map_err(look_up).map_err(|error| {
+        error.or_next(format!("see how it stands: {}", command(&format!("get stack {stack}"), session.environment())))
+    })?;
+    let answer = data.get("plan").unwrap_or(&Value::Null);
+    let plan: Plan = read(answer)?;
+    let exit = if plan.steps.is_empty() { Exit::Done } else { Exit::Error };
+    let of = |name: &str| answer.get(name).cloned().unwrap_or_default();
+    let steps = json!({ "digest": of("digest"), "steps": of("steps") });
+    let printed = match machine(session.output, &steps, field("digest"))? {
+        Some(text) => session.console.print(&text),
+        None => session.console.print(&show::plan(&plan, session.console.paint)),
+    };
+    // Whoever stops reading still gets the code.
+    printed.or_else(|error| if error.message.is_empty() { Ok(()) } else { Err(error) })?;
+    Ok(exit)
+}

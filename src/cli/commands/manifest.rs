@@ -1,0 +1,147 @@
+//! Reads what `apply` is given: files, folders, stdin. Several files become one manifest, so that all or none is recorded;
+//! places in it are told as places in the files.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::model::UserError;
+
+/// The text to send, and where its lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) text: String,
+    /// Name and lines before the first line of each.
+    files: Vec<(String, u64)>,
+}
+
+impl Manifest {
+    /// Reads everything.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Self, CliError> {
+        let mut texts = Vec::new();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let mut text = String::new();
+                let read = io::stdin().lock().read_to_string(&mut text);
+                read.map_err(|error| unreadable("stdin", &error))?;
+                texts.push(("stdin".to_owned(), text));
+            } else {
+                for file in files(path)? {
+                    let name = file.display().to_string();
+                    let text = fs::read_to_string(&file).map_err(|error| unreadable(&name, &error))?;
+                    texts.push((name, text));
+                }
+            }
+        }
+        Ok(Self::of(texts))
+    }
+
+    fn of(texts: Vec<(String, String)>) -> Self {
+        let (mut text, mut files, mut lines) = (String::new(), Vec::new(), 0);
+        for (name, part) in texts {
+            if !text.is_empty() {
+                text.push_str("---\n");
+                lines += 1;
+            }
+            files.push((name, lines));
+            text.push_str(part.strip_prefix('\u{feff}').unwrap_or(&part));
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            lines = u64::try_from(text.lines().count()).unwrap_or(u64::MAX);
+        }
+        Self { text, files }
+    }
+
+    /// The name of the file, when there is but one.
+    pub(super) fn file(&self) -> Option<&str> {
+        match self.files.as_slice() {
+            [(name, _)] => Some(name),
+            _ => None,
+        }
+    }
+
+    /// A place in the manifest, as one in its file.
+    pub(super) fn place(&self, mut error: UserError) -> UserError {
+        if let Some(line) = error.line
+            && let Some((name, before)) = self.files.iter().rev().find(|(_, before)| *before < line)
+        {
+            error.line = Some(line - before);
+            error.file = Some(name.clone());
+        }
+        error
+    }
+}
+
+/// The file itself or, of a folder, its YAML files by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let name = path.display().to_string();
+    let kind = fs::metadata(path).map_err(|error| unreadable(&name, &error))?;
+    if !kind.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(|error| unreadable(&name, &error))? {
+        let file = entry.map_err(|error| unreadable(&name, &error))?.path();
+        let yaml = file.extension().is_some_and(|it| it == "yml" || it == "yaml");
+        if yaml && file.is_file() {
+            found.push(file);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        let message = format!("the folder {name} holds no file that ends in .yml or .yaml");
+        return Err(CliError::new(Exit::Error, message).next("name a file: `skep apply -f FILE`"));
+    }
+    Ok(found)
+}
+
+fn unreadable(name: &str, error: &io::Error) -> CliError {
+    CliError::new(Exit::Error, format!("{name} cannot be read: {error}"))
+        .next("check the path after -f; `-` reads stdin")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(line: u64) -> UserError {
+        let code = "INVALID".into();
+        UserError { code, message: "x".into(), field: None, file: None, line: Some(line), column: Some(1), hint: None }
+    }
+
+    #[test]
+    fn one_file_is_sent_as_it_is() {
+        let one = Manifest::of(vec![("a.yml".into(), "kind: Stack\n".into())]);
+        assert_eq!((one.text.as_str(), one.file()), ("kind: Stack\n", Some("a.yml")));
+        assert_eq!(one.place(at(1)).line, Some(1));
+    }
+
+    #[test]
+    fn places_in_several_files_are_told_as_places_in_each() {
+        let parts = [("a.yml", "1\n2"), ("b.yml", "1\n2\n3\n"), ("c.yml", "1\n")];
+        let whole = Manifest::of(parts.map(|(name, text)| (name.into(), text.into())).into());
+        assert_eq!(whole.text, "1\n2\n---\n1\n2\n3\n---\n1\n");
+        assert_eq!(whole.file(), None);
+        for (line, file, inside) in
+            [(1, "a.yml", 1), (2, "a.yml", 2), (4, "b.yml", 1), (6, "b.yml", 3), (8, "c.yml", 1)]
+        {
+            let place = whole.place(at(line));
+            assert_eq!((place.file.as_deref(), place.line), (Some(file), Some(inside)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_folder_gives_its_yaml_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(&[folder.path().into()]).unwrap_err().exit, Exit::Error);
+        for (name, text) in [("b.yaml", "b\n"), ("a.yml", "a\n"), ("c.txt", "c\n")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        fs::create_dir(folder.path().join("d.yml")).unwrap();
+        assert_eq!(Manifest::read(&[folder.path().into()]).unwrap().text, "a\n---\nb\n");
+        let gone = Manifest::read(&[folder.path().join("none.yml")]).unwrap_err();
+        assert!(gone.message.contains("none.yml cannot be read"), "{gone}");
+    }
+}

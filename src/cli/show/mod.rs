@@ -1,0 +1,39 @@
+//! How things are shown to people. Values in, text out.
+
+mod deployments;
+mod others;
+mod plan;
+mod stacks;
+
+pub(super) use deployments::{deployment, deployments};
+pub(super) use others::{environments, events};
+pub(super) use plan::plan;
+pub(super) use stacks::{stack, stacks};
+
+use super::console::{Paint, Tone, clean};
+
+/// Lines of a name and a text each, aligned.
+#[derive(Debug, Default)]
+struct Facts(Vec<(String, String)>);
+
+impl Facts {
+    fn say(&mut self, name: &str, text: impl Into<String>) {
+        self.0.push((name.to_owned(), text.into()));
+    }
+
+    fn render(&self, paint: Paint) -> String {
+        let most = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            let name = paint.tone(Tone::Faint, &format!("{name:most$}"));
+            text.push_str(format!("  {name}  {value}").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Text from elsewhere, one line for each of its own, without those that are empty.
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(clean).filter(|line| !line.is_empty()).collect()
+}

@@ -1,0 +1,190 @@
+//! Stacks.
+
+use jiff::Timestamp;
+
+use super::Facts;
+use crate::cli::console::{Paint, Tone, clean};
+use crate::cli::model::{Stack, Version};
+use crate::cli::session::command;
+use crate::cli::table::{Cell, Table};
+use crate::cli::text::{NONE, age, images, known, or_none, version};
+
+/// A line for each stack.
+pub(in crate::cli) fn stacks(stacks: &[Stack], wide: bool, now: Timestamp) -> Table {
+    let mut head = vec!["STACK", "ENVIRONMENT", "PHASE", "DESIRED", "LIVE", "CHANGED"];
+    if wide {
+        head.extend(["GENERATION", "DEPLOYMENT", "IMAGES"]);
+    }
+    head.push("MESSAGE");
+    let mut table = Table::new(&head);
+    for stack in stacks {
+        let mut row: Vec<Cell> = vec![
+            stack.name.as_str().into(),
+            stack.environment.as_str().into(),
+            Cell::phase(&stack.phase),
+            desired(stack).into(),
+            known(stack.live.as_ref()).into(),
+            age(stack.updated_at, now).into(),
+        ];
+        if wide {
+            let live = stack.live.as_ref().map(|live| images(&live.images)).filter(|text| !text.is_empty());
+            row.extend([
+                format!("{}/{}", stack.observed_generation, stack.generation).into(),
+                stack.deployment_id.as_str().into(),
+                live.unwrap_or_else(|| NONE.to_owned()).into(),
+            ]);
+        }
+        // What is well needs no words.
+        let quiet = stack.phase == "Converged" && stack.pin.is_none() && stack.drift.found.is_empty();
+        row.push(stack.message.as_deref().filter(|_| !quiet).unwrap_or_default().into());
+        table.row(row);
+    }
+    table
+}
+
+/// The ref and the commit it stands at.
+fn desired(stack: &Stack) -> String {
+    let known = version(stack.desired.revision.as_deref(), &stack.desired.images);
+    match stack.desired.wanted.as_deref().map(clean) {
+        Some(wanted) if known == NONE || known == wanted => wanted,
+        Some(wanted) if stack.desired.revision.is_some() => format!("{wanted}@{known}"),
+        Some(wanted) => wanted,
+        None => known,
+    }
+}
+
+/// One stack, in full.
+pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> String {
+    let name = paint.tone(Tone::Strong, &clean(&stack.name));
+    let phase = paint.tone(Tone::of_phase(&stack.phase), &stack.phase);
+    let mut text = format!("{name} ({})  {phase}", clean(&stack.environment));
+    if let Some(message) = stack.message.as_deref().map(clean).filter(|text| !text.is_empty()) {
+        text.push_str(&format!(": {message}"));
+    }
+    text.push('\n');
+    let mut facts = Facts::default();
+    facts.say("generation", generation(stack));
+    facts.say("desired", with_images(desired(stack), &stack.desired));
+    for (name, version) in [("target", &stack.target), ("live", &stack.live), ("last good", &stack.last_good)] {
+        let kind = version.as_ref().and_then(|it| it.kind.as_deref()).filter(|kind| *kind != "Desired");
+        let kind = kind.map(|kind| format!("  ({})", clean(kind))).unwrap_or_default();
+        let shown = version.as_ref().map_or_else(|| NONE.to_owned(), |it| with_images(known(Some(it)), it));
+        facts.say(name, format!("{shown}{kind}"));
+    }
+    for held in &stack.held {
+        let since = held.since.map(|since| format!(" (since {} ago)", age(since, now))).unwrap_or_default();
+        facts.say("held", format!("{}: {}{since}", known(Some(held)), or_none(held.reason.as_deref())));
+    }
+    standing_orders(stack, now, &mut facts);
+    for found in &stack.drift.found {
+        facts.say("drift", clean(found));
+    }
+    facts.say("deployment", clean(&stack.deployment_id));
+    text.push_str(&facts.render(paint));
+    let mut table = Table::new(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+    for it in &stack.conditions {
+        table.row([
+            it.kind.as_str().into(),
+            it.status.as_str().into(),
+            it.reason.as_str().into(),
+            age(it.since, now).into(),
+            it.message.as_str().into(),
+        ]);
+    }
+    if !stack.conditions.is_empty() {
+        text.push('\n');
+        text.push_str(&table.render(paint, None));
+    }
+    text
+}
+
+fn generation(stack: &Stack) -> String {
+    match stack.observed_generation {
+        observed if observed == stack.generation => observed.to_string(),
+        observed => format!("{} (settled: {observed})", stack.generation),
+    }
+}
+
+fn with_images(shown: String, version: &Version) -> String {
+    let images = images(&version.images);
+    if images.is_empty() || shown.contains(&images) { shown } else { format!("{shown}  {images}") }
+}
+
+/// Pin, suspension and deletion.
+fn standing_orders(stack: &Stack, now: Timestamp, facts: &mut Facts) {
+    let until = |until: Option<Timestamp>| until.map(|until| format!(", until {until}")).unwrap_or_default();
+    let by = |actor: &str, since: Timestamp| format!("by {}, {} ago", clean(actor), age(since, now));
+    let type_in = |what: &str| command(&format!("{what} {}", clean(&stack.name)), &stack.environment);
+    if let Some(pin) = &stack.pin {
+        let reason = pin.reason.as_deref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+        let who = by(&pin.actor, pin.since);
+        let version = clean(&pin.version_of);
+        facts.say(
+            "pin",
+            format!("the version of {version}{}, {who}{reason}; {} ends it", until(pin.until), type_in("unpin")),
+        );
+    }
+    if let Some(it) = &stack.suspension {
+        let who = by(&it.actor, it.since);
+        facts.say(
+            "suspended",
+            format!("{}{}, {who}; {} ends it", clean(&it.reason), until(it.until), type_in("resume")),
+        );
+    }
+    if let Some(it) = &stack.deletion {
+        facts.say("deleting", by(&it.actor, it.since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::model::read;
+    use crate::cli::tests::sample::stack_json;
+
+    fn now() -> Timestamp {
+        "2026-01-31T12:00:00Z".parse().unwrap()
+    }
+
+    fn read_stack(name: &str, phase: &str) -> Stack {
+        read(&stack_json(name, phase)).unwrap()
+    }
+
+    #[test]
+    fn a_list_says_what_is_not_well() {
+        let list = [read_stack("blog", "Converged"), read_stack("shop", "RolledBack")];
+        insta::assert_snapshot!(stacks(&list, false, now()).render(Paint(false), None), @r"
+        STACK  ENVIRONMENT  PHASE       DESIRED        LIVE      CHANGED  MESSAGE
+        blog   default      Converged   main@11111111  22222222  60m
+        shop   default      RolledBack  main@11111111  22222222  60m      what is wanted runs
+        ");
+        insta::assert_snapshot!(stacks(&list[..1], true, now()).render(Paint(false), None), @r"
+        STACK  ENVIRONMENT  PHASE      DESIRED        LIVE      CHANGED  GENERATION  DEPLOYMENT  IMAGES     MESSAGE
+        blog   default      Converged  main@11111111  22222222  60m      4/4         01dep       web=app:1
+        ");
+    }
+
+    #[test]
+    fn one_stack_says_everything() {
+        let mut it = stack_json("shop", "RolledBack");
+        it["pin"] = serde_json::json!({
+            "deploymentId": "01pin", "versionOf": "01old", "actor": "ada", "reason": "fair", "until": null,
+            "since": "2026-01-31T11:59:00Z",
+        });
+        let it: Stack = read(&it).unwrap();
+        insta::assert_snapshot!(stack(&it, now(), Paint(false)), @r"
+        shop (default)  RolledBack: what is wanted runs
+          generation  4
+          desired     main@11111111  web=app:2
+          target      22222222  web=app:1
+          live        22222222  web=app:1
+          last good   22222222  web=app:1
+          held        11111111: web: unhealthy (since 30m ago)
+          pin         the version of 01old, by ada, 60s ago: fair; `skep unpin shop` ends it
+          deployment  01dep
+
+        CONDITION  STATUS  REASON     SINCE  MESSAGE
+        Ready      True    Succeeded  60m    what is wanted runs
+        ");
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line against a scripted server.
+
+pub(in crate::cli) mod sample;
