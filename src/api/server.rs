@@ -53,6 +53,7 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
     })
     .workers(listen.workers.max(1))
     .disable_signals()
+    .keep_alive(std::time::Duration::from_secs(75))
     .shutdown_timeout(5);
     let http = match listen.tls {
         Some(tls) => http.bind_rustls_0_23(listen.address, tls)?,
