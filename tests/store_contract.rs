@@ -409,11 +409,9 @@ enum Expect {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let expect = prop_oneof![1 => Just(Expect::Absent), 4 => Just(Expect::Newest), 1 => Just(Expect::Stale)];
     let size = prop_oneof![8 => 0_usize..200, 2 => 4000..LONGEST_INLINE, 1 => LONGEST_INLINE..LONGEST_INLINE + 100];
-    let commit = (
-        prop::collection::vec((0_u8..12, expect), 0..2),
-        prop::collection::vec((0_u8..12, any::<u8>(), size), 0..6),
-    )
-        .prop_map(|(expects, writes)| Step::Commit { expects, writes });
+    let commit =
+        (prop::collection::vec((0_u8..12, expect), 0..2), prop::collection::vec((0_u8..12, any::<u8>(), size), 0..6))
+            .prop_map(|(expects, writes)| Step::Commit { expects, writes });
     let scan = (0_u8..4, prop::option::of(0_u8..12), any::<bool>(), 0_usize..20)
         .prop_map(|(prefix, after, backwards, limit)| Step::Scan { prefix, after, backwards, limit });
     prop::collection::vec(prop_oneof![12 => commit, 6 => scan, 1 => Just(Step::Reopen)], 1..60)

@@ -1,1 +1,135 @@
-//! The GraphQL, REST and hook API.
+//! The ways in over HTTP: what is asked is recorded, what is recorded is read. It cannot name an engine or a repository.
+//!
+//! [`bind`] serves [`routes`]: GraphQL, health and metrics. Other ways in are added to it as more routes; they take the
+//! caller with [`Caller`] and the rest from [`ApiState`].
+
+mod auth;
+mod feed;
+pub mod graphql;
+mod origin;
+mod request_id;
+mod respond;
+mod server;
+mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use auth::{Auth, AuthError, Caller, TOKEN_FILE};
+pub use feed::Feed;
+pub use request_id::RequestId;
+pub use respond::{error_response, read_body};
+pub use server::{Bound, Listen, Routes, bind, routes};
+
+use crate::declare::Declare;
+use crate::ledger::Ledger;
+use crate::ports::{Ambient, Inquiries};
+
+/// Gives the metrics as text.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What may be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiOptions {
+    /// Serve `/graphiql`.
+    pub graphiql: bool,
+    /// Serve `/metrics` to anyone.
+    pub metrics_public: bool,
+    /// Origins of pages that may use the API, beside the server's own: `https://panel.example.org`.
+    pub origins: Vec<String>,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self { graphiql: false, metrics_public: false, origins: Vec::new(), body_bytes: 2 << 20 }
+    }
+}
+
+/// What the API is made of.
+pub struct ApiParts {
+    /// The use-cases.
+    pub declare: Declare,
+    /// The records.
+    pub ledger: Ledger,
+    /// Who answers questions that need the world.
+    pub inquiries: Arc<dyn Inquiries>,
+    /// Who may come in.
+    pub auth: Arc<Auth>,
+    /// Ids of requests.
+    pub ambient: Arc<dyn Ambient>,
+    /// Whether `/readyz` says so.
+    pub ready: Arc<AtomicBool>,
+    /// What `/metrics` says.
+    pub metrics: Metrics,
+    /// What may be chosen.
+    pub options: ApiOptions,
+}
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    parts: Arc<ApiParts>,
+    schema: graphql::SkepSchema,
+}
+
+impl ApiState {
+    /// The state of an API made of these parts. Has to be called within a tokio runtime: it begins to watch the ledger.
+    #[must_use]
+    pub fn new(parts: ApiParts) -> Self {
+        let schema = graphql::schema(graphql::GraphContext {
+            declare: parts.declare.clone(),
+            ledger: parts.ledger.clone(),
+            inquiries: Arc::clone(&parts.inquiries),
+            feed: Feed::start(&parts.ledger),
+        });
+        Self { parts: Arc::new(parts), schema }
+    }
+
+    /// The use-cases.
+    #[must_use]
+    pub fn declare(&self) -> &Declare {
+        &self.parts.declare
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.parts.ledger
+    }
+
+    /// Who answers questions that need the world.
+    #[must_use]
+    pub fn inquiries(&self) -> &dyn Inquiries {
+        self.parts.inquiries.as_ref()
+    }
+
+    /// Who may come in.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.parts.auth
+    }
+
+    /// Time and ids.
+    #[must_use]
+    pub fn ambient(&self) -> &dyn Ambient {
+        self.parts.ambient.as_ref()
+    }
+
+    /// What was chosen.
+    #[must_use]
+    pub fn options(&self) -> &ApiOptions {
+        &self.parts.options
+    }
+
+    /// Whether everything has been started.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.parts.ready.load(Ordering::Acquire)
+    }
+
+    fn metrics(&self) -> String {
+        (self.parts.metrics)()
+    }
+}

@@ -124,7 +124,8 @@ fn copy_store(folder: &Folder, copy: &Path) -> Result<(), StoreError> {
         Ok(())
     };
     make().map_err(|error| {
-        folder.io("the store was not closed properly and no copy of it can be made to check it (is there space?)", &error)
+        folder
+            .io("the store was not closed properly and no copy of it can be made to check it (is there space?)", &error)
     })
 }
 
@@ -134,8 +135,7 @@ pub(super) fn open_store(folder: &Folder, cache: u64) -> Result<Db, StoreError> 
 }
 
 fn open(folder: &Folder, path: &Path, cache: u64, tidy: Option<u64>) -> Result<Db, StoreError> {
-    let config =
-        sled::Config::new().path(path).cache_capacity(cache).segment_size(SEGMENT).flush_every_ms(tidy);
+    let config = sled::Config::new().path(path).cache_capacity(cache).segment_size(SEGMENT).flush_every_ms(tidy);
     let deadline = Instant::now() + LET_GO;
     loop {
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
@@ -217,10 +217,9 @@ fn read_all(folder: &Folder, files: &Files, db: &Db, least: u64) -> Result<Check
     }
     let Some(totals) = totals else { return Err(folder.damaged("it has no totals")) };
     if totals.revision < least {
-        return Err(folder.damaged(format!(
-            "its log ends at revision {}, but {least} was acknowledged",
-            totals.revision
-        )));
+        return Err(
+            folder.damaged(format!("its log ends at revision {}, but {least} was acknowledged", totals.revision))
+        );
     }
     if (totals.count, totals.sum) != (found.count, found.sum) {
         return Err(folder.damaged(format!(

@@ -1,0 +1,201 @@
+//! The views of events, environments and plans.
+
+use async_graphql::{ComplexObject, ID, Json, SimpleObject};
+
+use super::enums::{Action, ClaimState, EventType, ObjectKind};
+use super::ids::GlobalId;
+use super::time::Time;
+use crate::domain::{Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
+use crate::ports::{PlanAnswer, StepAnswer};
+
+/// One line of the append-only log.
+#[derive(SimpleObject)]
+#[graphql(name = "Event", complex)]
+pub(super) struct EventView {
+    /// Its number in the log, from 1.
+    pub(super) sequence: u64,
+    /// When it happened.
+    time: Time,
+    /// The environment it is about.
+    environment: String,
+    /// The stack it is about, if any.
+    stack: Option<String>,
+    /// The deployment it is about, if any.
+    deployment_id: Option<String>,
+    /// What kind of thing happened.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// A stable word for why.
+    reason: String,
+    /// One sentence.
+    message: String,
+    /// Who caused it.
+    actor: String,
+}
+
+#[ComplexObject]
+impl EventView {
+    /// The global id.
+    pub(super) async fn id(&self) -> ID {
+        GlobalId::Event(self.sequence).encode()
+    }
+}
+
+impl From<(u64, Event)> for EventView {
+    fn from((sequence, it): (u64, Event)) -> Self {
+        Self {
+            sequence,
+            time: it.time.into(),
+            environment: it.environment.to_string(),
+            stack: it.stack.map(|name| name.to_string()),
+            deployment_id: it.deployment.map(|id| id.0),
+            kind: it.kind.into(),
+            reason: it.reason,
+            message: it.message,
+            actor: it.actor,
+        }
+    }
+}
+
+/// A named Swarm.
+#[derive(SimpleObject)]
+#[graphql(name = "Environment", complex)]
+pub(super) struct EnvironmentView {
+    #[graphql(skip)]
+    key: EnvironmentName,
+    /// Its name.
+    name: String,
+    /// Manager endpoints; the first that is a reachable manager is used.
+    endpoints: Vec<String>,
+    /// Whether its engine answers and is a manager; none before the first look.
+    connected: Option<bool>,
+    /// Since when `connected` has been as it is.
+    since: Option<Time>,
+    /// Why it is not connected, or what else there is to say.
+    message: Option<String>,
+    /// The engine's version.
+    engine: Option<String>,
+    /// The version of the Engine API in use.
+    api: Option<String>,
+    /// How many nodes the Swarm has; none before the first look.
+    nodes: Option<u64>,
+    /// Who may write to it.
+    claim: ClaimView,
+}
+
+#[ComplexObject]
+impl EnvironmentView {
+    /// The global id.
+    pub(super) async fn id(&self) -> ID {
+        GlobalId::Environment(self.key.clone()).encode()
+    }
+}
+
+/// Who may write to an environment.
+#[derive(SimpleObject)]
+#[graphql(name = "Claim")]
+pub(super) struct ClaimView {
+    /// Whether it is this Skep.
+    state: ClaimState,
+    /// The installation id of another Skep that has it.
+    instance: Option<String>,
+    /// The claim's epoch.
+    epoch: Option<u64>,
+}
+
+impl From<(Environment, Option<EnvironmentStatus>)> for EnvironmentView {
+    fn from((environment, status): (Environment, Option<EnvironmentStatus>)) -> Self {
+        let claim = match status.as_ref().map_or(&Claim::Unknown, |status| &status.claim) {
+            Claim::Unknown => ClaimView { state: ClaimState::Unknown, instance: None, epoch: None },
+            Claim::Ours(epoch) => ClaimView { state: ClaimState::Ours, instance: None, epoch: Some(*epoch) },
+            Claim::Foreign { instance, epoch } => {
+                ClaimView { state: ClaimState::Foreign, instance: Some(instance.clone()), epoch: Some(*epoch) }
+            }
+        };
+        Self {
+            name: environment.name.to_string(),
+            key: environment.name,
+            endpoints: environment.endpoints,
+            connected: status.as_ref().map(|status| status.connected),
+            since: status.as_ref().map(|status| status.since.into()),
+            message: status.as_ref().and_then(|status| status.message.clone()),
+            engine: status.as_ref().and_then(|status| status.engine.clone()),
+            api: status.as_ref().and_then(|status| status.api.clone()),
+            nodes: status.as_ref().map(|status| status.nodes),
+            claim,
+        }
+    }
+}
+
+/// What deploying a version would do now. Known secret values are masked.
+#[derive(SimpleObject)]
+#[graphql(name = "Plan")]
+pub(super) struct PlanView {
+    /// Keyed digest of the whole plan.
+    digest: String,
+    /// The steps, in order; none when nothing differs.
+    steps: Vec<StepView>,
+    /// Why something is held back or refused.
+    waiting: Vec<String>,
+    /// Remarks of the renderer.
+    warnings: Vec<String>,
+    /// How many objects need nothing.
+    unchanged: u64,
+}
+
+/// One step of a plan.
+#[derive(SimpleObject)]
+#[graphql(name = "Step")]
+pub(super) struct StepView {
+    /// The kind of the object.
+    kind: ObjectKind,
+    /// Its real name.
+    name: String,
+    /// What happens to it.
+    action: Action,
+    /// Why.
+    reason: String,
+    /// The differences.
+    changes: Vec<ChangeView>,
+}
+
+/// One difference inside an object.
+#[derive(SimpleObject)]
+#[graphql(name = "Change")]
+pub(super) struct ChangeView {
+    /// JSON pointer into the engine's spec.
+    path: String,
+    /// What is there now; null when nothing is.
+    from: Option<Json<serde_json::Value>>,
+    /// What will be there; null when nothing will.
+    to: Option<Json<serde_json::Value>>,
+}
+
+impl From<PlanAnswer> for PlanView {
+    fn from(it: PlanAnswer) -> Self {
+        Self {
+            digest: it.digest,
+            steps: it.steps.into_iter().map(Into::into).collect(),
+            waiting: it.waiting,
+            warnings: it.warnings,
+            unchanged: it.unchanged,
+        }
+    }
+}
+
+impl From<StepAnswer> for StepView {
+    fn from(it: StepAnswer) -> Self {
+        let changes = it.changes.into_iter().map(|change| ChangeView {
+            path: change.path,
+            from: change.from.map(Json),
+            to: change.to.map(Json),
+        });
+        Self {
+            kind: it.kind.into(),
+            name: it.name,
+            action: it.action.into(),
+            reason: it.reason,
+            changes: changes.collect(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The GraphQL schema: views of what is recorded, mutations that record, subscriptions that follow the record.
+//!
+//! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and questions that need the world
+//! go to [`Inquiries`](crate::ports::Inquiries).
+
+mod deployment;
+mod enums;
+mod event;
+mod ids;
+mod input;
+mod limits;
+mod mutation;
+mod page;
+mod payload;
+mod query;
+mod spec;
+mod stack;
+mod subscription;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Error, ErrorExtensions, Schema, SchemaBuilder};
+
+pub use ids::{GlobalId, deployment_id};
+use mutation::Mutation;
+use query::Query;
+use subscription::Subscription;
+
+use super::feed::Feed;
+use crate::declare::Declare;
+use crate::domain::{Stack, StackStatus};
+use crate::ledger::{Ledger, LedgerError};
+use crate::ports::Inquiries;
+
+/// The schema.
+pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
+
+/// What resolvers work with.
+#[derive(Clone)]
+pub(super) struct GraphContext {
+    pub(super) declare: Declare,
+    pub(super) ledger: Ledger,
+    pub(super) inquiries: Arc<dyn Inquiries>,
+    pub(super) feed: Feed,
+}
+
+/// How deep a query may go.
+const DEEPEST: usize = 20;
+/// What a query may cost: a field costs one, a list its length times what is in it.
+const COSTLIEST: usize = 50_000;
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
+        .register_output_type::<query::Node>()
+        .limit_depth(DEEPEST)
+        .limit_recursive_depth(DEEPEST + 10)
+        .limit_complexity(COSTLIEST)
+        .limit_directives(5)
+        .extension(limits::Aliases)
+}
+
+/// The schema, with what its resolvers work with.
+pub(super) fn schema(context: GraphContext) -> SkepSchema {
+    builder().data(context).finish()
+}
+
+/// The schema as text: what `schema.graphql` holds and `skep schema` prints.
+#[must_use]
+pub fn sdl() -> String {
+    let text = builder().finish().sdl();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    format!("{}\n", lines.join("\n").trim())
+}
+
+fn context<'c>(ctx: &Context<'c>) -> async_graphql::Result<&'c GraphContext> {
+    ctx.data::<GraphContext>()
+}
+
+/// An error with a stable code.
+fn error(code: &str, message: impl Into<String>) -> Error {
+    let code = code.to_owned();
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+/// The store cannot be read or written.
+fn unavailable(cause: LedgerError) -> Error {
+    tracing::error!(error = %cause, "the store failed");
+    error("UNAVAILABLE", cause.to_string())
+}
+
+/// A stack with its status.
+fn with_status(ledger: &Ledger, stack: Stack) -> async_graphql::Result<stack::StackView> {
+    let status = ledger.status(&stack.key).map_err(unavailable)?.map(|status| status.value);
+    Ok((stack, status.unwrap_or_else(StackStatus::default)).into())
+}

@@ -1,0 +1,188 @@
+//! Mutations: each records what was asked, and answers when that is durable.
+
+use std::collections::BTreeMap;
+
+use async_graphql::{Context, Object};
+
+use super::context;
+use super::ids::deployment_id;
+use super::input::{
+    ApplyStackInput, CancelDeploymentInput, DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput,
+    ResumeStackInput, RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask,
+};
+use super::payload::{ApplyStackPayload, StackPayload};
+use crate::declare::{ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Refusal, VariableValue};
+use crate::domain::{Actor, SecretBytes, StackKey};
+
+/// What can be asked for.
+pub(in crate::api) struct Mutation;
+
+/// What can be asked for. Each answer comes when the request would survive a power cut; the Swarm follows by itself.
+#[Object]
+impl Mutation {
+    /// Records the documents of a manifest, all or none. Each changes only what differs from the last applied one.
+    async fn apply_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What is to be recorded.")] input: ApplyStackInput,
+    ) -> async_graphql::Result<ApplyStackPayload> {
+        let ask = Ask {
+            expected_generation: input.expected_generation,
+            idempotency_key: input.idempotency_key,
+            ..ask(ctx.data::<Actor>()?, input.reason)
+        };
+        let options = ApplyOptions { file: input.file, dry_run: input.dry_run };
+        let graph = context(ctx)?;
+        let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
+        ApplyStackPayload::new(&graph.ledger, outcome)
+    }
+
+    /// Writes the desired version into the spec.
+    async fn deploy_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The version.")] input: DeployStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = Ask {
+            expected_generation: input.expected_generation,
+            idempotency_key: input.idempotency_key.clone(),
+            ..ask(ctx.data::<Actor>()?, input.reason.clone())
+        };
+        let request = deploy_request(&input);
+        about(ctx, &input.stack, async |declare, key| declare.deploy(key, &request?, &ask).await).await
+    }
+
+    /// Brings an older version back and pins the stack to it: new versions wait until `unpinStack`, or a `deployStack` with
+    /// a ref or images.
+    async fn rollback_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The version to go back to.")] input: RollbackStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = Ask {
+            expected_generation: input.expected_generation,
+            idempotency_key: input.idempotency_key,
+            ..ask(ctx.data::<Actor>()?, input.reason)
+        };
+        let to = input.deployment.as_ref().map(|id| deployment_id(id));
+        let until = input.until.map(|until| until.0);
+        about(ctx, &input.stack, async |declare, key| declare.rollback(key, to.as_ref(), until, &ask).await).await
+    }
+
+    /// Takes the pin away: what is declared flows again.
+    async fn unpin_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack.")] input: UnpinStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        about(ctx, &input.stack, async |declare, key| declare.unpin(key, &ask).await).await
+    }
+
+    /// Forgets which versions failed here, and tries what is declared again.
+    async fn release_hold(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack.")] input: ReleaseHoldInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        about(ctx, &input.stack, async |declare, key| declare.release_hold(key, &ask).await).await
+    }
+
+    /// Stops the deployment under way, in a defined phase.
+    async fn cancel_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment.")] input: CancelDeploymentInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let id = input.deployment.as_ref().map(|id| deployment_id(id));
+        about(ctx, &input.stack, async |declare, key| declare.cancel(key, id.as_ref(), &ask).await).await
+    }
+
+    /// Orders that nothing is written for the stack.
+    async fn suspend_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack, and why.")] input: SuspendStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, Some(input.reason));
+        let until = input.until.map(|until| until.0);
+        about(ctx, &input.stack, async |declare, key| declare.suspend(key, until, &ask).await).await
+    }
+
+    /// Ends a suspension.
+    async fn resume_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack.")] input: ResumeStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        about(ctx, &input.stack, async |declare, key| declare.resume(key, &ask).await).await
+    }
+
+    /// Asks for a look now. `handledReconcile` of the stack becomes `requestedReconcile` when it was done.
+    async fn reconcile_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack.")] input: ReconcileStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        about(ctx, &input.stack, async |declare, key| declare.reconcile(key, &ask).await).await
+    }
+
+    /// Deletes the stack: what it owns is removed, volumes are kept, and then it is forgotten.
+    async fn delete_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack, and its name once more.")] input: DeleteStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask =
+            Ask { expected_generation: input.expected_generation, ..ask(ctx.data::<Actor>()?, input.reason.clone()) };
+        about(ctx, &input.stack, async |declare, key| {
+            if input.confirm_name != key.name.as_str() {
+                let message = format!("`{}` is not the name of the stack `{}`", input.confirm_name, key.name);
+                let hint = "repeat the name of the stack to delete it";
+                return Err(Refusal::new(Code::Invalid, message).field("confirmName").hint(hint).into());
+            }
+            declare.delete(key, input.keep_running, &ask).await
+        })
+        .await
+    }
+}
+
+/// Carries a request about one stack out.
+async fn about<F>(ctx: &Context<'_>, stack: &StackRefInput, carry_out: F) -> async_graphql::Result<StackPayload>
+where
+    F: AsyncFnOnce(&Declare, &StackKey) -> Result<Declared, DeclareError>,
+{
+    let graph = context(ctx)?;
+    let outcome = match stack.key() {
+        Ok(key) => carry_out(&graph.declare, &key).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    StackPayload::new(&graph.ledger, outcome)
+}
+
+/// What is to be deployed; the same service or variable twice is refused.
+fn deploy_request(input: &DeployStackInput) -> Result<DeployRequest, DeclareError> {
+    let (mut images, mut variables, mut refusals) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for image in &input.images {
+        if images.insert(image.service.clone(), image.version.clone()).is_some() {
+            let message = format!("service `{}` is given twice", image.service);
+            refusals.push(Refusal::new(Code::Invalid, message).field("images"));
+        }
+    }
+    for variable in &input.variables {
+        let value = SecretBytes::new(variable.value.clone().into_bytes());
+        if variables.insert(variable.name.clone(), VariableValue { value, secret: variable.secret }).is_some() {
+            let message = format!("variable `{}` is given twice", variable.name);
+            refusals.push(Refusal::new(Code::Invalid, message).field("variables"));
+        }
+    }
+    if refusals.is_empty() {
+        Ok(DeployRequest { wanted: input.wanted.clone(), images, variables })
+    } else {
+        Err(DeclareError::Refused(refusals))
+    }
+}

@@ -1,0 +1,243 @@
+//! Queries: what is recorded, and what would happen.
+
+use async_graphql::{Context, ID, Interface, Object};
+
+use super::deployment::DeploymentView;
+use super::enums::StackPhase;
+use super::event::{EnvironmentView, EventView, PlanView};
+use super::ids::{GlobalId, deployment_id, read_cursor};
+use super::input::stack_key;
+use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
+use super::stack::StackView;
+use super::{context, error, unavailable, with_status};
+use crate::domain::{DeploymentId, EnvironmentName, StackKey, Wanted};
+use crate::ledger::Ledger;
+use crate::ports::InquiryError;
+
+/// Anything with a global id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
+pub(super) enum Node {
+    /// A stack.
+    Stack(Box<StackView>),
+    /// A deployment.
+    Deployment(Box<DeploymentView>),
+    /// An environment.
+    Environment(Box<EnvironmentView>),
+    /// An event.
+    Event(Box<EventView>),
+}
+
+/// What is recorded, and what would happen.
+pub(in crate::api) struct Query;
+
+/// What is recorded, and what would happen. Nothing here changes anything.
+#[Object]
+impl Query {
+    /// One stack; null when it is not declared.
+    async fn stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name.")] name: String,
+        #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
+    ) -> async_graphql::Result<Option<StackView>> {
+        one_stack(&context(ctx)?.ledger, &key(&name, &environment)?)
+    }
+
+    /// Declared stacks, by environment and name.
+    #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    async fn stacks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "Only those of this environment.")] environment: Option<String>,
+        #[graphql(desc = "Only those in one of these phases.")] phases: Option<Vec<StackPhase>>,
+        #[graphql(desc = "Only those with this text in their name.")] name_contains: Option<String>,
+    ) -> async_graphql::Result<StackConnection> {
+        let ledger = &context(ctx)?.ledger;
+        let size = size(first)?;
+        let after = after.as_deref().map(read_cursor).transpose()?;
+        let environment = environment.as_deref().map(environment_name).transpose()?;
+        let mut nodes = Vec::new();
+        for found in ledger.stacks(environment.as_ref()).map_err(unavailable)? {
+            let key = &found.value.key;
+            let wanted = name_contains.as_ref().is_none_or(|text| key.name.as_str().contains(text.as_str()));
+            if !wanted || after.as_ref().is_some_and(|after| key.to_string() <= *after) {
+                continue;
+            }
+            let view = with_status(ledger, found.value)?;
+            if phases.as_ref().is_none_or(|phases| phases.contains(&view.phase)) {
+                nodes.push(view);
+            }
+            if nodes.len() > size {
+                break;
+            }
+        }
+        Ok(StackConnection::new(nodes, size, after.is_some()))
+    }
+
+    /// One deployment; null when there is none of this id.
+    async fn deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id, the global one or the bare one.")] id: ID,
+    ) -> async_graphql::Result<Option<DeploymentView>> {
+        one_deployment(&context(ctx)?.ledger, &deployment_id(&id))
+    }
+
+    /// Deployments of one stack, or of all, the newest first.
+    #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    async fn deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of the stack of this name.")] stack: Option<String>,
+        #[graphql(desc = "The environment the stack lives in.", default = "default")] environment: String,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+    ) -> async_graphql::Result<DeploymentConnection> {
+        let ledger = &context(ctx)?.ledger;
+        let size = size(first)?;
+        let before = after.as_deref().map(read_cursor).transpose()?.map(DeploymentId);
+        let found = match &stack {
+            Some(name) => ledger.history(&key(name, &environment)?, before.as_ref(), size + 1),
+            None => ledger.deployments(before.as_ref(), size + 1),
+        };
+        let nodes = found.map_err(unavailable)?.into_iter().map(|found| found.value.into()).collect();
+        Ok(DeploymentConnection::new(nodes, size, before.is_some()))
+    }
+
+    /// One environment; null when it is not declared.
+    async fn environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name.", default = "default")] name: String,
+    ) -> async_graphql::Result<Option<EnvironmentView>> {
+        one_environment(&context(ctx)?.ledger, &environment_name(&name)?)
+    }
+
+    /// All environments, by name.
+    async fn environments(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<EnvironmentView>> {
+        let ledger = &context(ctx)?.ledger;
+        let found = ledger.environments().map_err(unavailable)?.into_iter();
+        found
+            .map(|found| {
+                let status = ledger.environment_status(&found.value.name).map_err(unavailable)?;
+                Ok((found.value, status.map(|status| status.value)).into())
+            })
+            .collect()
+    }
+
+    /// The log, the oldest first.
+    #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "The newest first.", default)] backwards: bool,
+        #[graphql(desc = "Only those about this environment.")] environment: Option<String>,
+        #[graphql(desc = "Only those about the stack of this name.")] stack: Option<String>,
+    ) -> async_graphql::Result<EventConnection> {
+        let ledger = &context(ctx)?.ledger;
+        let size = size(first)?;
+        let from = after.as_deref().map(read_cursor).transpose()?;
+        let bad = |_| error("INVALID", "`after` is not a cursor of this list");
+        let mut from = from.map(|from| from.parse::<u64>()).transpose().map_err(bad)?;
+        let later = from.is_some();
+        let wanted = EventFilter { environment, stack };
+        let mut nodes: Vec<EventView> = Vec::new();
+        while nodes.len() <= size {
+            let page = ledger.events(from, backwards, 500).map_err(unavailable)?;
+            let Some((last, _)) = page.last() else { break };
+            from = Some(*last);
+            nodes.extend(page.into_iter().filter(|(_, event)| wanted.takes(event)).map(Into::into));
+        }
+        Ok(EventConnection::new(nodes, size, later))
+    }
+
+    /// What deploying a version would do now. It may fetch from the repository and look at the engine; nothing is changed.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn plan(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the stack.")] stack: String,
+        #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
+        #[graphql(name = "ref", desc = "The ref to deploy; what is declared, when left out.")] wanted: Option<String>,
+    ) -> async_graphql::Result<PlanView> {
+        let key = key(&stack, &environment)?;
+        let wanted = wanted.map(Wanted);
+        match context(ctx)?.inquiries.plan(&key, wanted.as_ref()).await {
+            Ok(plan) => Ok(plan.into()),
+            Err(cause) => Err(inquiry(&cause)),
+        }
+    }
+
+    /// Anything by its global id; null when it is not there.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A global id.")] id: ID,
+    ) -> async_graphql::Result<Option<Node>> {
+        let ledger = &context(ctx)?.ledger;
+        Ok(match GlobalId::decode(&id) {
+            Some(GlobalId::Stack(key)) => one_stack(ledger, &key)?.map(Box::new).map(Node::Stack),
+            Some(GlobalId::Deployment(id)) => one_deployment(ledger, &id)?.map(Box::new).map(Node::Deployment),
+            Some(GlobalId::Environment(name)) => one_environment(ledger, &name)?.map(Box::new).map(Node::Environment),
+            Some(GlobalId::Event(sequence)) => {
+                let found = ledger.events(sequence.checked_sub(1), false, 1).map_err(unavailable)?;
+                let found = found.into_iter().find(|(number, _)| *number == sequence);
+                found.map(|event| Node::Event(Box::new(event.into())))
+            }
+            None => None,
+        })
+    }
+}
+
+/// Which events are wanted.
+pub(super) struct EventFilter {
+    pub(super) environment: Option<String>,
+    pub(super) stack: Option<String>,
+}
+
+impl EventFilter {
+    /// Whether an event is among them.
+    pub(super) fn takes(&self, event: &crate::domain::Event) -> bool {
+        let stack = event.stack.as_ref().map(|name| name.as_str());
+        self.environment.as_ref().is_none_or(|name| event.environment.as_str() == name)
+            && self.stack.as_deref().is_none_or(|name| stack == Some(name))
+    }
+}
+
+/// The key of a stack, from arguments.
+pub(super) fn key(name: &str, environment: &str) -> async_graphql::Result<StackKey> {
+    stack_key(name, environment).map_err(|refusal| error(refusal.code.as_str(), refusal.message))
+}
+
+pub(super) fn environment_name(name: &str) -> async_graphql::Result<EnvironmentName> {
+    EnvironmentName::parse(name).map_err(|cause| error("INVALID", cause.to_string()))
+}
+
+pub(super) fn one_stack(ledger: &Ledger, key: &StackKey) -> async_graphql::Result<Option<StackView>> {
+    ledger.stack(key).map_err(unavailable)?.map(|found| with_status(ledger, found.value)).transpose()
+}
+
+pub(super) fn one_deployment(ledger: &Ledger, id: &DeploymentId) -> async_graphql::Result<Option<DeploymentView>> {
+    Ok(ledger.deployment(id).map_err(unavailable)?.map(|found| found.value.into()))
+}
+
+fn one_environment(ledger: &Ledger, name: &EnvironmentName) -> async_graphql::Result<Option<EnvironmentView>> {
+    let Some(found) = ledger.environment(name).map_err(unavailable)? else { return Ok(None) };
+    let status = ledger.environment_status(name).map_err(unavailable)?;
+    Ok(Some((found.value, status.map(|status| status.value)).into()))
+}
+
+fn inquiry(cause: &InquiryError) -> async_graphql::Error {
+    let code = match cause {
+        InquiryError::NotFound(_) => "NOT_FOUND",
+        InquiryError::Failed(_) => "FAILED",
+        InquiryError::TimedOut => "TIMED_OUT",
+        InquiryError::Busy => "BUSY",
+    };
+    error(code, cause.to_string())
+}

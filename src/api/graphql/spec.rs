@@ -1,0 +1,144 @@
+//! Views of what a stack's spec says, and of what it owns.
+
+use async_graphql::SimpleObject;
+
+use super::enums::{DriftPolicy, ImagesPolicy, Mode, ObjectKind, OnFailure, UnsetVariables};
+use super::time::Time;
+use crate::declare::format_duration;
+use crate::domain::{self, Source, StackSpec, StackStatus, Variable};
+
+/// Where a stack's compose files come from, and what the last look found.
+#[derive(SimpleObject)]
+#[graphql(name = "Source")]
+pub(super) struct SourceView {
+    /// The address of the repository; none for inline text.
+    git: Option<String>,
+    /// The ref as it was written.
+    #[graphql(name = "ref")]
+    wanted: Option<String>,
+    /// The folder in the repository.
+    path: Option<String>,
+    /// How often the refs are listed.
+    poll: Option<String>,
+    /// The compose text itself, when there is no repository.
+    inline: Option<String>,
+    /// The commit the ref stood at when it was last resolved.
+    revision: Option<String>,
+    /// When that was.
+    checked_at: Option<Time>,
+    /// Why the last look failed, if it did.
+    error: Option<String>,
+}
+
+impl SourceView {
+    pub(super) fn of(spec: &StackSpec, status: &StackStatus) -> Self {
+        let found = status.source.clone();
+        let (git, inline) = match &spec.source {
+            Source::Git(git) => (Some(git), None),
+            Source::Inline(text) => (None, Some(text.clone())),
+        };
+        Self {
+            git: git.map(|git| git.url.to_string()),
+            wanted: git.map(|git| git.wanted.0.clone()),
+            path: git.map(|git| git.path.clone()),
+            poll: git.map(|git| format_duration(git.poll)),
+            inline,
+            revision: found.as_ref().and_then(|found| found.revision.as_ref()).map(ToString::to_string),
+            checked_at: found.as_ref().and_then(|found| found.checked_at).map(Into::into),
+            error: found.and_then(|found| found.error),
+        }
+    }
+}
+
+/// A value for interpolation.
+#[derive(SimpleObject)]
+#[graphql(name = "Variable")]
+pub(super) struct VariableView {
+    /// Its name.
+    name: String,
+    /// Its value; none when it is secret.
+    value: Option<String>,
+    /// Whether it is secret.
+    secret: bool,
+}
+
+impl From<(String, Variable)> for VariableView {
+    fn from((name, variable): (String, Variable)) -> Self {
+        match variable {
+            Variable::Plain(value) => Self { name, value: Some(value), secret: false },
+            Variable::Secret(_) => Self { name, value: None, secret: true },
+        }
+    }
+}
+
+/// The desired version of one service.
+#[derive(SimpleObject)]
+pub(super) struct ImageOverride {
+    /// The service's name in the compose file.
+    pub(super) service: String,
+    /// A tag, a digest, or a whole image.
+    pub(super) version: String,
+}
+
+/// The rules of change.
+#[derive(SimpleObject)]
+#[graphql(name = "Policy")]
+pub(super) struct PolicyView {
+    /// Whether anything is written at all.
+    mode: Mode,
+    /// What a failed version leads to.
+    on_failure: OnFailure,
+    /// Whether a failure never goes back past the version.
+    irreversible: bool,
+    /// Longest time without one more healthy task.
+    progress_deadline: String,
+    /// Longest time for a whole deployment.
+    total_deadline: String,
+    /// How long all tasks must stay healthy.
+    monitor: String,
+    /// What foreign changes lead to.
+    drift: DriftPolicy,
+    /// Whether owned objects that are no longer wanted are removed.
+    prune: bool,
+    /// When tags are looked up.
+    images: ImagesPolicy,
+    /// What an unset variable means.
+    unset_variables: UnsetVariables,
+}
+
+impl From<domain::Policy> for PolicyView {
+    fn from(it: domain::Policy) -> Self {
+        Self {
+            mode: it.mode.into(),
+            on_failure: it.on_failure.into(),
+            irreversible: it.irreversible,
+            progress_deadline: format_duration(it.progress_deadline),
+            total_deadline: format_duration(it.total_deadline),
+            monitor: format_duration(it.monitor),
+            drift: it.drift.into(),
+            prune: it.prune,
+            images: it.images.into(),
+            unset_variables: it.unset_variables.into(),
+        }
+    }
+}
+
+/// An object the stack owns on the Swarm.
+#[derive(SimpleObject)]
+pub(super) struct OwnedObject {
+    /// Its kind.
+    kind: ObjectKind,
+    /// Its real name.
+    name: String,
+    /// The engine's id of it; none while a call's answer is not known.
+    engine_id: Option<String>,
+}
+
+/// What a stack owns.
+pub(super) fn owned(inventory: domain::Inventory) -> Vec<OwnedObject> {
+    inventory
+        .0
+        .into_iter()
+        .map(|(object, entry)| OwnedObject { kind: object.kind.into(), name: object.name, engine_id: entry.id })
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! The HTTP server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Payload, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use async_graphql::Value;
+use serde_json::json;
+
+use super::auth::Unauthenticated;
+use super::{ApiState, error_response, origin, read_body, request_id, socket};
+
+/// More routes, added to the API's own in every worker.
+pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+/// Where and how to listen.
+pub struct Listen {
+    /// The address; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Certificate and key, when it speaks TLS.
+    pub tls: Option<rustls::ServerConfig>,
+    /// How many threads serve.
+    pub workers: usize,
+}
+
+/// A server that listens. Await `server`; stop it by its handle.
+pub struct Bound {
+    /// Where it listens: the real port, also for port 0.
+    pub address: SocketAddr,
+    /// The running server.
+    pub server: Server,
+}
+
+/// Listens and serves [`routes`] and `more`. Signals are left to the caller.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> {
+    let http = HttpServer::new(move || {
+        let (state, more) = (state.clone(), Arc::clone(&more));
+        App::new()
+            .app_data(web::Data::new(state.clone()))
+            .wrap(from_fn(request_id::put))
+            .configure(|config| routes(config, &state))
+            .configure(|config| more(config))
+            .default_service(web::to(nothing_here))
+    })
+    .workers(listen.workers.max(1))
+    .disable_signals()
+    .shutdown_timeout(5);
+    let http = match listen.tls {
+        Some(tls) => http.bind_rustls_0_23(listen.address, tls)?,
+        None => http.bind(listen.address)?,
+    };
+    let address = http.addrs().first().copied().unwrap_or(listen.address);
+    Ok(Bound { address, server: http.run() })
+}
+
+/// The API's own routes: GraphQL, health, metrics. The state has to be among the app's data, as [`bind`] puts it.
+pub fn routes(config: &mut ServiceConfig, state: &ApiState) {
+    config
+        .service(
+            web::resource("/graphql")
+                .route(web::post().to(graphql))
+                .route(web::get().to(socket::upgrade))
+                .default_service(web::to(wrong_method)),
+        )
+        .route("/healthz", web::get().to(healthy))
+        .route("/readyz", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+    if state.options().graphiql {
+        config.route("/graphiql", web::get().to(graphiql));
+    }
+}
+
+/// An answer in the shape of GraphQL, for requests that are not carried out at all.
+fn graphql_error(status: StatusCode, code: &str, message: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "errors": [{ "message": message, "extensions": { "code": code } }] }))
+}
+
+/// `POST /graphql`. Only JSON is taken: a form of another page cannot send that unasked.
+async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiState>) -> HttpResponse {
+    if !origin::allowed(&request, &state.options().origins) {
+        return graphql_error(StatusCode::FORBIDDEN, "FORBIDDEN", "pages of this origin may not use the API");
+    }
+    let actor = match state.auth().request(&request) {
+        Ok(actor) => actor,
+        Err(Unauthenticated) => {
+            let mut answer = graphql_error(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", &Unauthenticated.to_string());
+            let bearer = actix_web::http::header::HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(actix_web::http::header::WWW_AUTHENTICATE, bearer);
+            return answer;
+        }
+    };
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        let message = "send the request as JSON, with content-type application/json";
+        return graphql_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "INVALID", message);
+    }
+    let body = match read_body(payload, state.options().body_bytes).await {
+        Ok(body) => body,
+        Err(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = format!("the request's body is larger than {} bytes", state.options().body_bytes);
+            return graphql_error(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", &message);
+        }
+        Err(answer) => return answer,
+    };
+    let asked: async_graphql::Request = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(cause) => {
+            // The parser's own words hold at most a single character of the body; its position helps more.
+            let message =
+                format!("the body is not a GraphQL request: line {}, column {}", cause.line(), cause.column());
+            return graphql_error(StatusCode::BAD_REQUEST, "INVALID", &message);
+        }
+    };
+    let mut answer = state.schema.execute(asked.data(actor)).await;
+    answer.errors.iter_mut().for_each(code);
+    HttpResponse::Ok().json(answer)
+}
+
+/// Gives an error of the library a code.
+fn code(error: &mut async_graphql::ServerError) {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get("code").is_none() {
+        let limit = ["too deep", "too complex", "recursion depth"].iter().any(|text| error.message.contains(text));
+        extensions.set("code", Value::from(if limit { "LIMIT_EXCEEDED" } else { "INVALID" }));
+    }
+}
+
+async fn graphiql() -> HttpResponse {
+    let page = async_graphql::http::GraphiQLSource::build()
+        .endpoint("/graphql")
+        .subscription_endpoint("/graphql")
+        .title("Skep")
+        .finish();
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+}
+
+async fn healthy() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+async fn ready(state: web::Data<ApiState>) -> HttpResponse {
+    let (mut answer, text) = match state.is_ready() {
+        true => (HttpResponse::Ok(), "ready\n"),
+        false => (HttpResponse::ServiceUnavailable(), "starting\n"),
+    };
+    answer.content_type("text/plain; charset=utf-8").body(text)
+}
+
+async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Unauthenticated> {
+    if !state.options().metrics_public {
+        state.auth().request(&request)?;
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(HttpResponse::Ok().content_type(kind).body(state.metrics()))
+}
+
+async fn wrong_method() -> HttpResponse {
+    let message = "this address takes POST with JSON, or a websocket with the protocol graphql-transport-ws";
+    error_response(StatusCode::METHOD_NOT_ALLOWED, "INVALID", message)
+}
+
+async fn nothing_here() -> HttpResponse {
+    error_response(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing at this address")
+}
