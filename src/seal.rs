@@ -37,7 +37,9 @@ const DOCUMENT_FORM: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyFileError {
     /// It is not there.
-    #[error("the key file `{0}` is missing; restore the one that belongs to this data folder, nothing sealed opens without it")]
+    #[error(
+        "the key file `{0}` is missing; restore the one that belongs to this data folder, nothing sealed opens without it"
+    )]
     Missing(PathBuf),
     /// There is one already, and it is never overwritten.
     #[error("the key file `{0}` is there already and is not overwritten")]
@@ -93,10 +95,7 @@ impl KeyFile {
             return Err(KeyFileError::Open { path: path.to_owned(), mode });
         }
         let mut text = Zeroizing::new(Vec::with_capacity(64));
-        Read::by_ref(&mut file)
-            .take(LONGEST_FILE)
-            .read_to_end(&mut text)
-            .map_err(|error| io_error(path, &error))?;
+        Read::by_ref(&mut file).take(LONGEST_FILE).read_to_end(&mut text).map_err(|error| io_error(path, &error))?;
         let mut key = Zeroizing::new([0_u8; 32]);
         // base64 asks for room by an estimate: 3 bytes for each 4 characters.
         let mut room = Zeroizing::new([0_u8; 36]);

@@ -43,10 +43,8 @@ pub trait Sealer: Send + Sync + 'static {
     /// # Errors
     /// As [`Sealer::open`].
     fn open_bytes(&self, sealed: &[u8]) -> Result<SecretBytes, SealError> {
-        let (digest, sealed) = std::str::from_utf8(sealed)
-            .ok()
-            .and_then(|text| text.split_once('\n'))
-            .ok_or(SealError::Unreadable)?;
+        let (digest, sealed) =
+            std::str::from_utf8(sealed).ok().and_then(|text| text.split_once('\n')).ok_or(SealError::Unreadable)?;
         self.open(&Sealed { digest: digest.to_owned().into(), sealed: sealed.to_owned() })
     }
     /// Makes keyed digests with a key of this installation.

@@ -144,19 +144,13 @@ impl Store for MemoryStore {
     }
 
     fn kept(&self, name: &Kept) -> Result<Vec<u8>, StoreError> {
-        self.lock()
-            .files
-            .get(name)
-            .map(|file| file.bytes.clone())
-            .ok_or_else(|| StoreError::Missing(name.0.clone()))
+        self.lock().files.get(name).map(|file| file.bytes.clone()).ok_or_else(|| StoreError::Missing(name.0.clone()))
     }
 
     fn collect(&self, wanted: &BTreeSet<Kept>, min_age_seconds: u64) -> Result<u64, StoreError> {
         let mut inner = self.lock();
         let (before, now) = (inner.files.len(), inner.now);
-        inner
-            .files
-            .retain(|name, file| wanted.contains(name) || now.saturating_sub(file.kept_at) < min_age_seconds);
+        inner.files.retain(|name, file| wanted.contains(name) || now.saturating_sub(file.kept_at) < min_age_seconds);
         Ok(u64::try_from(before - inner.files.len()).unwrap_or(u64::MAX))
     }
 }

@@ -136,7 +136,8 @@ impl Folder {
     /// Writes `format` and a first tip, for a folder that holds nothing yet.
     pub(super) fn begin(&self) -> Result<(), StoreError> {
         let line = format!("{FORMAT_LINE}{FORMAT}\n");
-        for (name, bytes) in [("tip", Tip { revision: 0, closed: None }.encode().to_vec()), ("format", line.into_bytes())]
+        for (name, bytes) in
+            [("tip", Tip { revision: 0, closed: None }.encode().to_vec()), ("format", line.into_bytes())]
         {
             let new = self.path.join(format!("{name}.new"));
             write_whole(&new, &bytes)
