@@ -423,7 +423,8 @@ fn a_missing_or_garbled_part_of_the_folder_is_refused() {
     let good = folder.path().join("good");
     filled(&good);
     let data = folder.path().join("data");
-    let damages: [(&str, fn(&Path)); 6] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 6] = [
         ("`format` is missing", |data| fs::remove_file(data.join("format")).unwrap()),
         ("`format` makes no sense", |data| fs::write(data.join("format"), "skep data format 1").unwrap()),
         ("`tip` is missing", |data| fs::remove_file(data.join("tip")).unwrap()),
