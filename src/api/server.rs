@@ -56,6 +56,7 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
     // Longer than clients keep a connection without using it.
     .keep_alive(Duration::from_secs(75))
     .disable_signals()
+    .keep_alive(std::time::Duration::from_secs(75))
     .shutdown_timeout(5);
     let http = match listen.tls {
         Some(tls) => http.bind_rustls_0_23(listen.address, tls)?,
