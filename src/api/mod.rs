@@ -6,11 +6,14 @@
 mod auth;
 mod feed;
 pub mod graphql;
+pub mod hooks;
 mod origin;
 mod request_id;
 mod respond;
+pub mod rest;
 mod server;
 mod socket;
+pub mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::pass::{Next, Pass, PassError};
+use super::snapshot::Wrote;
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
     Reason,
@@ -15,11 +16,8 @@ impl Pass<'_> {
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
         self.shared.sources.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
-        if let Some(mut attempt) = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()) {
-            self.supersede_others(&attempt.id.clone())?;
-            self.enter(&mut attempt, Phase::Cancelled, "the stack is being deleted");
-            self.put(attempt);
-        }
+        self.end_all(None, Phase::Cancelled, "the stack is being deleted")?;
+        self.adopt_ids();
         if deletion.keep_running || self.status.inventory == Inventory::default() {
             return self.gone().await;
         }
@@ -65,7 +63,8 @@ impl Pass<'_> {
             .collect();
         for step in plan.steps {
             match self.environment.swarm.apply(&step.effect, &crate::domain::Material::default()).await {
-                Ok(_) => self.environment.wrote(super::environment::Wrote::Removed(step.object.clone())),
+                Ok(_) => self.environment.wrote(Wrote::Removed(step.object.clone())),
+                Err(SwarmError::NotFound { .. }) => self.environment.wrote(Wrote::Removed(step.object.clone())),
                 Err(SwarmError::InUse { .. }) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
-use crate::domain::{Deletion, Deployment, DeploymentId, EventType, StackKey, Suspension};
+use crate::domain::{Deletion, Deployment, DeploymentId, EventType, Stack, StackKey, Suspension};
 
 impl Declare {
     /// Forgets which versions failed here, and records a new deployment of what is declared (none while a pin stands).
@@ -144,13 +144,13 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn reconcile(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "reconcile": key });
-        self.change(key, ask, &whole, |found| {
-            let mut stack = found.stack;
-            stack.control.reconcile_token = Some(self.ambient.new_id());
-            let message = "a look was asked for".to_owned();
-            Ok(Decision::write(stack, None, vec![(EventType::ReconcileRequested, message)]))
-        })
-        .await
+        self.change(key, ask, &whole, |found| Ok(self.look(found.stack, "a look was asked for".to_owned()))).await
+    }
+
+    /// Orders a look, and says why.
+    pub(super) fn look(&self, mut stack: Stack, message: String) -> Decision {
+        stack.control.reconcile_token = Some(self.ambient.new_id());
+        Decision::write(stack, None, vec![(EventType::ReconcileRequested, message)])
     }
 
     /// Orders the stack to be deleted; the controller removes what it owns, then the record. Volumes are kept always,

@@ -61,7 +61,7 @@ impl Declare {
         self.change(key, ask, &whole, |found| self.decide_deploy(found, request, wanted.as_deref(), ask)).await
     }
 
-    fn check_deploy(&self, request: &DeployRequest) -> Result<Option<String>, DeclareError> {
+    pub(super) fn check_deploy(&self, request: &DeployRequest) -> Result<Option<String>, DeclareError> {
         let mut refusals = Vec::new();
         let mut refuse = |field: String, message: String| {
             refusals.push(Refusal::new(Code::Invalid, message).field(field));
@@ -88,7 +88,7 @@ impl Declare {
         if refusals.is_empty() { Ok(wanted) } else { Err(DeclareError::Refused(refusals)) }
     }
 
-    fn decide_deploy(
+    pub(super) fn decide_deploy(
         &self,
         found: Found,
         request: &DeployRequest,
@@ -162,13 +162,11 @@ impl Declare {
     }
 
     /// Nothing changes in the spec; a branch may have moved, though.
-    fn look_again(&self, mut stack: Stack) -> Decision {
+    fn look_again(&self, stack: Stack) -> Decision {
         if !matches!(stack.spec.source, Source::Git(_)) {
             return Decision::Nothing(None);
         }
-        stack.control.reconcile_token = Some(self.ambient.new_id());
-        let message = "the version is what is declared already; the source is looked at again".to_owned();
-        Decision::write(stack, None, vec![(EventType::ReconcileRequested, message)])
+        self.look(stack, "the version is what is declared already; the source is looked at again".to_owned())
     }
 }
 

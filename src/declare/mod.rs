@@ -5,11 +5,13 @@
 //! when someone else was faster it reads again. Nothing here can name an engine or a repository: to declare is to record.
 //!
 //! `apply` is [three-way](three_way), [`Declare::deploy`] sets a version, [`Declare::rollback`] pins an older one, and
-//! `control` holds a person's other words: unpin, release, cancel, suspend, resume, reconcile, delete.
+//! `control` holds a person's other words: unpin, release, cancel, suspend, resume, reconcile, delete. What another system
+//! sends to a hook becomes the same through [`Declare::deliver`].
 
 mod apply;
 mod check;
 mod control;
+mod deliver;
 mod deploy;
 mod duration;
 mod error;
@@ -30,6 +32,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
+pub use deliver::{Delivered, Delivery};
 pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
@@ -136,7 +139,8 @@ impl Declare {
     }
 
     /// The refusal for a stack that is not there, naming those that are.
-    fn no_such_stack(&self, key: &StackKey) -> DeclareError {
+    #[must_use]
+    pub fn no_such_stack(&self, key: &StackKey) -> DeclareError {
         let known: Vec<String> = match self.ledger.stacks(Some(&key.environment)) {
             Ok(stacks) => stacks.into_iter().map(|stack| stack.value.key.name.to_string()).collect(),
             Err(error) => return error.into(),

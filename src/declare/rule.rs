@@ -90,6 +90,19 @@ pub fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// Whether a name fits a pattern in which `*` stands for any run of characters.
+#[must_use]
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').map_or(("", rest), |(middle, end)| (middle, end));
+    for part in middle.split('*') {
+        let Some(at) = name.find(part) else { return false };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(end)
+}
+
 fn quoted(text: &str) -> Result<(String, &str), String> {
     let wrong = || format!("the text to compare with must stand in double quotes; {EXAMPLE}");
     let inner = text.strip_prefix('"').ok_or_else(wrong)?;
@@ -129,6 +142,25 @@ mod tests {
             ("missing != \"x\"", true),
         ] {
             assert_eq!(When::parse(text).map(|when| when.holds(&payload)), Ok(holds), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_whole_names() {
+        for (pattern, name, expected) in [
+            ("shop", "shop", true),
+            ("shop", "shop2", false),
+            ("shop*", "shop", true),
+            ("shop*", "shop-eu", true),
+            ("*", "", true),
+            ("*-eu", "shop-eu", true),
+            ("*-eu", "shop-eu-2", false),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "a1c2b", false),
+            ("a*bc*c", "abc", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
         }
     }
 

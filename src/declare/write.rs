@@ -10,7 +10,7 @@ use crate::ledger::{Batch, LedgerError, Once, RecordKey};
 use crate::ports::StoreError;
 
 /// How often a transaction is tried against others that are faster.
-const ATTEMPTS: u32 = 16;
+pub(super) const ATTEMPTS: u32 = 16;
 
 /// What a use-case sees when it decides.
 pub(super) struct Found {
@@ -93,7 +93,8 @@ impl Declare {
         }
     }
 
-    fn batch(&self, batch: Batch, writing: Writing, ask: &Ask) -> Result<(Batch, Declared), DeclareError> {
+    /// Puts what was decided about one stack into a batch.
+    pub(super) fn batch(&self, batch: Batch, writing: Writing, ask: &Ask) -> Result<(Batch, Declared), DeclareError> {
         let Writing { stack, deployment, events } = writing;
         let batch = self.put(batch, &stack, deployment.as_ref())?;
         let id = deployment.as_ref().map(|deployment| deployment.id.clone());
@@ -114,19 +115,25 @@ impl Declare {
         stack: &Stack,
         deployment: Option<&Deployment>,
     ) -> Result<Batch, DeclareError> {
+        self.fits(stack, deployment)?;
+        let batch = batch.put_stack(stack);
+        Ok(match deployment {
+            Some(deployment) => batch.put_deployment(deployment),
+            None => batch,
+        })
+    }
+
+    /// Refuses what is too large for a record.
+    pub(super) fn fits(&self, stack: &Stack, deployment: Option<&Deployment>) -> Result<(), Refusal> {
         let size = |bytes: Result<Vec<u8>, _>| bytes.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
         let largest = size(serde_json::to_vec(stack)).max(deployment.map_or(0, |it| size(serde_json::to_vec(it))));
         if largest > self.limits.record_bytes {
             let message =
                 format!("the record of stack `{}` would be larger than {}", stack.key, self.limits.record_bytes);
             let refusal = Refusal::new(Code::TooLarge, format!("{message} bytes"));
-            return Err(refusal.hint("move inline text and long variables into the repository").into());
+            return Err(refusal.hint("move inline text and long variables into the repository"));
         }
-        let batch = batch.put_stack(stack);
-        Ok(match deployment {
-            Some(deployment) => batch.put_deployment(deployment),
-            None => batch,
-        })
+        Ok(())
     }
 
     pub(super) fn unchanged(&self, stack: Stack, deployment: Option<Deployment>) -> Result<Declared, DeclareError> {

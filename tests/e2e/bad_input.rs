@@ -20,13 +20,12 @@ async fn a_manifest_that_is_wrong_is_refused_with_its_place() {
     let client = subject.client.clone();
     let name = subject.name.clone();
 
-    let unknown =
-        refused(&client, &format!("kind: Stack\nname: {name}\nsource: {{ inline: x }}\nflavour: sweet\n")).await;
+    let unknown = refused(&client, &format!("kind: Stack\nname: {name}\ninline: x\nflavour: sweet\n")).await;
     assert_eq!((unknown["line"].as_u64(), unknown["column"].as_u64()), (Some(4), Some(1)), "{unknown:#}");
     assert!(unknown["message"].as_str().unwrap().contains("flavour"), "{unknown:#}");
-    let broken = refused(&client, &format!("kind: Stack\nname: {name}\nsource: {{ inline: [\n")).await;
+    let broken = refused(&client, &format!("kind: Stack\nname: {name}\ninline: [\n")).await;
     assert!(broken["line"].as_u64().is_some(), "{broken:#}");
-    let unfit = refused(&client, "kind: Stack\nname: Not_A Name\nsource: { inline: x }\n").await;
+    let unfit = refused(&client, "kind: Stack\nname: Not_A Name\ninline: x\n").await;
     assert!(unfit["field"].as_str().is_some_and(|field| field.contains("name")), "{unfit:#}");
 
     assert!(client.stack(&name).await.is_null(), "nothing is written");
@@ -83,7 +82,7 @@ async fn a_ref_or_a_repository_that_is_not_there_shows_on_the_stack() {
 async fn without_the_token_nothing_is_told_or_done() {
     let stay = Stay::together().await;
     let stranger = Client::new(&stay.address, "not-the-token");
-    let input = literal(&json!({ "manifest": "kind: Stack\nname: stolen\nsource: { inline: x }\n" }));
+    let input = literal(&json!({ "manifest": "kind: Stack\nname: stolen\ninline: x\n" }));
     for document in [
         "{ stacks { edges { node { name } } } }",
         &format!("mutation {{ applyStack(input: {input}) {{ stack {{ name }} }} }}"),

@@ -51,6 +51,8 @@ pub(super) struct DeploymentView {
     version_of: Option<String>,
     /// Clocks, and what is known of each service, once applying has begun.
     progress: Option<ProgressView>,
+    /// Its services as last looked at, by name.
+    services: Vec<ServiceStateView>,
     /// Remarks of the renderer.
     warnings: Vec<String>,
     /// When it was recorded.
@@ -107,6 +109,7 @@ impl From<Deployment> for DeploymentView {
             rolled_back_by: it.rolled_back_by.map(|id| id.0),
             version_of,
             progress: it.progress.map(Into::into),
+            services: it.services.into_iter().map(Into::into).collect(),
             warnings: it.warnings,
             created_at: it.created_at.into(),
             finished_at: it.finished_at.map(Into::into),
@@ -231,4 +234,24 @@ pub(super) struct ServiceProgressView {
     existed: bool,
     /// What is known of the write to it.
     written: Written,
+}
+
+/// How one service of a deployment stands, for people.
+#[derive(SimpleObject)]
+#[graphql(name = "ServiceState")]
+pub(super) struct ServiceStateView {
+    /// Its name in the compose file.
+    service: String,
+    /// How many tasks are wanted.
+    wanted: u64,
+    /// How many of them run what was asked.
+    healthy: u64,
+    /// What stands in the way, if anything says so.
+    obstacle: Option<String>,
+}
+
+impl From<domain::ServiceState> for ServiceStateView {
+    fn from(it: domain::ServiceState) -> Self {
+        Self { service: it.service, wanted: it.wanted, healthy: it.healthy, obstacle: it.obstacle }
+    }
 }

@@ -41,7 +41,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: &str, token: &str) -> Self {
-        Self { http: reqwest::Client::new(), address: address.to_owned(), token: token.to_owned() }
+        // A connection that was idle while a test waited for docker may be gone: each request has its own.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { http, address: address.to_owned(), token: token.to_owned() }
     }
 
     /// The answer with its HTTP status, whatever it is.

@@ -1,0 +1,82 @@
+//! The delivery as it is kept with the deployments it made: enough to see why they were, small enough for their records, and
+//! nothing that signs or signs in.
+
+use actix_web::http::header::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use crate::domain::{Masker, SecretBytes};
+use crate::ledger::Hook;
+
+/// Headers that are kept; no other is, whatever it is called.
+const KEPT: [&str; 8] = [
+    "content-type",
+    "user-agent",
+    "x-github-event",
+    "x-github-delivery",
+    "x-github-hook-id",
+    "x-github-hook-installation-target-type",
+    "x-skep-delivery",
+    "x-skep-event",
+];
+/// Bytes of a payload that is kept whole.
+const MOST: usize = 64 << 10;
+
+/// What is kept of a delivery.
+pub(super) fn original(hook: &Hook, secret: &SecretBytes, headers: &HeaderMap, payload: &Value) -> Value {
+    let headers: Map<String, Value> =
+        KEPT.iter().filter_map(|name| Some(((*name).to_owned(), headers.get(*name)?.to_str().ok()?.into()))).collect();
+    let masker = Masker::new([secret]);
+    json!({
+        "hook": hook.name,
+        "provider": hook.provider,
+        "headers": headers,
+        "payload": masker.mask_json(&shortened(payload)),
+    })
+}
+
+/// A payload of at most [`MOST`] bytes: the largest of its members make way for their size.
+fn shortened(payload: &Value) -> Value {
+    let size = |value: &Value| value.to_string().len();
+    let mut whole = size(payload);
+    let left_out = |size: usize| Value::from(format!("({size} bytes are left out)"));
+    let Value::Object(map) = payload else {
+        return if whole > MOST { left_out(whole) } else { payload.clone() };
+    };
+    let mut map = map.clone();
+    while whole > MOST {
+        let Some((name, member)) = map.iter().map(|(name, value)| (name, size(value))).max_by_key(|(_, size)| *size)
+        else {
+            break;
+        };
+        let (name, short) = (name.clone(), left_out(member));
+        if size(&short) >= member {
+            // Nothing but a great many small members.
+            return left_out(size(payload));
+        }
+        whole -= member - size(&short);
+        map.insert(name, short);
+    }
+    Value::Object(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_members_make_way() {
+        let payload = json!({ "ref": "refs/heads/main", "commits": vec!["x".repeat(100); 2000], "after": "abc" });
+        let short = shortened(&payload);
+        assert_eq!((&short["ref"], &short["after"]), (&payload["ref"], &payload["after"]));
+        assert!(short["commits"].as_str().unwrap().contains("bytes are left out"), "{short}");
+        assert!(short.to_string().len() <= MOST);
+        assert_eq!(shortened(&json!({ "a": [1, 2] })), json!({ "a": [1, 2] }));
+    }
+
+    #[test]
+    fn a_payload_of_nothing_but_small_members_is_left_out_as_a_whole() {
+        let many: Map<String, Value> = (0..20_000).map(|n| (format!("k{n}"), n.into())).collect();
+        assert!(shortened(&Value::Object(many)).is_string());
+        assert!(shortened(&json!("x".repeat(MOST))).is_string());
+    }
+}

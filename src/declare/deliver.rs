@@ -1,0 +1,257 @@
+//! A hook's delivery: what another system sent, taken to mean deployments by the hook's rules.
+//!
+//! All that one delivery leads to (stacks, deployments, events) and the mark that it was seen are one transaction. So a
+//! crash leaves either all of it or nothing: a delivery that was not answered may be sent again, and is then either carried
+//! out for the first time or refused as a replay, never done twice or by half.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::write::{ATTEMPTS, Decision, Found, not_deleting};
+use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal, rule};
+use crate::domain::{Actor, DeploymentId, Event, EventType, SecretBytes, Stack, StackKey, Trigger};
+use crate::ledger::{Batch, Hook, HookRule, Once, RecordKey, Versioned};
+
+/// What a `set` of a rule may begin with to name a service.
+const IMAGES: &str = "images.";
+/// How many refused stacks the log names.
+const NAMED: usize = 5;
+
+/// A delivery whose signature was found to be right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// The sender's id of it: works once for each hook.
+    pub id: String,
+    /// What happened there: `push`. Only a word for the log.
+    pub event: String,
+    /// What the rules are asked about.
+    pub payload: Value,
+    /// The request as it is kept with each deployment, secrets replaced.
+    pub original: Value,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivered {
+    /// The same delivery came before; `deployments` are those it made then, and nothing was done now.
+    pub replayed: bool,
+    /// The deployments it made.
+    pub deployments: Vec<DeploymentId>,
+    /// Stacks that were looked at again without a new version.
+    pub reconciled: Vec<StackKey>,
+    /// Stacks a rule names for which nothing was done, and why.
+    pub refused: Vec<(StackKey, Refusal)>,
+}
+
+/// What one rule asks for one stack.
+struct Wish<'r> {
+    number: usize,
+    rule: &'r HookRule,
+    stack: Versioned<Stack>,
+}
+
+/// What is gathered for one transaction.
+struct Gathered {
+    batch: Batch,
+    delivered: Delivered,
+}
+
+impl Declare {
+    /// A hook with its secret. For a name that nobody declared the secret is one that nobody knows, so that a caller can go
+    /// on in the same way, and as long, for both.
+    ///
+    /// # Errors
+    /// The store or the seal failed.
+    pub fn hook(&self, name: &str) -> Result<(Option<Hook>, SecretBytes), DeclareError> {
+        let hook = self.ledger.hook(name)?.map(|found| found.value);
+        let sealed = match &hook {
+            Some(hook) => hook.secret.clone(),
+            None => self.sealer.seal(self.ambient.new_id().as_bytes())?,
+        };
+        let secret = self.sealer.open(&sealed)?;
+        Ok((hook, secret))
+    }
+
+    /// Carries out what the rules of a hook make of a delivery. The first rule that holds and names a stack decides for it:
+    /// with `set` it is a deploy of that version, without it a request to look again. A stack that cannot take it does not
+    /// keep the others from theirs.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`] for an id that cannot be kept, and when others change the same stacks all the time.
+    pub async fn deliver(&self, hook: &Hook, delivery: &Delivery) -> Result<Delivered, DeclareError> {
+        check_id(&delivery.id)?;
+        let key = format!("delivery/{}/{}", hook.name, delivery.id);
+        for _ in 0..ATTEMPTS {
+            if let Some(once) = self.ledger.once(&key)? {
+                let deployments = once.value.deployments;
+                return Ok(Delivered { replayed: true, deployments, reconciled: Vec::new(), refused: Vec::new() });
+            }
+            let Gathered { batch, delivered } = self.gather_delivery(hook, delivery)?;
+            let once = Once {
+                request: self.sealer.digester().digest_of(&delivery.payload).as_str().to_owned(),
+                deployments: delivered.deployments.clone(),
+                actor: actor(hook),
+                at: self.now(),
+            };
+            let batch = batch.event(&self.received(hook, delivery, &delivered)).put_once(&key, &once);
+            if self.committed(batch).await? {
+                return Ok(delivered);
+            }
+        }
+        let message = format!("the stacks of hook `{}` are being changed by others all the time", hook.name);
+        Err(Refusal::new(Code::Conflict, message).hint("send the delivery again").into())
+    }
+
+    fn gather_delivery(&self, hook: &Hook, delivery: &Delivery) -> Result<Gathered, DeclareError> {
+        let delivered =
+            Delivered { replayed: false, deployments: Vec::new(), reconciled: Vec::new(), refused: Vec::new() };
+        let mut gathered = Gathered { batch: Batch::new(), delivered };
+        for wish in self.wishes(hook, &delivery.payload)? {
+            let key = wish.stack.value.key.clone();
+            match self.wished(hook, delivery, &wish) {
+                Ok(decision) => self.add(&mut gathered, wish, decision, &ask(hook, delivery))?,
+                Err(DeclareError::Refused(refusals)) => {
+                    gathered.delivered.refused.extend(refusals.into_iter().map(|refusal| (key.clone(), refusal)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// The stacks that rules name, each with the first rule that does.
+    fn wishes<'r>(&self, hook: &'r Hook, payload: &Value) -> Result<Vec<Wish<'r>>, DeclareError> {
+        let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
+        for (at, rule) in hook.rules.iter().enumerate() {
+            if !holds(rule, payload) {
+                continue;
+            }
+            for stack in self.ledger.stacks(Some(&rule.environment))? {
+                let name = stack.value.key.name.as_str();
+                let named = rule.stacks.iter().any(|pattern| rule::fits(pattern, name));
+                if named && taken.insert(stack.value.key.clone()) {
+                    wishes.push(Wish { number: at + 1, rule, stack });
+                }
+            }
+        }
+        Ok(wishes)
+    }
+
+    /// What is to be written for one stack.
+    fn wished(&self, hook: &Hook, delivery: &Delivery, wish: &Wish<'_>) -> Result<Decision, DeclareError> {
+        let stack = wish.stack.value.clone();
+        if wish.rule.set.is_empty() {
+            not_deleting(&stack)?;
+            return Ok(self.look(stack, format!("hook `{}` asked for a look", hook.name)));
+        }
+        let set = values(wish.rule, &delivery.payload)?;
+        let request = DeployRequest {
+            wanted: set.get("ref").cloned(),
+            images: set
+                .iter()
+                .filter_map(|(field, value)| Some((field.strip_prefix(IMAGES)?.to_owned(), value.clone())))
+                .collect(),
+            variables: BTreeMap::new(),
+        };
+        let wanted = self.check_deploy(&request)?;
+        let status = self.ledger.status(&stack.key)?.map(|status| status.value).unwrap_or_default();
+        let found = Found { stack, status };
+        let mut decision = self.decide_deploy(found, &request, wanted.as_deref(), &ask(hook, delivery))?;
+        if let Decision::Write(writing) = &mut decision
+            && let Some(deployment) = &mut writing.deployment
+        {
+            let by = json!({ "name": hook.name, "delivery": delivery.id, "rule": wish.number, "set": set });
+            deployment.origin.mapped_request["hook"] = by;
+        }
+        Ok(decision)
+    }
+
+    /// Adds one stack's part to the transaction; what would be too large for its record is refused for this stack alone.
+    fn add(&self, to: &mut Gathered, wish: Wish<'_>, decision: Decision, ask: &Ask) -> Result<(), DeclareError> {
+        let Decision::Write(writing) = decision else { return Ok(()) };
+        let key = wish.stack.value.key;
+        if let Err(refusal) = self.fits(&writing.stack, writing.deployment.as_ref()) {
+            to.delivered.refused.push((key, refusal));
+            return Ok(());
+        }
+        match &writing.deployment {
+            Some(deployment) => to.delivered.deployments.push(deployment.id.clone()),
+            None => to.delivered.reconciled.push(key.clone()),
+        }
+        let batch = std::mem::take(&mut to.batch).expect(&RecordKey::Stack(key), Some(wish.stack.revision));
+        to.batch = self.batch(batch, *writing, ask)?.0;
+        Ok(())
+    }
+
+    /// The line of the log about a delivery.
+    fn received(&self, hook: &Hook, delivery: &Delivery, delivered: &Delivered) -> Event {
+        let mut message = format!(
+            "hook `{}` received `{}` ({}): {} deployments, {} stacks looked at again",
+            hook.name,
+            delivery.event,
+            delivery.id,
+            delivered.deployments.len(),
+            delivered.reconciled.len()
+        );
+        for (key, refusal) in delivered.refused.iter().take(NAMED) {
+            message.push_str(&format!("; not stack `{}`: {}", key.name, refusal.message));
+        }
+        if let Some(more @ 1..) = delivered.refused.len().checked_sub(NAMED) {
+            message.push_str(&format!("; nor {more} more"));
+        }
+        let refused = delivered.deployments.is_empty() && !delivered.refused.is_empty();
+        Event {
+            time: self.now(),
+            kind: if refused { EventType::HookRefused } else { EventType::HookReceived },
+            environment: hook.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
+            stack: None,
+            deployment: None,
+            reason: format!("{:?}", Trigger::Hook),
+            message,
+            actor: actor(hook).name,
+        }
+    }
+}
+
+fn actor(hook: &Hook) -> Actor {
+    Actor::new(format!("hook/{}", hook.name))
+}
+
+fn ask(hook: &Hook, delivery: &Delivery) -> Ask {
+    Ask { original: Some(delivery.original.clone()), ..Ask::new(actor(hook), Trigger::Hook) }
+}
+
+/// An id becomes part of a key of the store, and of lines for people.
+fn check_id(id: &str) -> Result<(), DeclareError> {
+    if (1..=128).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let message = "the delivery's id has 1 to 128 characters, letters, digits and marks without spaces";
+    Err(Refusal::new(Code::Invalid, message).field("deliveryId").into())
+}
+
+/// Whether a rule is about this payload. One that cannot be read is about none: it was checked when it was declared.
+fn holds(rule: &HookRule, payload: &Value) -> bool {
+    rule.when.as_ref().is_none_or(|when| rule::When::parse(when).is_ok_and(|when| when.holds(payload)))
+}
+
+/// What a rule sets, out of the payload.
+fn values(rule: &HookRule, payload: &Value) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut set = BTreeMap::new();
+    for (field, path) in &rule.set {
+        let found = rule::path(path).ok().and_then(|path| rule::find(payload, &path).and_then(rule::scalar));
+        let Some(value) = found else {
+            let message = format!("the payload has no single value at `{path}`, which `{field}` is to be set from");
+            let hint = "look at the payload on the sender's side, and mend `set` of the hook's rule";
+            return Err(Refusal::new(Code::Invalid, message).field(field.clone()).hint(hint));
+        };
+        // What a push says for a branch that was deleted.
+        if value.len() >= 40 && value.bytes().all(|c| c == b'0') {
+            let message = format!("`{path}` is the null commit: the ref was deleted, there is nothing to deploy");
+            return Err(Refusal::new(Code::Invalid, message).field(field.clone()));
+        }
+        set.insert(field.clone(), value);
+    }
+    Ok(set)
+}
