@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ambient::SystemAmbient;
 use super::{metrics, tls};
-use crate::api::{ApiOptions, ApiParts, ApiState, Auth, AuthError, Listen, bind};
+use crate::api::{ApiOptions, ApiParts, ApiState, Auth, AuthError, Listen, Routes, bind, hooks, rest};
 use crate::controller::{Controller, Parts};
 use crate::declare::{Declare, Limits};
 use crate::domain::{Environment, EnvironmentName, Event, EventType};
@@ -150,7 +150,11 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listen = Listen { address: options.listen, tls, workers: 2 };
-    let bound = bind(listen, state, Arc::new(|_| {}))
+    let more: Routes = Arc::new(|config| {
+        rest::routes(config);
+        hooks::routes(config);
+    });
+    let bound = bind(listen, state, more)
         .map_err(|cause| ServeError::Bind { address: options.listen, cause })?;
     let handle = bound.server.handle();
     let server = tokio::spawn(bound.server);

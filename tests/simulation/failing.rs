@@ -129,11 +129,11 @@ async fn with_hold_a_failed_version_stays_and_a_person_looks() {
 #[tokio::test(start_paused = true)]
 async fn a_rollback_that_fails_is_not_rolled_back() {
     let world = World::running().await;
-    world.apply(&inline("shop", "progressDeadline: 1m", &two("app:1", "job:1"))).await;
+    world.apply(&inline("shop", "progressDeadline: 1m, totalDeadline: 5m", &two("app:1", "job:1"))).await;
     world.until_phase(60, StackPhase::Converged).await;
     world.swarm.image("app:2", Behaviour::Missing);
     world.swarm.image("app:1", Behaviour::Exit { after: Duration::ZERO, code: 9 });
-    let v2 = world.apply(&inline("shop", "progressDeadline: 1m", &two("app:2", "job:2"))).await;
+    let v2 = world.apply(&inline("shop", "progressDeadline: 1m, totalDeadline: 5m", &two("app:2", "job:2"))).await;
     world.ends_as(1200, &v2, DeploymentPhase::Failed).await;
     let back = world.deployment(&world.deployment(&v2).rolled_back_by.expect("a rollback"));
     assert_eq!(back.phase, DeploymentPhase::Failed);

@@ -4,7 +4,11 @@
 //! lets it crash. After every scenario the laws of `World::laws` are checked.
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
+mod control;
 mod converging;
+mod drifting;
 mod failing;
+mod following;
 mod gate;
+mod preempting;
 mod world;

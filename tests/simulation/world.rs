@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use skep::controller::{Controller, Parts};
 use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
@@ -19,6 +20,9 @@ use crate::gate::{At, Gate, GatedConnector, GatedStore};
 
 pub const URL: &str = "https://git.example/shop.git";
 pub const INSTANCE: &str = "skep-a";
+
+/// No wait takes longer than this in real time, however long it is in virtual time.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Life {
     cancel: CancellationToken,
@@ -197,17 +201,25 @@ impl World {
     }
 
     pub async fn sleep(&self, seconds: u64) {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let begun = std::time::Instant::now();
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(begun.elapsed() < PATIENCE, "virtual time stands still\n{}", self.report());
+        }
     }
 
     /// Waits until something holds, for so many seconds at most.
     pub async fn until(&self, seconds: u64, what: &str, holds: impl Fn(&Self) -> bool) {
         let end = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let begun = std::time::Instant::now();
+        let mut notes = self.ledger.watch();
         while !holds(self) {
+            assert!(begun.elapsed() < PATIENCE, "virtual time stands still\n{}", self.report());
             if tokio::time::Instant::now() >= end {
                 panic!("not within {seconds} s: {what}\n{}", self.report());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // What is waited for is written, or happens in the Swarm, which writes nothing.
+            let _ = tokio::time::timeout(Duration::from_secs(1), notes.next()).await;
             self.always();
         }
     }

@@ -1,12 +1,18 @@
 //! What these calls say about themselves, for anyone.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::problem::{Answer, KINDS, NOT_FOUND, Problem};
 
 /// The document, as it was when this binary was built.
 const SWAGGER: &str = include_str!("../../../swagger/swagger.yaml");
+
+/// `GET /api/docs`: leads to the document, until there is a page for it.
+pub(super) fn index() -> Answer {
+    Ok(HttpResponse::Found().insert_header((LOCATION, "/api/docs/swagger.yaml")).finish())
+}
 
 /// `GET /api/docs/swagger.yaml`.
 pub(super) fn swagger() -> Answer {

@@ -46,7 +46,7 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 10] = [
+pub const ENDPOINTS: [Endpoint; 11] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
@@ -55,6 +55,7 @@ pub const ENDPOINTS: [Endpoint; 10] = [
     signed("PUT", "/api/v1/stacks/{name}/deploy", |call| Box::pin(stacks::deploy(call))),
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
     signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(deployments::logs(call))),
+    open("GET", "/api/docs", |_| docs::index()),
     open("GET", "/api/docs/swagger.yaml", |_| docs::swagger()),
     open("GET", "/api/docs/errors/{code}", docs::error),
 ];

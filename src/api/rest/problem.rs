@@ -35,15 +35,16 @@ pub(super) const KINDS: [Kind; 14] = [
     Kind {
         code: UNAUTHENTICATED,
         title: "Not signed in",
-        help: "Send the token as `Authorization: Bearer TOKEN`; it is the one line of admin.token in the data folder. A hook's \
-         delivery needs a signature of its raw body, made with the secret the hook was declared with.",
+        help: "Send the token as `Authorization: Bearer TOKEN`; it is the one line of admin.token in the data \
+              folder. A hook's delivery needs a signature of its raw body, made with the secret the hook was \
+              declared with.",
     },
     Kind { code: "FORBIDDEN", title: "Not allowed", help: "This caller may not do this." },
     Kind {
         code: NOT_FOUND,
         title: "Not there",
-        help: "Nothing is declared or recorded under this name. A stack is looked for in the environment `default` unless \
-         `?environment=` names another one.",
+        help: "Nothing is declared or recorded under this name. A stack is looked for in the environment \
+              `default` unless `?environment=` names another one.",
     },
     Kind {
         code: METHOD_NOT_ALLOWED,
@@ -53,13 +54,14 @@ pub(super) const KINDS: [Kind; 14] = [
     Kind {
         code: "CONFLICT",
         title: "Not as things stand",
-        help: "Someone else was faster, an Idempotency-Key was used for another request, or the stack is being deleted. Read \
-         it again, then decide.",
+        help: "Someone else was faster, an Idempotency-Key was used for another request, or the stack is being \
+              deleted. Read it again, then decide.",
     },
     Kind {
         code: REPLAYED,
         title: "Seen before",
-        help: "A delivery of this id was carried out before; nothing was done now. Its deployments are those of the first time.",
+        help: "A delivery of this id was carried out before; nothing was done now. Its deployments are those of \
+              the first time.",
     },
     Kind {
         code: TOO_LARGE,
@@ -74,8 +76,8 @@ pub(super) const KINDS: [Kind; 14] = [
     Kind {
         code: INVALID,
         title: "Makes no sense",
-        help: "The request does not say what it should; `errors` lists everything that is wrong, each with its field and, in a \
-         manifest, with line and column.",
+        help: "The request does not say what it should; `errors` lists everything that is wrong, each with its \
+              field and, in a manifest, with line and column.",
     },
     Kind {
         code: "UNSUPPORTED",

@@ -1,0 +1,356 @@
+//! The REST calls over real HTTP, on a store in memory. Each answer is held against `swagger/swagger.yaml` as it comes in.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "support/http.rs"]
+pub mod http;
+
+use std::collections::BTreeSet;
+
+use http::{Document, World, key, stack};
+use serde_json::{Value, json};
+use skep::api::{hooks, rest};
+use skep::ports::{InquiryError, StoreError};
+
+#[tokio::test]
+async fn every_route_is_documented_and_every_documented_call_is_routed() {
+    let mut routed: BTreeSet<(String, String)> =
+        rest::ENDPOINTS.iter().map(|it| (it.method.to_owned(), it.path.to_owned())).collect();
+    routed.insert(("POST".into(), hooks::PATH.into()));
+    // The server's own routes have no table: their addresses are read from its source.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/server.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let own: BTreeSet<&str> = ["resource(\"", "route(\""]
+        .iter()
+        .flat_map(|mark| source.split(mark).skip(1).filter_map(|rest| rest.split('"').next()))
+        .collect();
+    assert!(own.len() >= 4, "{own:?}");
+    let world = World::new().await;
+    let documented = world.document.calls();
+    for path in own.iter().filter(|path| **path != "/graphiql") {
+        assert!(documented.iter().any(|(_, known)| known == path), "{path} is not documented");
+    }
+    for call in &routed {
+        assert!(documented.contains(call), "{call:?} is not documented");
+    }
+    for (method, path) in &documented {
+        let known = routed.contains(&(method.clone(), path.clone())) || own.contains(path.as_str());
+        assert!(known, "{method} {path} is documented, and not in a table");
+        let there = path.replace("{name}", "nothing").replace("{id}", "nothing").replace("{code}", "INVALID");
+        let answer = world.request(method, &there).send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_ne!(status, 405, "{method} {path}");
+        assert!(!text.contains("there is nothing at"), "{method} {path} is not routed: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_every_code_has_a_page() {
+    let world = World::new().await;
+    let plain = |path: &str| world.http.get(format!("http://{}{path}", world.address));
+    assert_eq!(world.send(plain("/api/docs")).await.header("location"), "/api/docs/swagger.yaml");
+    let answer = world.send(plain("/api/docs/swagger.yaml")).await;
+    assert!(answer.text.starts_with("openapi: 3.1.0\n"));
+    for code in world.document.codes() {
+        let answer = world.send(plain(&format!("/api/docs/errors/{code}"))).await;
+        assert!(answer.status == 200 && answer.text.starts_with(&format!("{code}: ")), "{code}");
+    }
+    assert_eq!(world.send(plain("/api/docs/errors/NOTHING")).await.status, 404);
+}
+
+#[test]
+fn the_check_of_answers_can_fail() {
+    let document = Document::read();
+    let schema = json!({ "$ref": "#/components/schemas/Images" });
+    let image = json!([{ "service": "web", "image": "nginx", "digest": null }]);
+    assert!(document.fits(&schema, &image, "$").is_ok());
+    for bad in [
+        json!({}),
+        json!([{ "service": "web", "image": "nginx" }]),
+        json!([{ "service": "web", "image": "nginx", "digest": 1 }]),
+        json!([{ "service": "web", "image": "nginx", "digest": null, "more": 1 }]),
+    ] {
+        assert!(document.fits(&schema, &bad, "$").is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_stack_is_declared_read_changed_and_deleted() {
+    let world = World::new().await;
+    let mut document = stack("shop");
+    document["variables"] = json!({ "DOMAIN": "\u{1f600}.example.org", "KEY": { "value": "hunter2", "secret": true } });
+    let made = world.call("POST", "/api/v1/stacks", &document).await;
+    assert_eq!((made.status, made.header("location")), (201, "/api/v1/stacks/shop"));
+    let made = made.json();
+    assert_eq!(
+        (&made["phase"], &made["generation"], &made["desired"]["ref"]),
+        (&json!("Pending"), &json!(1), &json!("main"))
+    );
+    let deployment = world.get(&format!("/api/v1/deployments/{}", made["deploymentId"].as_str().unwrap())).await;
+    assert_eq!(deployment.json()["trigger"], "Rest");
+    assert!(!deployment.text.contains("hunter2"), "{}", deployment.text);
+
+    let again = world.call("POST", "/api/v1/stacks", &document).await;
+    assert_eq!((again.status, again.json()), (200, made.clone()));
+    assert_eq!(world.get("/api/v1/stacks/shop").await.json(), made);
+
+    document["images"] = json!({ "web": "2" });
+    document.as_object_mut().unwrap().shift_remove("kind");
+    document.as_object_mut().unwrap().shift_remove("variables");
+    let changed = world.call("PUT", "/api/v1/stacks/shop?reason=because", &document).await;
+    assert_eq!((changed.status, changed.json()["generation"].clone()), (200, json!(2)));
+    let spec = world.ledger.stack(&key("shop")).unwrap().unwrap().value.spec;
+    assert!(spec.variables.is_empty() && spec.images["web"] == "2");
+    let id = changed.json()["deploymentId"].clone();
+    assert_eq!(world.deployment(&id).origin.reason.as_deref(), Some("because"));
+
+    for (query, field) in
+        [("", "confirm"), ("?confirm=other", "confirm"), ("?confirm=shop&keepRunning=yes", "keepRunning")]
+    {
+        let answer = world.send(world.request("DELETE", &format!("/api/v1/stacks/shop{query}"))).await;
+        assert_eq!((answer.status, answer.json()["field"].clone()), (422, json!(field)));
+    }
+    let deleted = world.send(world.request("DELETE", "/api/v1/stacks/shop?confirm=shop&keepRunning=true")).await;
+    assert_eq!((deleted.status, deleted.json()["deletion"]["keepRunning"].clone()), (202, json!(true)));
+    let late = world.call("PUT", "/api/v1/stacks/shop", &document).await;
+    assert_eq!((late.status, late.json()["code"].clone()), (409, json!("CONFLICT")));
+    let nowhere = world.send(world.request("DELETE", "/api/v1/stacks/nowhere?confirm=nowhere")).await;
+    assert_eq!(nowhere.status, 404);
+}
+
+#[tokio::test]
+async fn the_address_may_say_what_the_body_leaves_out_and_not_the_contrary() {
+    let world = World::new().await;
+    let body = json!({ "inline": "services: { web: { image: 'nginx:1' } }" });
+    let made = world.send(
+        world
+            .request("PUT", "/api/v1/stacks/shop?environment=prod")
+            .header("content-type", "application/json")
+            .body(body.to_string()),
+    );
+    let made = made_of(made.await);
+    assert_eq!((made["name"].clone(), made["environment"].clone()), (json!("shop"), json!("prod")));
+    assert_eq!(world.get("/api/v1/stacks/shop").await.status, 404);
+    assert_eq!(world.get("/api/v1/stacks/shop?environment=prod").await.status, 200);
+    for (path, body, field) in [
+        ("/api/v1/stacks/shop", json!({ "name": "other" }), "name"),
+        ("/api/v1/stacks/shop?environment=prod", json!({ "environment": "default" }), "environment"),
+        ("/api/v1/stacks/shop", json!({ "kind": "Hook" }), "kind"),
+        ("/api/v1/stacks/sh.op", json!({}), "name"),
+    ] {
+        let answer = world.call("PUT", path, &body).await;
+        assert_eq!((answer.status, answer.json()["field"].clone()), (422, json!(field)), "{path}");
+    }
+}
+
+fn made_of(answer: http::Answer) -> Value {
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    answer.json()
+}
+
+#[tokio::test]
+async fn a_list_goes_by_pages() {
+    let world = World::new().await;
+    for name in ["c", "a", "b"] {
+        world.declare(name).await;
+    }
+    let there = json!({ "name": "z", "environment": "prod", "inline": "services: {}" });
+    made_of(world.call("POST", "/api/v1/stacks", &there).await);
+    let names = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = world.get("/api/v1/stacks?limit=2").await.json();
+    assert_eq!(names(&first), ["a", "b"]);
+    let next =
+        world.get(&format!("/api/v1/stacks?limit=2&cursor={}", first["nextCursor"].as_str().unwrap())).await.json();
+    assert_eq!((names(&next), &next["nextCursor"]), (vec!["c".to_owned(), "z".to_owned()], &Value::Null));
+    assert_eq!(names(&world.get("/api/v1/stacks?environment=prod").await.json()), ["z"]);
+    assert_eq!(names(&world.get("/api/v1/stacks?environment=nowhere").await.json()), Vec::<String>::new());
+    for query in ["limit=0", "limit=201", "limit=x", "cursor=x", "nothing=1", "limit=1&limit=2", "environment=a.b"] {
+        let answer = world.get(&format!("/api/v1/stacks?{query}")).await;
+        let field = query.split('=').next().unwrap();
+        assert_eq!((answer.status, answer.json()["field"].clone()), (422, json!(field)), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_makes_a_deployment_or_says_that_nothing_is_new() {
+    let world = World::new().await;
+    world.declare("shop").await;
+    let path = "/api/v1/stacks/shop/deploy";
+    let body = json!({ "ref": "v2", "images": { "web": "2" }, "variables": { "A": "1", "B": { "value": "hunter2", "secret": true } },
+        "reason": "the release", "expectedGeneration": 1 });
+    let made = world.call("PUT", path, &body).await;
+    let location = made.header("location").to_owned();
+    let made = made_of(made);
+    assert_eq!(location, format!("/api/v1/deployments/{}", made["id"].as_str().unwrap()));
+    assert_eq!(
+        (&made["generation"], &made["statedReason"], &made["verdict"]),
+        (&json!(2), &json!("the release"), &json!("Progressing"))
+    );
+    assert!(!made.to_string().contains("hunter2"));
+    assert_eq!(world.get(&location).await.json(), made);
+    let stale = world.call("PUT", path, &body).await;
+    assert_eq!((stale.status, stale.json()["field"].clone()), (409, json!("expectedGeneration")));
+    let same = world.call("PUT", path, &json!({ "ref": "v2" })).await;
+    assert_eq!((same.status, same.json()["id"].clone()), (200, made["id"].clone()));
+    let commit = world.call("PUT", path, &json!({ "commit": "0123abc", "ref": null })).await;
+    assert_eq!(commit.status, 201);
+    assert_eq!(world.get("/api/v1/stacks/shop").await.json()["desired"]["ref"], "0123abc");
+    assert_eq!(world.call("PUT", "/api/v1/stacks/nowhere/deploy", &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_deploy_that_makes_no_sense_is_refused_with_all_that_is_wrong() {
+    let world = World::new().await;
+    world.declare("shop").await;
+    let before = world.ledger.revision();
+    let body = json!({ "ref": 7, "commit": "main", "image": {}, "images": { "web": 1 }, "variables": { "A": 1, "B": { "secret": true } } });
+    let answer = world.call("PUT", "/api/v1/stacks/shop/deploy", &body).await;
+    assert_eq!(answer.status, 422);
+    let answer = answer.json();
+    let fields: Vec<&str> =
+        answer["errors"].as_array().unwrap().iter().map(|it| it["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["ref", "commit", "images.web", "variables.A", "variables.B", "image"]);
+    for (body, field) in [
+        (json!({ "commit": "0123abc", "ref": "main" }), "commit"),
+        (json!({ "ref": "a..b" }), "ref"),
+        (json!({ "images": { "web": "a b" } }), "images.web"),
+        (json!({ "images": [] }), "images"),
+        (json!({ "expectedGeneration": -1 }), "expectedGeneration"),
+    ] {
+        let answer = world.call("PUT", "/api/v1/stacks/shop/deploy", &body).await;
+        assert_eq!((answer.status, answer.json()["field"].clone()), (422, json!(field)), "{body}");
+    }
+    assert_eq!(world.ledger.revision(), before);
+}
+
+#[tokio::test]
+async fn the_same_request_under_one_key_works_once() {
+    let world = World::new().await;
+    world.declare("shop").await;
+    let send = |key: &'static str, body: Value| {
+        let request = world.request("PUT", "/api/v1/stacks/shop/deploy").header("idempotency-key", key);
+        world.send(request.header("content-type", "application/json").body(body.to_string()))
+    };
+    let first = made_of(send("k1", json!({ "ref": "v2" })).await);
+    made_of(send("k2", json!({ "ref": "v3" })).await);
+    let again = send("k1", json!({ "ref": "v2" })).await;
+    assert_eq!((again.status, again.json()["id"].clone()), (200, first["id"].clone()));
+    assert_eq!(world.get("/api/v1/stacks/shop").await.json()["desired"]["ref"], "v3");
+    let other = send("k1", json!({ "ref": "v4" })).await;
+    assert_eq!((other.status, other.json()["field"].clone()), (409, json!("idempotencyKey")));
+    let post = || {
+        let request = world.request("POST", "/api/v1/stacks?expectedGeneration=0").header("idempotency-key", "k3");
+        world.send(request.header("content-type", "application/json").body(stack("new").to_string()))
+    };
+    let made = made_of(post().await);
+    let again = post().await;
+    assert_eq!((again.status, again.json()["deploymentId"].clone()), (200, made["deploymentId"].clone()));
+    let taken = world.call("POST", "/api/v1/stacks?expectedGeneration=0", &stack("new")).await;
+    assert_eq!(taken.status, 409);
+}
+
+#[tokio::test]
+async fn a_broken_document_is_refused_with_its_places_in_the_body() {
+    let world = World::new().await;
+    let before = world.ledger.revision();
+    let send = |body: &'static str| world.send(world.request("POST", "/api/v1/stacks").body(body));
+    // Without `kind`: what is put in for it moves no place.
+    let answer = send(
+        "{ \"name\": \"shop\", \"sauce\": {},\n  \"source\": { \"git\": \"https://h/x.git\",\n \"ref\": \"a..b\" } }",
+    )
+    .await;
+    assert_eq!(answer.status, 422);
+    let answer = answer.json();
+    let places: Vec<_> =
+        answer["errors"].as_array().unwrap().iter().map(|it| (&it["field"], &it["line"], &it["column"])).collect();
+    assert_eq!(
+        places,
+        [(&json!("source.ref"), &json!(3), &json!(9)), (&json!("sauce"), &json!(1), &json!(19))],
+        "{answer}"
+    );
+    assert_eq!(answer["errors"][1]["hint"], "did you mean `source`?");
+    assert_eq!((&answer["field"], &answer["line"]), (&json!("source.ref"), &json!(3)));
+    let broken = send("{ \"name\": \"shop\",\n  \"source\" }").await;
+    assert_eq!(
+        (broken.status, broken.json()["line"].clone(), broken.json()["column"].clone()),
+        (400, json!(2), json!(12))
+    );
+    for (body, status) in [
+        ("", 400),
+        ("[]", 400),
+        ("{}", 422),
+        ("{\"name\": \"x\", \"inline\": \"a: 1\", \"environment\": \"nowhere\"}", 404),
+        ("{\"name\": \"x\", \"inline\": \"a: 1\", \"policy\": {\"mode\": \"approve\"}}", 422),
+        ("{\"name\": \"x\", \"name\": \"y\", \"inline\": \"a: 1\"}", 422),
+    ] {
+        assert_eq!(send(body).await.status, status, "{body}");
+    }
+    let form = world.request("POST", "/api/v1/stacks").header("content-type", "text/plain").body("{}");
+    assert_eq!(world.send(form).await.status, 415);
+    let large = json!({ "name": "x", "inline": "y".repeat(3 << 20) });
+    assert_eq!(world.call("POST", "/api/v1/stacks", &large).await.status, 413);
+    assert_eq!(world.ledger.revision(), before);
+}
+
+#[tokio::test]
+async fn without_the_token_nothing_is_said() {
+    let world = World::new().await;
+    for (method, path) in world.document.calls() {
+        if !path.starts_with("/api/v1/") {
+            continue;
+        }
+        let path = path.replace("{name}", "shop").replace("{id}", "x");
+        let request = || world.http.request(method.parse().unwrap(), format!("http://{}{path}", world.address));
+        for request in [request(), request().bearer_auth("another")] {
+            let answer = world.send(request.header("x-request-id", "mine")).await;
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{method} {path}");
+            let answer = answer.json();
+            assert_eq!((&answer["code"], &answer["requestId"]), (&json!("UNAUTHENTICATED"), &json!("mine")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_or_method_that_is_not_there_is_a_problem_too() {
+    let world = World::new().await;
+    let answer = world.get("/api/v1/nothing").await;
+    assert_eq!((answer.status, answer.header("content-type")), (404, "application/problem+json"));
+    let answer = world.send(world.request("PATCH", "/api/v1/stacks")).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST"));
+    assert_eq!(answer.json()["code"], "METHOD_NOT_ALLOWED");
+    world.declare("shop").await;
+    let answer = world.get("/api/v1/stacks/shpo").await;
+    assert_eq!((answer.status, answer.json()["hint"].clone()), (404, json!("did you mean `shop`?")));
+    assert_eq!(world.get("/api/v1/deployments/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn logs_are_raw_text() {
+    let world = World::new().await;
+    let id = world.declare("shop").await["deploymentId"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/deployments/{id}/logs");
+    let answer = world.get(&format!("{path}?tail=5")).await;
+    assert_eq!(answer.text, format!("web.1: {id} says hello\nweb.1: 5 lines\n"));
+    assert_eq!(world.get(&format!("{path}?tail=0")).await.status, 422);
+    assert_eq!(world.get("/api/v1/deployments/nothing/logs").await.status, 404);
+    for (error, status) in [
+        (InquiryError::Busy, 429),
+        (InquiryError::Failed("the engine is gone".into()), 502),
+        (InquiryError::TimedOut, 504),
+        (InquiryError::NotFound("it".into()), 404),
+    ] {
+        *world.logs.0.lock().unwrap() = Some(error);
+        assert_eq!(world.get(&path).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_is_said() {
+    let world = World::new().await;
+    world.store.refuse(Some(StoreError::Io { path: "/data".into(), reason: "the disk is full".into() }));
+    let answer = world.call("POST", "/api/v1/stacks", &stack("shop")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["cause"].as_str().unwrap().contains("the disk is full"));
+}
