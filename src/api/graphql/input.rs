@@ -25,8 +25,9 @@ impl StackRefInput {
 
 /// Checks a stack's name and environment.
 pub(super) fn stack_key(name: &str, environment: &str) -> Result<StackKey, Box<Refusal>> {
-    let refuse =
-        |field: &str, cause: crate::domain::NameError| Box::new(Refusal::new(Code::Invalid, cause.to_string()).field(field));
+    let refuse = |field: &str, cause: crate::domain::NameError| {
+        Box::new(Refusal::new(Code::Invalid, cause.to_string()).field(field))
+    };
     Ok(StackKey {
         environment: EnvironmentName::parse(environment).map_err(|cause| refuse("stack.environment", cause))?,
         name: StackName::parse(name).map_err(|cause| refuse("stack.name", cause))?,

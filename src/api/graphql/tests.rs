@@ -116,7 +116,3 @@ async fn a_long_chain_of_fragments_is_refused() {
         Some(&Value::from("LIMIT_EXCEEDED"))
     );
 }
-
-#[test]
-#[ignore]
-fn tmp_write() { std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql"), sdl()).unwrap(); }
