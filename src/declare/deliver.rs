@@ -172,7 +172,7 @@ impl Declare {
         let Decision::Write(writing) = decision else { return Ok(()) };
         let key = wish.stack.value.key;
         if let Err(refusal) = self.fits(&writing.stack, writing.deployment.as_ref()) {
-            to.delivered.refused.push((key, refusal));
+            to.delivered.refused.push((key, *refusal));
             return Ok(());
         }
         match &writing.deployment {
