@@ -3,7 +3,7 @@
 //!
 //! Reads the sources as tokens: no compiler is asked, so a macro could hide a path. Items under `#[cfg(test)]` are left out.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,7 @@
 //! What every adapter of the port `Store` must do: the same checks on the one in memory and the one on disk.
 
+#![expect(clippy::unwrap_used, reason = "in the functions that the tests share; a test that cannot go on should stop")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -389,6 +391,80 @@ async fn everything_is_there_after_reopening() {
     let store = SledStore::open(folder.path()).unwrap();
     let next = commit(&store, if_at("a", Some(2), [append("log", b"z")])).await;
     assert_eq!(next, Committed { revision: 4, appended: vec![3] });
+}
+
+/// Figures, not a claim: `cargo test --test store_contract -- --ignored --nocapture figures`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures, proves nothing"]
+async fn figures() {
+    // Beside the target folder: a temporary folder may be in memory.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = std::fs::File::create(folder.path().join("raw")).unwrap();
+    let mut raw: Vec<_> = (0..1000)
+        .map(|at| {
+            let begun = std::time::Instant::now();
+            std::os::unix::fs::FileExt::write_all_at(&file, &[1; 256], at * 256).unwrap();
+            file.sync_data().unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    raw.sort();
+    println!("a raw append of 256 bytes and fdatasync: median {:?}, p99 {:?}", raw[500], raw[990]);
+    let store = Arc::new(SledStore::open(folder.path()).unwrap());
+    for (writers, commits) in [(1, 2000), (8, 1000), (64, 500)] {
+        let begun = std::time::Instant::now();
+        let tasks: Vec<_> = (0..writers)
+            .map(|writer| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    let mut times = Vec::with_capacity(commits);
+                    for number in 0..commits {
+                        let begun = std::time::Instant::now();
+                        commit(&*store, all([put(&format!("k/{writer}/{}", number % 100), &[1; 256])])).await;
+                        times.push(begun.elapsed());
+                    }
+                    times
+                })
+            })
+            .collect();
+        let mut times = Vec::new();
+        for task in tasks {
+            times.extend(task.await.unwrap());
+        }
+        let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+        times.sort();
+        let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        println!("{writers} writers: {rate:.0} commits/s, median {median:?}, p99 {p99:?}");
+    }
+    // The shape of 1000 stacks: records of some kilobytes, and their history.
+    for stack in 0..1000 {
+        let mut writes =
+            vec![put(&format!("stack/default/{stack}"), &[1; 2000]), put(&format!("status/{stack}"), &[2; 6000])];
+        writes.extend((0..10).map(|at| put(&format!("deployment/{stack:04}{at}"), &[3; 3000])));
+        commit(&*store, all(writes)).await;
+    }
+    let memory = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned()
+    };
+    let size = || std::fs::metadata(folder.path().join("store/db")).unwrap().len();
+    println!("12,000 records of 1000 stacks: file {} bytes, {}", size(), memory());
+    let begun = std::time::Instant::now();
+    drop(store);
+    println!("closed in {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let store = SledStore::open(folder.path()).unwrap();
+    println!("opened in {:?}, file {} bytes", begun.elapsed(), size());
+    let begun = std::time::Instant::now();
+    assert_eq!(store.scan(&Scan::all("stack/")).unwrap().len(), 1000);
+    println!("1000 stacks scanned in {:?}", begun.elapsed());
+    drop(store);
+    // As after a crash: the fingerprint does not fit.
+    std::fs::write(folder.path().join("store/extra"), b"").unwrap();
+    let begun = std::time::Instant::now();
+    let store = SledStore::open(folder.path()).unwrap();
+    println!("opened by way of a copy in {:?}, {}", begun.elapsed(), memory());
+    drop(store);
 }
 
 /// One step of a made-up history. Keys and logs are few, so that steps meet.

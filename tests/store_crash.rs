@@ -1,1 +1,607 @@
-fn main() {}
+//! The store on disk when things go wrong: killed, cut off from power, damaged, full, opened twice.
+
+#![expect(clippy::unwrap_used, reason = "in the functions that the tests share; a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use skep::ports::{Entry, Scan, Store, StoreError, Transaction, Write};
+use skep::store::sled::{LONGEST_INLINE, SledOptions, SledStore};
+
+const CHILD: &str = "SKEP_TEST_STORE_CHILD";
+const WRITERS: u64 = 4;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn put(key: &str, value: &[u8]) -> Transaction {
+    Transaction { expects: vec![], writes: vec![Write::Put { key: key.into(), value: value.into() }] }
+}
+
+fn everything(store: &SledStore) -> Vec<Entry> {
+    store.scan(&Scan::all("")).unwrap()
+}
+
+/// One transaction of a writer: an entry of the log and a record of its own, now and then a large one.
+fn work(writer: u64, number: u64) -> Transaction {
+    let text = format!("{writer} {number}").into_bytes();
+    let padded = |length: usize| {
+        let mut value = text.clone();
+        value.resize(length.max(text.len()), b' ');
+        value
+    };
+    let record =
+        padded(if number % 50 == 7 { LONGEST_INLINE + 1 } else { usize::try_from(number * 37 % 3000).unwrap() });
+    Transaction {
+        expects: vec![],
+        writes: vec![
+            Write::Append { log: "log".into(), value: text },
+            Write::Put { key: format!("record/{writer}/{}", number % 40), value: record },
+            Write::Delete { key: format!("record/{writer}/{}", (number + 13) % 40) },
+        ],
+    }
+}
+
+/// What a child was told and what it says of it: `writer number place-in-log revision` for each acknowledged transaction.
+type Acknowledged = (u64, u64, u64, u64);
+
+/// Not a claim but the child of those below: writes until it is killed or refused.
+#[test]
+fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let (round, data) = told.split_once(' ').unwrap();
+    let first = round.parse::<u64>().unwrap() * 1_000_000;
+    let store = Arc::new(SledStore::open(Path::new(data)).unwrap());
+    println!("\nopen");
+    runtime().block_on(async {
+        let writers = (0..WRITERS).map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for number in first.. {
+                    match store.commit(work(writer, number)).await {
+                        Ok(done) => {
+                            let line = format!("ack {writer} {number} {} {}\n", done.appended[0], done.revision);
+                            std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                        }
+                        Err(error @ StoreError::Io { .. }) => {
+                            println!("refused {error}");
+                            assert!(matches!(store.commit(put("more", b"")).await, Err(StoreError::Io { .. })));
+                            return;
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        });
+        for writer in futures_util::future::join_all(writers).await {
+            writer.unwrap();
+        }
+    });
+    println!("ended");
+}
+
+fn child_of(mut command: Command, round: u64, data: &Path) -> std::process::Child {
+    command
+        .args(["--exact", "child", "--nocapture"])
+        .env(CHILD, format!("{round} {}", data.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn acknowledged(line: &str) -> Option<Acknowledged> {
+    let mut parts = line.strip_prefix("ack ")?.split(' ').map(|part| part.parse::<u64>().ok());
+    let mut next = || parts.next().flatten();
+    // A last line that was cut short lacks a part, or has a part cut short: then it is not counted.
+    Some((next()?, next()?, next()?, next()?))
+}
+
+/// All lines until the end, the last one only when it is whole.
+fn lines(output: impl std::io::Read) -> Vec<String> {
+    let mut text = String::new();
+    BufReader::new(output).read_to_string(&mut text).unwrap();
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    text[..whole].lines().map(str::to_owned).collect()
+}
+
+/// Every acknowledged transaction is there, none is there twice, and each is there whole.
+fn verify(store: &SledStore, acknowledged: &[Acknowledged]) {
+    let log = store.scan(&Scan::all("log/")).unwrap();
+    let mut places = BTreeMap::new();
+    for (at, entry) in log.iter().enumerate() {
+        assert_eq!(entry.key, format!("log/{:016x}", at + 1), "the log has a gap");
+        let text = String::from_utf8(entry.value.to_vec()).unwrap();
+        assert_eq!(places.insert(text.clone(), entry.clone()), None, "`{text}` is there twice");
+    }
+    for (writer, number, place, revision) in acknowledged {
+        let entry = places.get(&format!("{writer} {number}"));
+        let entry = entry.unwrap_or_else(|| panic!("lost: {writer} {number}, acknowledged as {place} at {revision}"));
+        assert_eq!((&entry.key, entry.revision), (&format!("log/{place:016x}"), *revision));
+    }
+    // Replay of the whole log gives exactly the records that are there.
+    let mut records = BTreeMap::new();
+    for entry in &log {
+        let text = String::from_utf8(entry.value.to_vec()).unwrap();
+        let (writer, number) = text.split_once(' ').unwrap();
+        for write in work(writer.parse().unwrap(), number.parse().unwrap()).writes {
+            match write {
+                Write::Put { key, value } => drop(records.insert(key, (value, entry.revision))),
+                Write::Delete { key } => drop(records.remove(&key)),
+                Write::Append { .. } => {}
+            }
+        }
+    }
+    let found = store.scan(&Scan::all("record/")).unwrap();
+    let found: BTreeMap<_, _> =
+        found.into_iter().map(|entry| (entry.key, (entry.value.to_vec(), entry.revision))).collect();
+    assert!(found == records, "the records are not what the log says");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Every file of a folder with its bytes.
+fn bytes_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(bytes_of(&path));
+        } else {
+            found.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// Opens what must be refused as damaged, twice, and sees that no byte was touched.
+fn refused_and_untouched(data: &Path) -> String {
+    let before = bytes_of(data);
+    let mut reasons = Vec::new();
+    for _ in 0..2 {
+        match SledStore::open(data) {
+            Err(error @ StoreError::Damaged { .. }) => reasons.push(error.to_string()),
+            other => panic!("{other:?}"),
+        }
+        assert!(bytes_of(data) == before, "something was changed");
+    }
+    assert_eq!(reasons[0], reasons[1]);
+    reasons.remove(0)
+}
+
+/// A store with some hundred records that was closed properly.
+fn filled(data: &Path) -> (Vec<Entry>, u64) {
+    let store = SledStore::open(data).unwrap();
+    for number in 0..300 {
+        store.commit(work(number % WRITERS, number / WRITERS)).now_or_wait().unwrap();
+    }
+    (everything(&store), store.revision())
+}
+
+trait NowOrWait: Future + Sized {
+    fn now_or_wait(self) -> Self::Output {
+        runtime().block_on(self)
+    }
+}
+impl<F: Future> NowOrWait for F {}
+
+#[test]
+fn every_acknowledged_write_survives_kill_9_and_none_is_applied_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(20_260_711);
+    let mut all = Vec::new();
+    for round in 0..12 {
+        let mut process = child_of(Command::new(std::env::current_exe().unwrap()), round, folder.path());
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        // Some rounds are killed while the child opens the store, the others while it writes.
+        if round % 4 != 3 {
+            while line.trim() != "open" {
+                line.clear();
+                assert!(output.read_line(&mut line).unwrap() > 0, "the child could not open the store");
+            }
+            std::thread::sleep(Duration::from_millis(random.u64(1..400)));
+        } else {
+            std::thread::sleep(Duration::from_millis(random.u64(1..60)));
+        }
+        process.kill().unwrap();
+        let new: Vec<_> = lines(output).iter().filter_map(|line| acknowledged(line)).collect();
+        process.wait().unwrap();
+        all.extend(new);
+        let store = SledStore::open(folder.path()).unwrap();
+        verify(&store, &all);
+        if round % 2 == 0 {
+            store.collect(&std::collections::BTreeSet::new(), 0).unwrap();
+            verify(&store, &all);
+        }
+    }
+    assert!(all.len() > 500, "only {} writes were acknowledged: this proves little", all.len());
+}
+
+#[test]
+fn every_acknowledged_write_survives_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    // The largest file a process may write stands for the disk: 4.5 MiB, in blocks of 512 bytes.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 9216; trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    let mut process = child_of(shell, 0, folder.path());
+    let said = lines(process.stdout.take().unwrap());
+    assert!(process.wait().unwrap().success(), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("refused ")) && said.iter().any(|line| line == "ended"));
+    let all: Vec<_> = said.iter().filter_map(|line| acknowledged(line)).collect();
+    assert!(all.len() > 100);
+    verify(&SledStore::open(folder.path()).unwrap(), &all);
+}
+
+/// After each sync the disk is taken to hold what was synced, and of what is written after it any pages or none: each
+/// such disk must open with all that was acknowledged before.
+#[test]
+fn every_acknowledged_write_survives_a_power_cut_between_any_two_syncs() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let images = folder.path().join("images");
+    let syncs = Arc::new(AtomicU64::new(0));
+    let on = Arc::new(AtomicBool::new(false));
+    let sync = {
+        let (data, images, syncs, on) = (data.clone(), images.clone(), Arc::clone(&syncs), Arc::clone(&on));
+        move |file: &fs::File| {
+            file.sync_data()?;
+            if on.load(Ordering::SeqCst) {
+                copy(&data, &images.join(syncs.fetch_add(1, Ordering::SeqCst).to_string()));
+            }
+            Ok(())
+        }
+    };
+    let store = SledStore::open_with(&data, &SledOptions { sync: Arc::new(sync), ..SledOptions::default() }).unwrap();
+    let runtime = runtime();
+    let mut all: Vec<Acknowledged> = Vec::new();
+    let mut numbers = [0; WRITERS as usize];
+    let mut write = |all: &mut Vec<Acknowledged>, count: usize| {
+        for at in 0..count {
+            let writer = at as u64 % WRITERS;
+            let number = numbers[at % numbers.len()];
+            numbers[at % numbers.len()] += 1;
+            let done = runtime.block_on(store.commit(work(writer, number))).unwrap();
+            all.push((writer, number, done.appended[0], done.revision));
+        }
+    };
+    let mut random = fastrand::Rng::with_seed(7);
+    // Far apart, so that the cuts meet the end of a segment and its cleaning too.
+    for _ in 0..6 {
+        write(&mut all, random.usize(50..400));
+        on.store(true, Ordering::SeqCst);
+        let first = syncs.load(Ordering::SeqCst);
+        write(&mut all, 1);
+        let durable = all.clone();
+        write(&mut all, random.usize(1..4));
+        on.store(false, Ordering::SeqCst);
+        let (old, new) = (images.join(first.to_string()), images.join((first + 1).to_string()));
+        for cut in 0..4 {
+            let disk = folder.path().join("disk");
+            copy(&new, &disk);
+            let before = fs::File::open(old.join("store/db")).unwrap();
+            let after = fs::File::options().write(true).open(disk.join("store/db")).unwrap();
+            let mut page = [0; 4096];
+            for at in (0..before.metadata().unwrap().len()).step_by(page.len()) {
+                let length = before.read_at(&mut page, at).unwrap();
+                // At the first cut none of the new pages is there, later about half of them.
+                if cut == 0 || random.bool() {
+                    after.write_all_at(&page[..length], at).unwrap();
+                }
+            }
+            if cut == 0 {
+                after.set_len(before.metadata().unwrap().len()).unwrap();
+            }
+            fs::copy(old.join("tip"), disk.join("tip")).unwrap();
+            let opened = SledStore::open(&disk).unwrap();
+            verify(&opened, &durable);
+            drop(opened);
+            fs::remove_dir_all(&disk).unwrap();
+        }
+        fs::remove_dir_all(&images).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_byte_is_refused_and_nothing_is_changed_or_it_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    let (entries, _) = filled(&good);
+    let mut random = fastrand::Rng::with_seed(11);
+    let end = {
+        let bytes = fs::read(good.join("store/db")).unwrap();
+        bytes.iter().rposition(|byte| *byte != 0).unwrap()
+    };
+    let mut refused = 0;
+    for round in 0..40 {
+        let data = folder.path().join("data");
+        copy(&good, &data);
+        // The newest part of the log is where sled would take damage for the trace of a crash.
+        let at = if round % 2 == 0 { random.usize(0..=end) } else { random.usize(end.saturating_sub(3000)..=end) };
+        let file = fs::File::options().read(true).write(true).open(data.join("store/db")).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, at as u64).unwrap();
+        file.write_all_at(&[byte[0] ^ 1 << random.u8(0..8)], at as u64).unwrap();
+        let before = bytes_of(&data);
+        match SledStore::open(&data) {
+            Ok(store) => assert!(everything(&store) == entries, "byte {at}: something is lost"),
+            Err(StoreError::Damaged { .. }) => {
+                assert!(bytes_of(&data) == before, "byte {at}: something was changed");
+                refused += 1;
+            }
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+        fs::remove_dir_all(&data).unwrap();
+    }
+    assert!(refused >= 15, "only {refused} were refused: this proves little");
+}
+
+#[test]
+fn a_damaged_newest_record_is_refused_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    for number in 0..20 {
+        store.commit(put("a", format!("the value number {number}").as_bytes())).now_or_wait().unwrap();
+    }
+    drop(store);
+    let path = folder.path().join("store/db");
+    let mut bytes = fs::read(&path).unwrap();
+    let needle = b"the value number 19";
+    let at = bytes.windows(needle.len()).rposition(|part| part == needle).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let reason = refused_and_untouched(folder.path());
+    assert!(reason.contains("nothing was changed"), "{reason}");
+}
+
+#[test]
+fn a_damaged_or_missing_file_of_a_large_value_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    store.commit(put("a", &vec![7; LONGEST_INLINE + 1])).now_or_wait().unwrap();
+    drop(store);
+    let (path, mut bytes) = bytes_of(&folder.path().join("files")).pop_first().unwrap();
+    // Also after a proper close: the fingerprint covers sled's files only.
+    bytes[5] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(SledStore::open(folder.path()), Err(StoreError::Damaged { .. })));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(SledStore::open(folder.path()), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_damaged_kept_file_is_said_to_be_and_kept_anew_when_it_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    let name = store.keep(b"document".to_vec()).now_or_wait().unwrap();
+    let (path, _) = bytes_of(&folder.path().join("files")).pop_first().unwrap();
+    fs::write(&path, b"documend").unwrap();
+    assert!(matches!(store.kept(&name), Err(StoreError::Damaged { .. })));
+    assert_eq!(store.keep(b"document".to_vec()).now_or_wait().unwrap(), name);
+    assert_eq!(store.kept(&name).unwrap(), b"document");
+}
+
+#[test]
+fn an_older_state_of_the_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let store = SledStore::open(&data).unwrap();
+    store.commit(put("a", b"1")).now_or_wait().unwrap();
+    drop(store);
+    copy(&data.join("store"), &folder.path().join("old"));
+    let store = SledStore::open(&data).unwrap();
+    store.commit(put("a", b"2")).now_or_wait().unwrap();
+    drop(store);
+    fs::remove_dir_all(data.join("store")).unwrap();
+    copy(&folder.path().join("old"), &data.join("store"));
+    assert!(refused_and_untouched(&data).contains("ends at revision 1, but 2 was acknowledged"));
+}
+
+#[test]
+fn a_missing_or_garbled_part_of_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    filled(&good);
+    let data = folder.path().join("data");
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 6] = [
+        ("`format` is missing", |data| fs::remove_file(data.join("format")).unwrap()),
+        ("`format` makes no sense", |data| fs::write(data.join("format"), "skep data format 1").unwrap()),
+        ("`tip` is missing", |data| fs::remove_file(data.join("tip")).unwrap()),
+        ("`tip` makes no sense", |data| fs::write(data.join("tip"), [0; 33]).unwrap()),
+        ("`store` is missing", |data| fs::remove_dir_all(data.join("store")).unwrap()),
+        ("acknowledged", |data| fs::write(data.join("store/db"), b"").unwrap()),
+    ];
+    for (wanted, damage) in damages {
+        copy(&good, &data);
+        damage(&data);
+        if wanted == "acknowledged" {
+            // What sled makes of an empty log is its affair; that it is refused and left is ours.
+            refused_and_untouched(&data);
+        } else {
+            let reason = refused_and_untouched(&data);
+            assert!(reason.contains(wanted), "{reason}");
+        }
+        fs::remove_dir_all(&data).unwrap();
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    fs::write(folder.path().join("format"), "skep data format 2\n").unwrap();
+    let before = bytes_of(folder.path());
+    let path = folder.path().display().to_string();
+    assert_eq!(SledStore::open(folder.path()).unwrap_err(), StoreError::Newer { path, found: 2, known: 1 });
+    assert!(bytes_of(folder.path()) == before);
+}
+
+#[test]
+fn a_first_start_that_was_cut_short_is_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    drop(SledStore::open(&data).unwrap());
+    // As if the power went before the store got its name, and before the format was written.
+    for also_format in [false, true] {
+        fs::rename(data.join("store"), data.join("store.new")).unwrap();
+        fs::write(data.join("store.new/db"), b"half").unwrap();
+        if also_format {
+            fs::remove_dir(data.join("files")).unwrap();
+            fs::remove_file(data.join("format")).unwrap();
+        }
+        let store = SledStore::open(&data).unwrap();
+        assert_eq!(store.revision(), 0);
+    }
+    SledStore::open(&data).unwrap().commit(put("a", b"")).now_or_wait().unwrap();
+    assert_eq!(SledStore::open(&data).unwrap().revision(), 1);
+}
+
+#[test]
+fn a_second_opener_is_told_that_the_folder_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    let locked = StoreError::Locked(folder.path().display().to_string());
+    assert_eq!(SledStore::open(folder.path()).unwrap_err(), locked);
+    // What it says of it is of no interest here.
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.stderr(Stdio::null());
+    let mut process = child_of(command, 0, folder.path());
+    let mut output = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(!process.wait().unwrap().success() && !output.contains("\nopen\n"));
+    store.commit(put("a", b"1")).now_or_wait().unwrap();
+    drop(store);
+    assert_eq!(SledStore::open(folder.path()).unwrap().revision(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_or_shown_anything_before_the_sync() {
+    let folder = tempfile::tempdir().unwrap();
+    let (entered, at_sync) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gated = Arc::new(AtomicBool::new(false));
+    let sync = {
+        let (gate, gated) = (Mutex::new(gate), Arc::clone(&gated));
+        move |file: &fs::File| {
+            if gated.load(Ordering::SeqCst) {
+                entered.send(file.metadata()?.len()).unwrap();
+                gate.lock().unwrap().recv().unwrap();
+            }
+            file.sync_data()
+        }
+    };
+    let options = SledOptions { sync: Arc::new(sync), ..SledOptions::default() };
+    let store = Arc::new(SledStore::open_with(folder.path(), &options).unwrap());
+    store.commit(put("a", b"old")).await.unwrap();
+    gated.store(true, Ordering::SeqCst);
+    let mut watch = store.watch();
+    let before = everything(&store);
+    let commit = |transaction: Transaction| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.commit(transaction).await })
+    };
+    let append = Write::Append { log: "log".into(), value: vec![] };
+    let replace = Write::Put { key: "a".into(), value: b"the new value".to_vec() };
+    let first = commit(Transaction { expects: vec![], writes: vec![replace, append.clone()] });
+    tokio::task::block_in_place(|| at_sync.recv()).unwrap();
+    // sled has it by now, and its bytes are in the file; nobody may be told or shown it yet.
+    let file = fs::read(folder.path().join("store/db")).unwrap();
+    assert!(file.windows(13).any(|part| part == b"the new value"));
+    let second = commit(Transaction { expects: vec![], writes: vec![append] });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!first.is_finished() && !second.is_finished());
+    assert_eq!((everything(&store), store.revision()), (before, 1));
+    assert_eq!(store.get("log/0000000000000001"), Ok(None));
+    assert_eq!(watch.next().now_or_never(), None);
+    go.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().appended, [1]);
+    assert!(watch.next().await.is_some());
+    // The second waits for a sync of its own.
+    tokio::task::block_in_place(|| at_sync.recv()).unwrap();
+    assert!(!second.is_finished());
+    assert_eq!((store.revision(), everything(&store).len()), (2, 2));
+    assert_eq!(watch.next().now_or_never(), None);
+    go.send(()).unwrap();
+    assert_eq!(second.await.unwrap().unwrap().appended, [2]);
+    assert_eq!((store.revision(), everything(&store).len()), (3, 3));
+    gated.store(false, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_fails_acknowledges_nothing_and_ends_all_writing_until_reopened() {
+    let folder = tempfile::tempdir().unwrap();
+    let failing = Arc::new(AtomicBool::new(false));
+    let sync = {
+        let failing = Arc::clone(&failing);
+        move |file: &fs::File| {
+            if failing.load(Ordering::SeqCst) { Err(std::io::Error::other("no space left")) } else { file.sync_data() }
+        }
+    };
+    let options = SledOptions { sync: Arc::new(sync), ..SledOptions::default() };
+    let store = Arc::new(SledStore::open_with(folder.path(), &options).unwrap());
+    store.commit(put("a", b"old")).await.unwrap();
+    let mut watch = store.watch();
+    failing.store(true, Ordering::SeqCst);
+    let attempts = (0..20).map(|_| store.commit(put("a", b"new")));
+    for outcome in futures_util::future::join_all(attempts).await {
+        let Err(StoreError::Io { reason, .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains("no space left"), "{reason}");
+    }
+    // Also when the disk is well again: nobody knows what it holds.
+    failing.store(false, Ordering::SeqCst);
+    assert!(matches!(store.commit(put("b", b"")).await, Err(StoreError::Io { .. })));
+    assert!(matches!(store.commit(put("b", &vec![0; LONGEST_INLINE + 1])).await, Err(StoreError::Io { .. })));
+    assert!(matches!(store.keep(vec![1]).await, Err(StoreError::Io { .. })));
+    assert_eq!((store.revision(), &*store.get("a").unwrap().unwrap().value), (1, &b"old"[..]));
+    assert_eq!(watch.next().now_or_never(), None);
+    drop(store);
+    // What was not acknowledged may be there or not, but whole.
+    let store = SledStore::open(folder.path()).unwrap();
+    let found = store.get("a").unwrap().unwrap();
+    assert!((&*found.value, found.revision) == (b"old", 1) || &*found.value == b"new");
+    store.commit(put("a", b"newer")).await.unwrap();
+}
+
+#[test]
+fn sled_never_writes_files_of_its_own_that_nobody_syncs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    // The worst case: leaves full of the longest keys and values that stay in records, written over and deleted.
+    let key = |number: u32| format!("{}{number:04}", "k".repeat(1000));
+    for _ in 0..40 {
+        let writes = (0..20)
+            .map(|_| match random.u8(0..4) {
+                0 => Write::Delete { key: key(random.u32(0..200)) },
+                _ => Write::Put { key: key(random.u32(0..200)), value: vec![random.u8(..); LONGEST_INLINE] },
+            })
+            .collect();
+        store.commit(Transaction { expects: vec![], writes }).now_or_wait().unwrap();
+    }
+    assert_eq!(fs::read_dir(folder.path().join("store/blobs")).unwrap().count(), 0);
+    drop(store);
+    let store = SledStore::open(folder.path()).unwrap();
+    assert_eq!(fs::read_dir(folder.path().join("store/blobs")).unwrap().count(), 0);
+    assert!(everything(&store).len() > 50);
+}

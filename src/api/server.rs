@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
@@ -52,7 +53,10 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
             .default_service(web::to(nothing_here))
     })
     .workers(listen.workers.max(1))
+    // Longer than clients keep a connection without using it.
+    .keep_alive(Duration::from_secs(75))
     .disable_signals()
+    .keep_alive(std::time::Duration::from_secs(75))
     .shutdown_timeout(5);
     let http = match listen.tls {
         Some(tls) => http.bind_rustls_0_23(listen.address, tls)?,
@@ -129,7 +133,9 @@ async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiSta
 fn code(error: &mut async_graphql::ServerError) {
     let extensions = error.extensions.get_or_insert_default();
     if extensions.get("code").is_none() {
-        let limit = ["too deep", "too complex", "recursion depth"].iter().any(|text| error.message.contains(text));
+        let limit = ["too deep", "too complex", "recursion depth", "recursion limit"]
+            .iter()
+            .any(|text| error.message.contains(text));
         extensions.set("code", Value::from(if limit { "LIMIT_EXCEEDED" } else { "INVALID" }));
     }
 }

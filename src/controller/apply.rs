@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::environment::{Connection, Wrote};
+use super::environment::Connection;
 use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
+use super::snapshot::Wrote;
 use crate::domain::{
     Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect, Failure,
     FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step, Trigger,
@@ -115,6 +116,11 @@ impl Pass<'_> {
         if !self.may_write() {
             return self.wait_to_write(deployment);
         }
+        if self.now >= self.deadline(&deployment) {
+            let text = "the engine had not accepted every step when the total deadline passed";
+            self.fail(deployment, Failure::new(FailureClass::EngineUnreachable, text))?;
+            return Ok(Carried::Ended);
+        }
         for _ in 0..ROUNDS {
             let plan = self.plan(&deployment, rendition, Prune::Later)?;
             if !plan.refused.is_empty() {
@@ -160,10 +166,7 @@ impl Pass<'_> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
         let class = FailureClass::EngineUnreachable;
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
-        let deadline = match &deployment.progress {
-            Some(progress) => progress.total_deadline,
-            None => deployment.created_at.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now),
-        };
+        let deadline = self.deadline(&deployment);
         if outage && self.now >= deadline {
             self.fail(deployment, Failure::new(class, text))?;
             return Ok(Carried::Ended);
@@ -184,9 +187,11 @@ impl Pass<'_> {
 
     fn nothing_to_do(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
         self.converged_pointers(&deployment);
+        deployment.kept = self.status.last_good.as_ref().map(|good| good.kept.clone());
         self.enter(&mut deployment, Phase::Converged, "this version runs already: nothing to do");
+        let answers = deployment.rollback_of.clone();
         self.put(deployment);
-        Ok(())
+        answers.map_or(Ok(()), |failed| self.rolled_back(&failed))
     }
 
     /// Before the first call of a round: clocks, the tasks that existed before, and doubt about all that will be written.
@@ -221,6 +226,10 @@ impl Pass<'_> {
                 }
             }
         }
+        if !plan.steps.is_empty() {
+            deployment.kept = Some(self.kept(deployment, rendition).await?);
+            self.status.live = None;
+        }
         self.doubt(&plan.steps);
         self.enter(deployment, Phase::Applying, format!("{} steps to carry out", plan.steps.len()));
         self.say(Kind::Applied, Is::False, Reason::Progressing, "the plan is being carried out");
@@ -245,6 +254,7 @@ impl Pass<'_> {
         for live in live {
             if let Some(service) = known.get_mut(&live.spec.name) {
                 service.existed = true;
+                service.updated_before = live.update.as_ref().and_then(|update| update.started_at);
                 service.baseline =
                     tasks.iter().filter(|task| task.service_id == live.id).map(|task| task.id.clone()).collect();
             }
@@ -350,7 +360,7 @@ impl Pass<'_> {
     }
 
     /// Objects whose create had an unknown outcome, and which are there with our labels, get their ids.
-    fn adopt_ids(&mut self) {
+    pub(super) fn adopt_ids(&mut self) {
         let snapshot = self.environment.snapshot();
         for (object, entry) in self.status.inventory.0.iter_mut().filter(|(_, entry)| entry.id.is_none()) {
             let name = object.name.as_str();

@@ -3,11 +3,12 @@
 use jiff::SignedDuration;
 
 use super::pass::{Next, Pass, PassError};
+use super::snapshot::Wrote;
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
     Reason,
 };
-use crate::plan::{PlanInput, Prune, removal};
+use crate::plan::{PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter};
 
 impl Pass<'_> {
@@ -15,11 +16,8 @@ impl Pass<'_> {
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
         self.shared.sources.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
-        if let Some(mut attempt) = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()) {
-            self.supersede_others(&attempt.id.clone())?;
-            self.enter(&mut attempt, Phase::Cancelled, "the stack is being deleted");
-            self.put(attempt);
-        }
+        self.end_all(None, Phase::Cancelled, "the stack is being deleted")?;
+        self.adopt_ids();
         if deletion.keep_running || self.status.inventory == Inventory::default() {
             return self.gone().await;
         }
@@ -43,7 +41,7 @@ impl Pass<'_> {
         let snapshot = self.environment.snapshot();
         let empty = Desired::empty(self.key().name.clone());
         let deployment = self.stack.deployment.clone();
-        let steps = removal(&PlanInput {
+        let plan = plan(&PlanInput {
             stack: self.key(),
             instance: &self.shared.instance,
             desired: &empty,
@@ -52,7 +50,7 @@ impl Pass<'_> {
             live: &snapshot,
             inventory: &self.status.inventory,
             needed: &std::collections::BTreeSet::new(),
-            prune: Prune::Asked,
+            prune: Prune::Everything,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self
@@ -63,9 +61,10 @@ impl Pass<'_> {
             .filter(|(object, _)| object.kind == crate::domain::ObjectKind::Service)
             .filter_map(|(_, entry)| entry.id.clone())
             .collect();
-        for step in steps {
+        for step in plan.steps {
             match self.environment.swarm.apply(&step.effect, &crate::domain::Material::default()).await {
-                Ok(_) => self.environment.wrote(super::environment::Wrote::Removed(step.object.clone())),
+                Ok(_) => self.environment.wrote(Wrote::Removed(step.object.clone())),
+                Err(SwarmError::NotFound { .. }) => self.environment.wrote(Wrote::Removed(step.object.clone())),
                 Err(SwarmError::InUse { .. }) => return Ok(false),
                 Err(error) => return Err(error.into()),
             }

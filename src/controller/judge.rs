@@ -11,7 +11,7 @@ use super::rendition::Rendition;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, LastGood, OnFailure, Reason, ServiceState, Trigger, Version, VersionSource,
+    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version, VersionSource,
 };
 use crate::plan::Prune;
 
@@ -40,12 +40,14 @@ impl Pass<'_> {
             return self.judge_blind(deployment);
         }
         let tasks = self.environment.tasks.newest();
-        let applied_at = progress.applied_at.unwrap_or(progress.started_at);
-        self.follow_tasks(rendition, (tasks.listed_at <= applied_at).then_some(applied_at));
-        if tasks.listed_at <= applied_at {
-            return Ok(Judged::Wait(Next::At(progress.total_deadline)));
-        }
         let live = self.environment.snapshot();
+        let applied_at = progress.applied_at.unwrap_or(progress.started_at);
+        let own = || rendition.desired.services.keys().filter_map(|name| live.services.get(name));
+        let listed = tasks.listed_at > applied_at && own().all(|live| tasks.by_service.contains_key(&live.id));
+        self.follow_tasks(rendition, (!listed).then(|| applied_at.max(tasks.listed_at)));
+        if !listed {
+            return self.wait_for_tasks(deployment);
+        }
         let last_good = self.last_good_rendition()?;
         let policy = self.stack.spec.policy.clone();
         let input = AssessInput {
@@ -77,7 +79,18 @@ impl Pass<'_> {
         }
     }
 
-    /// What somebody else changed while the tasks are watched is put right.
+    /// No listing of the tasks is new enough yet; when none comes at all, the engine is at fault.
+    fn wait_for_tasks(&mut self, deployment: Deployment) -> Result<Judged, PassError> {
+        let deadline = self.deadline(&deployment);
+        if self.now < deadline {
+            return Ok(Judged::Wait(Next::At(deadline)));
+        }
+        let text = "the engine did not list the tasks before the total deadline";
+        self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
+        Ok(Judged::Ended)
+    }
+
+    /// What somebody else changed while the tasks are watched is put right, the more slowly the more often it happens.
     async fn keep_to_plan(
         &mut self,
         deployment: Deployment,
@@ -87,6 +100,10 @@ impl Pass<'_> {
         if self.plan(&deployment, rendition, Prune::Later)?.is_empty() {
             return Ok(Judged::Wait(Next::At(next_look)));
         }
+        if let Some(at) = self.next_correction().filter(|at| *at > self.now) {
+            return Ok(Judged::Wait(Next::At(at.min(next_look))));
+        }
+        self.count_correction();
         match self.apply(deployment, rendition).await? {
             Carried::Wait(next) => Ok(Judged::Wait(next)),
             Carried::Ended => Ok(Judged::Ended),
@@ -169,7 +186,7 @@ impl Pass<'_> {
         let same = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
         let kept = match same {
             Some(good) => good.kept.clone(),
-            None => self.shared.renderer.keep(rendition).await?,
+            None => self.kept(&deployment, rendition).await?,
         };
         deployment.kept = Some(kept.clone());
         if same.is_none() {
@@ -188,6 +205,14 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Where a deployment's version is kept.
+    pub(super) async fn kept(&self, deployment: &Deployment, rendition: &Rendition) -> Result<KeptName, PassError> {
+        match &deployment.kept {
+            Some(kept) => Ok(kept.clone()),
+            None => Ok(self.shared.renderer.keep(rendition).await?),
+        }
+    }
+
     pub(super) fn converged_pointers(&mut self, deployment: &Deployment) {
         self.status.live = Some(Self::pointer(deployment));
         if matches!(deployment.version.source, VersionSource::Spec(_)) {
@@ -195,7 +220,8 @@ impl Pass<'_> {
         }
     }
 
-    fn rolled_back(&mut self, failed: &DeploymentId) -> Result<(), PassError> {
+    /// The failed deployment whose rollback has converged.
+    pub(super) fn rolled_back(&mut self, failed: &DeploymentId) -> Result<(), PassError> {
         let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
         if !deployment.phase.is_terminal() {
             let why = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
@@ -243,8 +269,9 @@ impl Pass<'_> {
         self.environment.tasks.leave(&self.stack.key);
         let why = failure.sentence();
         deployment.failure = Some(failure.clone());
-        self.event(EventType::Failed, Some(&deployment.id), &failure.class.to_string(), why.clone());
-        self.say(Kind::Healthy, Is::False, reason_of(failure.class), &why);
+        if deployment.progress.is_some() {
+            self.say(Kind::Healthy, Is::False, reason_of(failure.class), &why);
+        }
         if let Some(failed) = deployment.rollback_of.clone() {
             self.enter(&mut deployment, Phase::Failed, &why);
             self.put(deployment);
@@ -259,6 +286,9 @@ impl Pass<'_> {
             self.hold(&deployment, &why);
         }
         self.go_back(&mut deployment, &why)?;
+        if deployment.phase == Phase::RollingBack {
+            self.event(EventType::Failed, Some(&deployment.id), &failure.class.to_string(), why.clone());
+        }
         if !deployment.phase.is_terminal() && deployment.phase != Phase::RollingBack {
             self.enter(&mut deployment, Phase::Failed, &why);
         }

@@ -26,6 +26,7 @@ mod queue;
 mod reconcile;
 mod rendition;
 mod shared;
+mod snapshot;
 mod sources;
 mod steady;
 mod take_up;
@@ -54,6 +55,9 @@ use self::sources::Sources;
 use crate::domain::{Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey};
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
 use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
+
+/// A pass never asks for another one sooner than this: rules that disagree cost little.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// A pass that takes longer than this is broken off and begun anew: no call it makes should.
 const LONGEST_PASS: Duration = Duration::from_secs(300);
@@ -228,7 +232,7 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
             errors.remove(&key);
             if let Some(Next::At(at)) = next {
                 let wait = at.duration_since(shared.ambient.now());
-                let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO);
+                let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO).max(SHORTEST_WAIT);
                 environment.queue.add(&key, Instant::now() + wait, Priority::Event);
             }
         }

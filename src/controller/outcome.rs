@@ -40,7 +40,8 @@ pub(super) fn summarise(pass: &mut Pass<'_>) {
     let back = kind == TargetKind::LastGood && !under_way;
     let why = pass.status.held.last().map(|held| held.reason.clone()).unwrap_or_default();
     pass.say(Kind::RolledBack, if back { Is::True } else { Is::False }, Reason::RolledBack, why);
-    if !under_way && (ready == Is::True || stalled.is_some()) {
+    let taken_up = pass.status.seen.as_ref() == Some(&pass.stack.deployment) || pass.stack.control.pin.is_some();
+    if !under_way && taken_up && (ready == Is::True || stalled.is_some() || back) {
         pass.status.observed_generation = pass.stack.generation;
     }
 }

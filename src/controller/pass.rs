@@ -15,7 +15,7 @@ use super::rendition::RenditionError;
 use super::shared::Shared;
 use crate::domain::{
     Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, Event, EventType,
-    Held, Pointer, Reason, Stack, StackKey, StackStatus, set_condition,
+    Held, Pointer, Reason, Stack, StackKey, StackStatus, VersionSource, set_condition,
 };
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::{StoreError, SwarmError};
@@ -142,6 +142,10 @@ impl<'a> Pass<'a> {
 
     /// Makes this deployment the one that is worked on.
     pub(super) fn attempt_now(&mut self, deployment: &Deployment) {
+        self.status.attempt_since = Some(self.now);
+        if matches!(deployment.version.source, VersionSource::Spec(_)) {
+            self.status.desired = Some(Self::pointer(deployment));
+        }
         self.status.attempt = Some(Attempt {
             id: deployment.id.clone(),
             phase: deployment.phase,
@@ -162,7 +166,9 @@ impl<'a> Pass<'a> {
                 DeploymentPhase::Cancelled => EventType::Cancelled,
                 _ => EventType::PhaseChanged,
             };
-            self.event(kind, Some(&deployment.id), &format!("{phase:?}"), message.clone());
+            let class = deployment.failure.as_ref().filter(|_| kind == EventType::Failed);
+            let reason = class.map_or_else(|| format!("{phase:?}"), |failure| failure.class.to_string());
+            self.event(kind, Some(&deployment.id), &reason, message.clone());
             deployment.phase = phase;
         }
         deployment.message = Some(message);
@@ -302,6 +308,10 @@ impl<'a> Pass<'a> {
     pub(super) async fn conclude(&mut self, next: Next) -> Result<Next, PassError> {
         super::outcome::summarise(self);
         self.checkpoint().await?;
-        Ok(next)
+        Ok(match (next, self.stack.control.pin.as_ref().and_then(|pin| pin.until)) {
+            (Next::At(at), Some(end)) => Next::At(at.min(end)),
+            (Next::Idle, Some(end)) => Next::At(end),
+            (next, None) => next,
+        })
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::pass::{Next, Pass, PassError};
 use super::rendition::{Rendition, RenditionError};
+use super::take_up::names_a_ref;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Failure, FailureClass, Reason,
+    Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Failure, FailureClass, Reason,
     Source, StackSpec, Trigger, VersionSource,
 };
 use crate::ports::SourceError;
@@ -30,8 +31,17 @@ impl Pass<'_> {
     pub(super) async fn prepare(&mut self, mut deployment: Deployment) -> Result<Prepared, PassError> {
         let known = deployment.version.digest.is_some();
         let rendition = match deployment.version.source.clone() {
-            VersionSource::Kept(of) => self.kept_version(&of)?,
+            VersionSource::Kept(of) => match self.kept_version(&of) {
+                Err(error) if self.now >= self.deadline(&deployment) => {
+                    self.fail(deployment, Failure::new(FailureClass::Preflight, error.to_string()))?;
+                    return Ok(Prepared::Ended);
+                }
+                found => found?,
+            },
             VersionSource::Spec(spec) => {
+                if let Some(kept) = self.kept_before_the_first_write(&deployment) {
+                    return Ok(Prepared::Ready(kept));
+                }
                 if !self.take_revision(&mut deployment, &spec)? {
                     return self.wait_for_revision(deployment);
                 }
@@ -64,7 +74,8 @@ impl Pass<'_> {
         if !self.status.is_held(&rendition.digest) {
             return false;
         }
-        if matches!(deployment.origin.trigger, Trigger::Api | Trigger::Rest | Trigger::Adopt) {
+        let person = deployment.origin.actor != Actor::controller();
+        if person && matches!(deployment.origin.trigger, Trigger::Api | Trigger::Rest | Trigger::Adopt) {
             self.status.held.retain(|held| held.version.digest.as_ref() != Some(&rendition.digest));
             return false;
         }
@@ -76,6 +87,17 @@ impl Pass<'_> {
         self.enter(deployment, Phase::Failed, format!("this version failed before and is held: {why}"));
         self.put(deployment.clone());
         true
+    }
+
+    /// What is being applied was kept before the first write: it needs no repository any more.
+    fn kept_before_the_first_write(&mut self, deployment: &Deployment) -> Option<Arc<Rendition>> {
+        if let Some(known) = self.shared.renditions.get_of(self.key(), &deployment.id) {
+            return deployment.version.digest.is_some().then_some(known);
+        }
+        let kept = deployment.kept.as_ref().filter(|_| deployment.version.digest.is_some())?;
+        let rendition = Arc::new(self.shared.renderer.kept(kept).ok()?);
+        self.shared.renditions.put(self.key(), &deployment.id, rendition.clone());
+        Some(rendition)
     }
 
     fn kept_version(&mut self, of: &crate::domain::DeploymentId) -> Result<Arc<Rendition>, PassError> {
@@ -97,12 +119,9 @@ impl Pass<'_> {
         if deployment.version.revision.is_some() {
             return Ok(true);
         }
-        let found = self.shared.sources.follow(&deployment.stack, git, None);
-        let named = deployment.origin.mapped_request.get("ref").is_some_and(serde_json::Value::is_string);
-        let known = self.status.desired.is_some();
-        let fresh = |at: Option<jiff::Timestamp>| at.is_some_and(|at| at >= deployment.created_at);
-        let Some(found) = found else { return Ok(false) };
-        if found.revision.is_none() || !(fresh(found.checked_at) || (known && !named && found.error.is_none())) {
+        let Some(found) = self.shared.sources.follow(&deployment.stack, git, None) else { return Ok(false) };
+        let fresh = found.checked_at.is_some_and(|at| at >= deployment.created_at);
+        if found.revision.is_none() || (names_a_ref(deployment) && !fresh) {
             return Ok(false);
         }
         deployment.version.revision = found.revision;
@@ -119,20 +138,30 @@ impl Pass<'_> {
             .follow(&deployment.stack, git, None)
             .and_then(|found| found.error)
             .filter(|(_, at)| *at >= deployment.created_at);
+        let deadline = self.deadline(&deployment);
         match error {
             Some((error, _)) => self.no_rendition(deployment, RenditionError::Source(error)),
+            None if self.now >= deadline => {
+                let error = format!("`{}` at {} could not be looked up before the total deadline", git.wanted, git.url);
+                self.fail(deployment, Failure::new(FailureClass::SourceUnreachable, error))?;
+                Ok(Prepared::Ended)
+            }
             None => {
                 let text = format!("looking up `{}` at {}", git.wanted, git.url);
                 self.enter(&mut deployment, Phase::Fetching, text);
-                let deadline = self.fetch_deadline(&deployment);
                 self.put(deployment);
                 Ok(Prepared::Wait(Next::At(deadline)))
             }
         }
     }
 
-    fn fetch_deadline(&self, deployment: &Deployment) -> jiff::Timestamp {
-        deployment.created_at.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)
+    /// When a deployment ends at the latest: from the first write on, or before it from when it was taken up.
+    pub(super) fn deadline(&self, deployment: &Deployment) -> jiff::Timestamp {
+        if let Some(progress) = &deployment.progress {
+            return progress.total_deadline;
+        }
+        let since = self.status.attempt_since.unwrap_or(deployment.created_at);
+        since.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)
     }
 
     /// The rendering of an attempt, if it is done or done in a moment.
@@ -152,7 +181,7 @@ impl Pass<'_> {
         let commit = deployment.version.revision.as_ref().map(|revision| revision.short().to_owned());
         let text = format!("fetching and rendering {}", commit.as_deref().unwrap_or("the compose text"));
         self.enter(&mut deployment, Phase::Rendering, text);
-        let deadline = self.fetch_deadline(&deployment);
+        let deadline = self.deadline(&deployment);
         if self.now >= deadline {
             let error = "the files could not be fetched before the total deadline";
             self.fail(deployment, Failure::new(FailureClass::SourceUnreachable, error))?;
@@ -174,7 +203,7 @@ impl Pass<'_> {
                     _ => Reason::SourceUnreachable,
                 };
                 self.say(Kind::SourceReady, Is::False, reason, &text);
-                let deadline = self.fetch_deadline(&deployment);
+                let deadline = self.deadline(&deployment);
                 if source.is_transient() && self.now < deadline {
                     self.enter(&mut deployment, Phase::Fetching, &text);
                     self.waiting = Some((Reason::SourceUnreachable, text));

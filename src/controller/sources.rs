@@ -34,6 +34,8 @@ struct Followed {
     again: Arc<Notify>,
     /// Somebody waits for the next answer, whatever it says.
     awaited: bool,
+    /// Looks that were asked for by token, and when that was first seen.
+    asked: BTreeMap<StackKey, (String, Timestamp)>,
     stop: CancellationToken,
 }
 
@@ -77,11 +79,32 @@ impl Sources {
         followed.followers.insert(key.clone());
         followed.poll = followed.poll.min(source.poll);
         let begun = followed.resolution.checked_at.max(followed.resolution.error.as_ref().map(|(_, at)| *at));
-        if newer_than.is_some_and(|time| begun.is_none_or(|begun| begun <= time)) {
+        if newer_than.is_some_and(|time| begun.is_none_or(|begun| begun < time)) {
             followed.awaited = true;
             followed.again.notify_one();
         }
         begun.is_some().then(|| followed.resolution.clone())
+    }
+
+    /// Whether a look has been taken since this token was first seen. If not, one is asked for, and the stack is woken
+    /// after it.
+    pub(super) fn looked(&self, key: &StackKey, source: &GitSource, token: &str) -> bool {
+        let place = (source.url.clone(), source.wanted.clone(), source.credential.clone());
+        let mut all = self.followed();
+        let Some(followed) = all.get_mut(&place) else { return false };
+        let now = self.ambient.now();
+        let (known, since) = followed.asked.entry(key.clone()).or_insert_with(|| (token.to_owned(), now));
+        if known != token {
+            (*known, *since) = (token.to_owned(), now);
+        }
+        let begun = followed.resolution.checked_at.max(followed.resolution.error.as_ref().map(|(_, at)| *at));
+        if begun.is_some_and(|begun| begun >= *since) {
+            followed.asked.remove(key);
+            return true;
+        }
+        followed.awaited = true;
+        followed.again.notify_one();
+        false
     }
 
     /// Follows nothing for this stack any more.
@@ -91,7 +114,11 @@ impl Sources {
 
     fn leave_others(all: &mut BTreeMap<Place, Followed>, key: &StackKey, keep: Option<&Place>) {
         all.retain(|place, followed| {
-            if Some(place) != keep && followed.followers.remove(key) && followed.followers.is_empty() {
+            let left = Some(place) != keep && followed.followers.remove(key);
+            if left {
+                followed.asked.remove(key);
+            }
+            if left && followed.followers.is_empty() {
                 followed.stop.cancel();
                 return false;
             }
@@ -112,7 +139,7 @@ impl Sources {
             }
         });
         let resolution = Resolution { revision: None, checked_at: None, error: None };
-        Followed { resolution, followers: BTreeSet::new(), poll: source.poll, again, awaited: true, stop }
+        Followed { resolution, followers: BTreeSet::new(), poll: source.poll, again, awaited: true, asked: BTreeMap::new(), stop }
     }
 
     async fn poll(&self, source: GitSource, again: Arc<Notify>) {

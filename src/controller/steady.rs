@@ -14,7 +14,7 @@ use super::rendition::Rendition;
 use crate::assess::{AssessInput, assess};
 use crate::domain::{
     Action, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, DriftPolicy,
-    DriftStatus, EventType, FailureClass, Mode, ObjectKind, Progress, Reason, ServiceProgress, Step, TargetKind,
+    EventType, FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind,
     Trigger, Version, VersionSource, target,
 };
 use crate::plan::Prune;
@@ -36,17 +36,23 @@ impl Pass<'_> {
     /// Keeps the stack as it was applied.
     pub(super) async fn keep(&mut self, attempt: &Deployment) -> Result<Kept, PassError> {
         self.environment.tasks.leave(&self.stack.key);
-        self.note_failure(attempt);
+        self.note_failure(attempt)?;
         if let Some(kept) = self.try_again(attempt)? {
             return Ok(kept);
         }
-        if target(&self.stack, &self.status) == TargetKind::Nothing {
+        let stays = self.stalled.as_ref().is_some_and(|(reason, _)| *reason == Reason::RollbackFailed);
+        if stays || target(&self.stack, &self.status) == TargetKind::Nothing {
             return Ok(Kept::Rest(Next::Idle));
         }
         let Some(rendition) = self.last_good_rendition()? else { return Ok(Kept::Rest(Next::Idle)) };
-        if !matches!(self.environment.connection(), Connection::Connected(_)) {
-            self.may_write();
-            return Ok(Kept::Rest(Next::Idle));
+        match self.environment.connection() {
+            Connection::Connected(_) => {}
+            // Just begun: what was known before still stands.
+            Connection::Unknown => return Ok(Kept::Rest(Next::Idle)),
+            Connection::Lost(_) => {
+                self.may_write();
+                return Ok(Kept::Rest(Next::Idle));
+            }
         }
         let converged = matches!(attempt.phase, Phase::Converged);
         let prune = if converged { Self::prune_of(attempt) } else { Prune::Later };
@@ -60,7 +66,12 @@ impl Pass<'_> {
             return Ok(Kept::Rest(Next::Idle));
         }
         if !writes.is_empty() {
-            return self.correct(&writes);
+            let live = self.status.live.as_ref().and_then(|live| live.digest.clone());
+            return if live.is_some_and(|live| live == rendition.digest) {
+                self.correct(&writes)
+            } else {
+                self.take_back()
+            };
         }
         self.no_drift();
         self.count_tasks(&rendition);
@@ -70,20 +81,31 @@ impl Pass<'_> {
         Ok(Kept::Rest(Next::Idle))
     }
 
-    /// A terminal attempt that failed leaves the stack stalled until something changes.
-    fn note_failure(&mut self, attempt: &Deployment) {
-        if attempt.phase == Phase::Failed {
-            let class = attempt.failure.as_ref().map(|failure| failure.class);
-            let reason = match (class, attempt.rollback_of.is_some()) {
-                (_, true) => Reason::RollbackFailed,
-                (Some(class), false) => reason_of(class),
-                (None, false) => Reason::Held,
+    /// What was asked and did not come about leaves the stack stalled until something changes. Drift that was corrected
+    /// meanwhile changes nothing of that.
+    fn note_failure(&mut self, attempt: &Deployment) -> Result<(), PassError> {
+        let mut asked = Some(attempt.clone());
+        if attempt.origin.trigger == Trigger::Drift && attempt.phase != Phase::Failed {
+            let desired = self.status.desired.as_ref().map(|desired| desired.deployment.clone());
+            asked = match desired {
+                Some(id) => self.deployment(&id)?.cloned(),
+                None => None,
             };
-            self.stalled = Some((reason, attempt.message.clone().unwrap_or_default()));
         }
-        if attempt.phase == Phase::Cancelled && self.status.last_good.is_none() {
-            self.stalled = Some((Reason::Cancelled, "it was cancelled, and there is no last good version".into()));
-        }
+        let Some(asked) = asked else { return Ok(()) };
+        let back = target(&self.stack, &self.status) == TargetKind::LastGood;
+        let message = || asked.message.clone().unwrap_or_default();
+        let class = asked.failure.as_ref().map(|failure| failure.class);
+        self.stalled = match (asked.phase, class) {
+            (Phase::Failed, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
+            (Phase::Cancelled, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
+            (Phase::Failed, Some(class)) => Some((reason_of(class), message())),
+            // It was refused because it is held: the last good version runs.
+            (Phase::Failed, None) if !back => Some((Reason::Held, message())),
+            (Phase::Cancelled, _) if !back => Some((Reason::Cancelled, message())),
+            _ => None,
+        };
+        Ok(())
     }
 
     /// What failed by the infrastructure's fault alone is tried again, as a new attempt.
@@ -92,14 +114,24 @@ impl Pass<'_> {
         let Some(failure) = attempt.failure.as_ref().filter(|_| attempt.phase == Phase::Failed && !held) else {
             return Ok(None);
         };
-        let started = attempt.progress.is_some();
-        let outage = matches!(failure.class, FailureClass::SourceUnreachable | FailureClass::EngineUnreachable);
+        let started = attempt.progress.is_some() && attempt.rollback_of.is_none();
+        let outage = match failure.class {
+            FailureClass::EngineUnreachable => true,
+            // A ref that could not be looked up flows by itself as soon as it can be.
+            FailureClass::SourceUnreachable => attempt.version.revision.is_some(),
+            _ => false,
+        };
         if !started && !outage {
             return Ok(None);
         }
+        let drift = (attempt.origin.trigger == Trigger::Drift).then(|| self.next_correction()).flatten();
         let at = attempt.finished_at.unwrap_or(self.now).checked_add(TRY_AGAIN).unwrap_or(self.now);
+        let at = drift.map_or(at, |drift| drift.max(at));
         if self.now < at {
             return Ok(Some(Kept::Rest(Next::At(at))));
+        }
+        if attempt.origin.trigger == Trigger::Drift {
+            self.count_correction();
         }
         let version = Version { digest: None, images: Vec::new(), ..attempt.version.clone() };
         let reason = format!("deployment {} failed by no fault of its own: tried again", attempt.id);
@@ -127,29 +159,53 @@ impl Pass<'_> {
         {
             return Ok(Kept::Rest(Next::At(at)));
         }
+        self.count_correction();
+        self.bring_back(Trigger::Drift, text)
+    }
+
+    /// A version was left before it had come about, and none came after it that could be applied: what it wrote is taken
+    /// back, if the policy lets it.
+    fn take_back(&mut self) -> Result<Kept, PassError> {
+        let policy = &self.stack.spec.policy;
+        if policy.on_failure != OnFailure::Rollback || policy.irreversible || !self.may_write() {
+            return Ok(Kept::Rest(Next::Idle));
+        }
+        self.bring_back(Trigger::Rollback, "the version under way was left: the last good one comes back".to_owned())
+    }
+
+    fn bring_back(&mut self, trigger: Trigger, reason: String) -> Result<Kept, PassError> {
         let Some(good) = self.status.last_good.clone() else { return Ok(Kept::Rest(Next::Idle)) };
-        self.status.drift.corrections += 1;
-        self.status.drift.corrected_at = Some(self.now);
         let version = Version {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
             digest: good.version.digest.clone(),
         };
-        let deployment = self.new_deployment(Trigger::Drift, version, text);
+        let deployment = self.new_deployment(trigger, version, reason);
         self.attempt_now(&deployment);
         self.put(deployment);
         Ok(Kept::Again)
     }
 
     /// The first correction is at once; against a writer who keeps changing it back, Skep slows down.
-    fn next_correction(&self) -> Option<Timestamp> {
+    pub(super) fn next_correction(&self) -> Option<Timestamp> {
         let drift = &self.status.drift;
+        let last = drift.corrected_at?;
         let wait = match drift.corrections {
+            _ if self.now.duration_since(last) > FORGET => Duration::ZERO,
             0 | 1 => Duration::ZERO,
-            more => backoff(more + 2, 0),
+            more => backoff(more.saturating_add(2), 0),
         };
-        drift.corrected_at?.checked_add(SignedDuration::try_from(wait).ok()?).ok()
+        last.checked_add(SignedDuration::try_from(wait).ok()?).ok()
+    }
+
+    pub(super) fn count_correction(&mut self) {
+        let drift = &mut self.status.drift;
+        if drift.corrected_at.is_some_and(|at| self.now.duration_since(at) > FORGET) {
+            drift.corrections = 0;
+        }
+        drift.corrections = drift.corrections.saturating_add(1);
+        drift.corrected_at = Some(self.now);
     }
 
     fn no_drift(&mut self) {
@@ -159,10 +215,6 @@ impl Pass<'_> {
             self.status.drift.found.clear();
         }
         self.say(Kind::Drifted, Is::False, Reason::DriftCorrected, "");
-        let long_ago = |at: Timestamp| self.now.duration_since(at) > FORGET;
-        if self.status.drift.corrected_at.is_some_and(long_ago) {
-            self.status.drift = DriftStatus::default();
-        }
     }
 
     /// Counts the running tasks, when they have been listed since the stack was applied.
@@ -218,9 +270,11 @@ impl Pass<'_> {
         if self.carry_out(&mut deployment, removals, rendition).await? {
             return Ok(Kept::Again);
         }
-        // A network stays in use until the last task has gone.
-        let again = self.shared.ambient.now().checked_add(SignedDuration::from_secs(1)).unwrap_or(self.now);
-        Ok(Kept::Rest(Next::At(again)))
+        // A network stays in use until the last task has gone, and for as long as somebody else's container is on it.
+        let now = self.shared.ambient.now();
+        let since = attempt.finished_at.map_or(SignedDuration::ZERO, |at| now.duration_since(at));
+        let wait = (since / 4).clamp(SignedDuration::from_secs(1), SignedDuration::from_mins(5));
+        Ok(Kept::Rest(Next::At(now.checked_add(wait).unwrap_or(now))))
     }
 
     /// Carries out the attempt as far as it can be now.

@@ -5,9 +5,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::pass::{Pass, PassError};
+use super::sources::Resolution;
 use crate::domain::{
     Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Origin, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
+    GitSource, Origin, Pointer, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
 };
 
 /// So many of the newest deployments are looked through for ones that were left unfinished.
@@ -19,6 +20,7 @@ impl Pass<'_> {
         self.end_what_has_ended().await?;
         if self.stack.control.suspension.is_some() {
             self.status.suspended_since.get_or_insert(self.now);
+            self.environment.tasks.leave(&self.stack.key);
             return Ok(false);
         }
         self.go_on_after_suspension()?;
@@ -49,13 +51,19 @@ impl Pass<'_> {
     /// Suspended time is not counted: the clocks of what was under way move on by it.
     fn go_on_after_suspension(&mut self) -> Result<(), PassError> {
         let Some(since) = self.status.suspended_since.take() else { return Ok(()) };
+        let pause = self.now.duration_since(since);
+        if let Some(taken_up) = &mut self.status.attempt_since {
+            shift(taken_up, pause);
+        }
         let Some(mut deployment) = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()) else {
             return Ok(());
         };
-        let pause = self.now.duration_since(since);
         if let Some(progress) = &mut deployment.progress {
             shift(&mut progress.progress_deadline, pause);
             shift(&mut progress.total_deadline, pause);
+            if let Some(waiting) = &mut progress.waiting_since {
+                shift(waiting, pause);
+            }
             progress.healthy_since = None;
         }
         self.put(deployment);
@@ -87,34 +95,50 @@ impl Pass<'_> {
         self.supersede_others(&declared)?;
         if !deployment.phase.is_terminal() {
             self.attempt_now(&deployment);
+        } else if self.stack.control.pin.is_none() {
+            // What is declared had its turn before the pin that has ended now.
+            self.deploy_declared(deployment.origin.trigger, "what is declared flows again".to_owned())?;
         }
         Ok(())
     }
 
-    /// Everything unfinished but `newest` ends as superseded. A deployment that had failed and was being rolled back has
+    /// A deployment of what is declared, at whatever commit its ref stands at, becomes the attempt.
+    fn deploy_declared(&mut self, trigger: Trigger, reason: String) -> Result<(), PassError> {
+        let source = VersionSource::Spec(Box::new(self.stack.spec.clone()));
+        let version = Version { source, revision: None, images: Vec::new(), digest: None };
+        let deployment = self.new_deployment(trigger, version, reason);
+        self.supersede_others(&deployment.id)?;
+        self.attempt_now(&deployment);
+        self.put(deployment);
+        Ok(())
+    }
+
+    /// Everything unfinished before `newest` ends as superseded. A deployment that had failed and was being rolled back has
     /// failed.
-    pub(super) fn supersede_others(&mut self, newest: &DeploymentId) -> Result<(), PassError> {
+    fn supersede_others(&mut self, newest: &DeploymentId) -> Result<(), PassError> {
+        self.end_all(Some(newest), Phase::Superseded, &format!("deployment {newest} came after it"))
+    }
+
+    /// Everything unfinished (before a deployment, if one is named) ends in this phase.
+    pub(super) fn end_all(&mut self, before: Option<&DeploymentId>, phase: Phase, text: &str) -> Result<(), PassError> {
         let key = self.key().clone();
-        let open: Vec<Deployment> = self
+        let open: Vec<DeploymentId> = self
             .shared
             .ledger
-            .history(&key, None, RECENT)?
+            .history(&key, before, RECENT)?
             .into_iter()
-            .map(|found| found.value)
-            .filter(|found| found.id != *newest && !found.phase.is_terminal() && found.id < *newest)
+            .filter(|found| !found.value.phase.is_terminal())
+            .map(|found| found.value.id)
             .collect();
-        for found in open {
-            let Some(mut deployment) = self.deployment(&found.id)?.cloned() else { continue };
-            match deployment.phase {
-                Phase::RollingBack => {
-                    let why = deployment.failure.as_ref().map(|failure| failure.sentence()).unwrap_or_default();
-                    self.enter(
-                        &mut deployment,
-                        Phase::Failed,
-                        format!("{why} (a newer version came before the rollback was done)"),
-                    );
-                }
-                _ => self.enter(&mut deployment, Phase::Superseded, format!("deployment {newest} came after it")),
+        for id in open {
+            let Some(mut deployment) = self.deployment(&id)?.cloned().filter(|found| !found.phase.is_terminal()) else {
+                continue;
+            };
+            if deployment.phase == Phase::RollingBack {
+                let why = deployment.failure.as_ref().map(|failure| failure.sentence()).unwrap_or_default();
+                self.enter(&mut deployment, Phase::Failed, format!("{why} (left before the rollback was done: {text})"));
+            } else {
+                self.enter(&mut deployment, phase, text);
             }
             self.put(deployment);
         }
@@ -123,45 +147,74 @@ impl Pass<'_> {
 
     fn honour_cancel(&mut self) -> Result<(), PassError> {
         let Some(asked) = self.stack.control.cancel.clone() else { return Ok(()) };
-        let Some(mut deployment) = self.deployment(&asked)?.cloned() else { return Ok(()) };
-        if deployment.phase.is_terminal() || self.status.attempt.as_ref().is_none_or(|attempt| attempt.id != asked) {
+        let Some(deployment) = self.deployment(&asked)?.cloned().filter(|found| !found.phase.is_terminal()) else {
             return Ok(());
+        };
+        match (deployment.phase, deployment.rolled_back_by.clone()) {
+            // It has failed already: what goes on in its name is its rollback.
+            (Phase::RollingBack, Some(back)) => match self.deployment(&back)?.cloned() {
+                Some(back) if !back.phase.is_terminal() => self.cancel(back),
+                _ => self.rollback_did_not_come_about(&asked, "it was cancelled"),
+            },
+            _ => self.cancel(deployment),
         }
+    }
+
+    /// Before the first write nothing is to be undone. Afterwards the version is held and the last good one is brought
+    /// back, as if it had failed.
+    fn cancel(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
         self.enter(&mut deployment, Phase::Cancelled, "it was cancelled");
         self.put(deployment.clone());
-        match deployment.rollback_of.clone() {
-            Some(failed) => self.rollback_did_not_come_about(&failed, "the rollback was cancelled"),
-            None if deployment.progress.is_some() => {
-                self.hold(&deployment, "it was cancelled while it was being applied");
-                self.go_back(&mut deployment, "it was cancelled")?;
-                self.put(deployment);
-                Ok(())
-            }
-            None => Ok(()),
+        if let Some(failed) = deployment.rollback_of.clone() {
+            return self.rollback_did_not_come_about(&failed, "the rollback was cancelled");
         }
+        if deployment.progress.is_some() && matches!(deployment.version.source, VersionSource::Spec(_)) {
+            self.hold(&deployment, "it was cancelled while it was being applied");
+            self.go_back(&mut deployment, "it was cancelled")?;
+            self.put(deployment);
+        }
+        Ok(())
     }
 
     /// Looks up what the followed ref stands at, and makes a deployment of a commit that is new.
     fn follow_source(&mut self) -> Result<(), PassError> {
+        let token = self.stack.control.reconcile_token.clone();
+        let asked = token.clone().filter(|_| token != self.status.handled_reconcile);
         let Source::Git(git) = self.stack.spec.source.clone() else {
             self.status.source = None;
             self.shared.sources.leave(self.key());
-            return Ok(());
+            return self.honour_reconcile(asked);
         };
         let attempt = self.attempt()?;
-        let waiting = attempt.as_ref().filter(|attempt| self.needs_revision(attempt));
-        let reconcile = self.stack.control.reconcile_token.clone();
-        let asked = reconcile.is_some() && reconcile != self.status.handled_reconcile;
-        let newer_than = match (waiting, asked) {
-            (_, true) => Some(self.now),
-            (Some(attempt), _) if !self.revision_is_known(&git.wanted) || names_a_ref(attempt) => {
-                Some(attempt.created_at)
-            }
-            _ => None,
-        };
+        let waiting = attempt.filter(|attempt| needs_revision(attempt));
+        let newer_than = waiting.as_ref().filter(|attempt| names_a_ref(attempt)).map(|attempt| attempt.created_at);
         let found = self.shared.sources.follow(self.key(), &git, newer_than);
-        self.status.handled_reconcile = reconcile;
-        let Some(found) = found else { return Ok(()) };
+        if let Some(found) = found {
+            self.note_source(&git, &found);
+            if let (Some(revision), None) = (found.revision, &waiting) {
+                self.follow_revision(revision)?;
+            }
+        }
+        match asked {
+            Some(token) if self.shared.sources.looked(self.key(), &git, &token) => self.honour_reconcile(Some(token)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A look that was asked for has been taken: what failed without being held is tried again.
+    fn honour_reconcile(&mut self, token: Option<String>) -> Result<(), PassError> {
+        let Some(token) = token else { return Ok(()) };
+        self.status.handled_reconcile = Some(token);
+        let Some(attempt) = self.attempt()?.filter(|attempt| attempt.phase == Phase::Failed) else { return Ok(()) };
+        let held = attempt.version.digest.as_ref().is_some_and(|digest| self.status.is_held(digest));
+        if held || self.stack.control.pin.is_some() || !matches!(attempt.version.source, VersionSource::Spec(_)) {
+            return Ok(());
+        }
+        let reason = format!("deployment {} failed, and another look was asked for", attempt.id);
+        self.deploy_declared(attempt.origin.trigger, reason)
+    }
+
+    fn note_source(&mut self, git: &GitSource, found: &Resolution) {
         let error = found.error.as_ref().map(|(error, _)| error.to_string());
         let changed =
             self.status.source.as_ref().is_none_or(|known| {
@@ -171,10 +224,6 @@ impl Pass<'_> {
             self.source_changed(error.as_deref());
             let (wanted, revision, checked_at) = (git.wanted.clone(), found.revision.clone(), found.checked_at);
             self.status.source = Some(SourceStatus { wanted, revision, checked_at, error });
-        }
-        match found.revision {
-            Some(revision) if waiting.is_none() => self.follow_revision(revision),
-            _ => Ok(()),
         }
     }
 
@@ -193,27 +242,20 @@ impl Pass<'_> {
         }
     }
 
-    fn needs_revision(&self, deployment: &Deployment) -> bool {
-        !deployment.phase.is_terminal()
-            && matches!(&deployment.version.source, VersionSource::Spec(spec) if matches!(spec.source, Source::Git(_)))
-            && deployment.version.revision.is_none()
-    }
-
-    fn revision_is_known(&self, wanted: &crate::domain::Wanted) -> bool {
-        self.status.source.as_ref().is_some_and(|known| known.wanted == *wanted && known.revision.is_some())
-    }
-
     /// A commit that is not the newest one asked for becomes a deployment, or is shown as waiting behind a pin.
     fn follow_revision(&mut self, revision: Revision) -> Result<(), PassError> {
         let Some(desired) = self.status.desired.clone() else { return Ok(()) };
         if desired.revision.as_ref() == Some(&revision) || desired.generation != self.stack.generation {
             return Ok(());
         }
-        if self.stack.control.pin.is_some() {
-            let desired = crate::domain::Pointer { revision: Some(revision.clone()), digest: None, ..desired };
-            self.status.desired = Some(desired);
+        let cancelled = desired.revision.is_none()
+            && self.deployment(&desired.deployment)?.is_some_and(|known| known.phase == Phase::Cancelled);
+        if cancelled || self.stack.control.pin.is_some() {
             let text = format!("commit {} waits behind the pin", revision.short());
-            self.event(EventType::Waiting, None, "WaitingForPin", text);
+            self.status.desired = Some(Pointer { revision: Some(revision), digest: None, ..desired });
+            if !cancelled {
+                self.event(EventType::Waiting, None, "WaitingForPin", text);
+            }
             return Ok(());
         }
         let reason = format!("`{}` moved to {}", self.stack.spec.source.wanted(), revision.short());
@@ -266,7 +308,16 @@ fn shift(time: &mut Timestamp, by: SignedDuration) {
     *time = time.checked_add(by).unwrap_or(*time);
 }
 
-/// The request named a ref: it is looked up again, even if it is the one that is followed.
-fn names_a_ref(deployment: &Deployment) -> bool {
-    deployment.origin.mapped_request.get("ref").is_some_and(serde_json::Value::is_string)
+/// It has to be looked up which commit the attempt is about.
+fn needs_revision(attempt: &Deployment) -> bool {
+    !attempt.phase.is_terminal()
+        && matches!(&attempt.version.source, VersionSource::Spec(spec) if matches!(spec.source, Source::Git(_)))
+        && attempt.version.revision.is_none()
+}
+
+/// The request changed where the files come from: what is known of the ref must be as new as the request.
+pub(super) fn names_a_ref(deployment: &Deployment) -> bool {
+    let changes = deployment.origin.mapped_request.as_object().into_iter().flat_map(|request| request.values());
+    let changes = changes.filter_map(|request| request.get("changes")?.as_array()).flatten();
+    deployment.generation == 1 || changes.filter_map(|change| change.as_str()).any(|field| field.starts_with("source"))
 }

@@ -96,17 +96,15 @@ impl TaskWatch {
         Some((filter, false))
     }
 
-    /// Takes a listing in; gives the followers whose tasks changed.
-    fn take(&self, filter: &TaskFilter, listed_at: Timestamp, tasks: Vec<Arc<Task>>) -> Vec<StackKey> {
+    /// Takes a listing in that was asked for these services; gives the followers whose tasks changed.
+    fn take(&self, asked: Vec<String>, listed_at: Timestamp, tasks: Vec<Arc<Task>>) -> Vec<StackKey> {
         let mut by_service: BTreeMap<String, Vec<Arc<Task>>> = BTreeMap::new();
         for task in tasks {
             by_service.entry(task.service_id.clone()).or_default().push(task);
         }
         let mut state = self.state();
-        if let TaskFilter::Services(asked) = filter {
-            for id in asked {
-                by_service.entry(id.clone()).or_default();
-            }
+        for id in asked {
+            by_service.entry(id).or_default();
         }
         let before = std::mem::replace(&mut state.newest, Arc::new(Tasks { listed_at, by_service }));
         let newest = state.newest.clone();
@@ -136,16 +134,20 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
             }
         };
         let listed_at = now();
+        let asked = match &filter {
+            TaskFilter::Services(asked) => asked.clone(),
+            TaskFilter::All => environment.snapshot().services.values().map(|live| live.id.clone()).collect(),
+        };
         let answer = tokio::select! {
             () = cancel.cancelled() => return,
             answer = environment.swarm.tasks(&filter) => answer,
         };
         if let Ok(tasks) = answer {
-            for key in environment.tasks.take(&filter, listed_at, tasks) {
+            for key in environment.tasks.take(asked, listed_at, tasks) {
                 environment.queue.add(&key, Instant::now(), Priority::Event);
             }
             if for_all {
-                environment.wake_all(Priority::Resync);
+                environment.announce();
             }
         }
         tokio::select! {

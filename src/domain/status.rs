@@ -28,6 +28,9 @@ pub struct StackStatus {
     pub held: Vec<Held>,
     /// The newest deployment and where it stands.
     pub attempt: Option<Attempt>,
+    /// When it was taken up, moved on by suspended time: deadlines before the first write count from here.
+    #[serde(default)]
+    pub attempt_since: Option<Timestamp>,
     /// Objects owned.
     pub inventory: Inventory,
     /// Typed statements.
@@ -204,14 +207,13 @@ pub fn phase(stack: &Stack, status: &StackStatus) -> StackPhase {
     if status.is(ConditionType::Healthy, ConditionStatus::False) && attempt.phase != Phase::Failed {
         return StackPhase::Degraded;
     }
+    let stalled = status.is(ConditionType::Stalled, ConditionStatus::True);
     match attempt.phase {
+        _ if stalled => StackPhase::Failed,
+        _ if target(stack, status) == TargetKind::LastGood => StackPhase::RolledBack,
         Phase::Failed => StackPhase::Failed,
         Phase::RolledBack => StackPhase::RolledBack,
-        Phase::Cancelled | Phase::Superseded if status.is(ConditionType::Stalled, ConditionStatus::True) => {
-            StackPhase::Failed
-        }
         Phase::Cancelled | Phase::Superseded => StackPhase::Pending,
-        _ if target(stack, status) == TargetKind::LastGood => StackPhase::RolledBack,
         _ => StackPhase::Converged,
     }
 }

@@ -255,9 +255,3 @@ fn why_missing(input: &PlanInput<'_>, object: &ObjectRef) -> &'static str {
         "it is not on the Swarm yet"
     }
 }
-
-/// The steps that remove everything the stack owns, in reverse order: for the deletion of a stack, at a person's word.
-#[must_use]
-pub fn removal(input: &PlanInput<'_>) -> Vec<Step> {
-    prune::everything(input)
-}

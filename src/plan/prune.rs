@@ -137,15 +137,3 @@ fn uses<'a>(live: &'a LiveService, mut each: impl FnMut(ObjectKind, &'a str)) {
     task.container_spec.configs.iter().for_each(|used| each(ObjectKind::Config, &used.config_name));
     task.networks.iter().for_each(|used| each(ObjectKind::Network, &used.target));
 }
-
-/// Everything that is owned: services, secrets, configs, networks.
-pub(super) fn everything(input: &PlanInput<'_>) -> Vec<Step> {
-    let surplus = Surplus::of(input);
-    let unused = unused(input, &surplus);
-    let services = surplus.services.into_iter().map(|(object, live)| (object.clone(), live.id.clone()));
-    let mut plan = Plan::default();
-    for (object, id) in services.chain(unused) {
-        remove(&mut plan, object, id, "the stack is deleted".to_owned());
-    }
-    plan.steps
-}

@@ -4,8 +4,11 @@ use std::ops::Bound;
 
 use crate::ports::Scan;
 
+/// From where to where.
+pub(super) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The bounds of a scan in a map whose keys are `zone` followed by the store's key; `None` when it covers nothing.
-pub(super) fn bounds(scan: &Scan, zone: &[u8]) -> Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+pub(super) fn bounds(scan: &Scan, zone: &[u8]) -> Option<Bounds> {
     let key = |text: &str| [zone, text.as_bytes()].concat();
     let prefix = key(&scan.prefix);
     let mut lower = Bound::Included(prefix.clone());

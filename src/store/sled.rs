@@ -41,7 +41,7 @@ use crate::ports::{
 };
 
 /// A value longer than this, in bytes, goes to a file of its own.
-pub const LONGEST_INLINE: usize = 16 * 1024;
+pub const LONGEST_INLINE: usize = 10 * 1024;
 
 /// How many transactions may wait for the committer before writers wait to be let in.
 const WAITING: usize = 1024;

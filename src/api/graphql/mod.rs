@@ -60,7 +60,7 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
         .limit_recursive_depth(DEEPEST + 10)
         .limit_complexity(COSTLIEST)
         .limit_directives(5)
-        .extension(limits::Aliases)
+        .extension(limits::Limits)
 }
 
 /// The schema, with what its resolvers work with.

@@ -266,14 +266,14 @@ impl<T> Follow<T> {
 
 /// A stream that ends with the first item of which `done` holds.
 fn until<T: Send>(
-    stream: impl Stream<Item = async_graphql::Result<T>> + Send,
+    stream: impl Stream<Item = async_graphql::Result<T>> + Send + 'static,
     done: impl Fn(&T) -> bool + Send,
 ) -> impl Stream<Item = async_graphql::Result<T>> {
-    let mut ended = false;
-    stream.take_while(move |item| {
-        let goes_on = !ended;
-        ended |= item.as_ref().is_ok_and(&done);
-        std::future::ready(goes_on)
+    unfold((Some(stream.boxed()), done), |(stream, done)| async move {
+        let mut stream = stream?;
+        let item = stream.next().await?;
+        let ended = item.as_ref().is_ok_and(&done);
+        Some((item, ((!ended).then_some(stream), done)))
     })
 }
 

@@ -106,8 +106,13 @@ async fn too_many_aliases_are_refused() {
     assert_eq!(code, Some(Value::from("LIMIT_EXCEEDED")));
 }
 
-#[test]
-#[ignore]
-fn tmp_write() {
-    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql"), sdl()).unwrap();
+#[tokio::test]
+async fn a_long_chain_of_fragments_is_refused() {
+    let chain: String = (0..40_000).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1)).collect();
+    let query = format!("{{ ...f0 }} {chain} fragment f40000 on Query {{ __typename }}");
+    let answer = builder().finish().execute(query).await;
+    assert_eq!(
+        answer.errors[0].extensions.as_ref().and_then(|all| all.get("code")),
+        Some(&Value::from("LIMIT_EXCEEDED"))
+    );
 }

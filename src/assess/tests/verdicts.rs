@@ -475,12 +475,15 @@ mod failing {
 
     #[test]
     fn the_versions_own_obstacle_comes_before_the_infrastructures() {
-        let good = [service("db"), service("web")];
-        let mut scene = Scene::after(good, [service("db"), service("web").image("demo:2")]).tasks([
-            task("db").pending("no suitable node (insufficient resources on 1 node)"),
-            task("web").failed(3, 1),
-        ]);
-        assert_eq!(scene.look(4), "Failed ExitCode");
+        let full = "no suitable node (insufficient resources on 1 node)";
+        let db = || service("db").constraint("node.labels.disk==ssd");
+        let mut scene = Scene::after([db(), service("web")], [db(), service("web").replicas(9)])
+            .tasks([task("db").pending(full), task("web").pending(full)]);
+        assert_eq!(scene.look(4), "Progressing", "the progress clock goes on");
+        assert_eq!(scene.look(300), "Failed NoSuitableNode");
+        let mut scene = Scene::after([db(), service("web")], [db(), service("web").image("demo:2")])
+            .tasks([task("db").pending(NO_NODE), task("web").failed(3, 1)]);
+        assert_eq!(scene.look(9), "Failed ExitCode", "also when both are certain");
     }
 }
 

@@ -74,7 +74,7 @@ fn checksum(key: &[u8], form: u8, revision: [u8; 8], payload: &[u8]) -> u32 {
 
 /// Spreads revision and checksum over 64 bits (the finaliser of splitmix64), so that marks can be added up.
 fn mark(revision: u64, crc: u32) -> u64 {
-    let mut mixed = (revision << 32 | revision >> 32) ^ u64::from(crc);
+    let mut mixed = revision.rotate_right(32) ^ u64::from(crc);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ mixed >> 31

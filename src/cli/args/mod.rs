@@ -1,0 +1,410 @@
+//! The command line of the whole binary. `SKEP_*` variables mirror the flags that are the same from one call to the next.
+
+mod parse;
+mod serve;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use jiff::Timestamp;
+
+pub use parse::Pair;
+pub use serve::{LogFormat, ServeArgs};
+
+use super::console::Color;
+use super::exit::CODES;
+
+const STYLES: Styles = Styles::styled().header(AnsiColor::White.on_default().bold()).usage(AnsiColor::White.on_default().bold());
+
+/// Keeps a Docker Swarm in the state that was declared.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, styles = STYLES, after_long_help = CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// Address of the server.
+    #[arg(long, global = true, env = "SKEP_SERVER", default_value = "http://127.0.0.1:7717", value_name = "URL",
+          value_hint = ValueHint::Url, help_heading = "Global options")]
+    pub server: String,
+    /// Token to sign in with; for a server on this machine, that of its data folder when left out.
+    #[arg(long, global = true, env = "SKEP_TOKEN", hide_env_values = true, value_name = "TOKEN",
+          help_heading = "Global options")]
+    pub token: Option<String>,
+    /// Folder of the server's data: what `serve` keeps, and where a client finds `admin.token`.
+    #[arg(long, global = true, env = "SKEP_DATA", value_name = "DIR", value_hint = ValueHint::DirPath,
+          default_value_os_t = parse::data_folder(), help_heading = "Global options")]
+    pub data: PathBuf,
+    /// Environment of the stack; `default` when left out. Lists show all environments then.
+    #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options")]
+    pub environment: Option<String>,
+    /// Form of the result.
+    #[arg(short, long, global = true, env = "SKEP_OUTPUT", value_enum, default_value_t, value_name = "FORM",
+          help_heading = "Global options")]
+    pub output: Output,
+    /// When to use colour.
+    #[arg(long, global = true, env = "SKEP_COLOR", value_enum, default_value_t, value_name = "WHEN",
+          help_heading = "Global options")]
+    pub color: Color,
+    /// How long to wait, where a command waits: 90s, 10m, 1h30m.
+    #[arg(long, global = true, env = "SKEP_TIMEOUT", default_value = "10m", value_parser = parse::duration,
+          value_name = "TIME", help_heading = "Global options")]
+    pub timeout: Duration,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with wide screens.
+    Wide,
+    /// JSON; with `-w` one object a line.
+    Json,
+    /// YAML; with `-w` one document after the other.
+    Yaml,
+    /// Names or ids alone.
+    Name,
+}
+
+impl Output {
+    /// Whether people read it.
+    #[must_use]
+    pub fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the API, the controller and the page in one process.
+    Serve(ServeArgs),
+    /// Record YAML documents: stacks, environments, hooks.
+    Apply(ApplyArgs),
+    /// Set the version a stack should run.
+    Deploy(DeployArgs),
+    /// Show stacks, deployments, environments, events.
+    Get(GetArgs),
+    /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
+    Diff(DiffArgs),
+    /// Show the deployments of a stack, the newest first.
+    History(HistoryArgs),
+    /// Go back to an older version and stay there until `unpin`.
+    Rollback(RollbackArgs),
+    /// End a pin: what is declared flows again.
+    Unpin(StackArgs),
+    /// Forget which versions failed, and try what is declared again.
+    ReleaseHold(StackArgs),
+    /// Stop the deployment under way.
+    Cancel(CancelArgs),
+    /// Write nothing for a stack, for the time being.
+    Suspend(SuspendArgs),
+    /// End a suspension.
+    Resume(StackArgs),
+    /// Look at a stack now.
+    Reconcile(StackArgs),
+    /// Delete a stack and what it owns; volumes are kept.
+    Delete(DeleteArgs),
+    /// Show the log; `-w` follows it.
+    Events(EventsArgs),
+    /// Wait until a deployment has ended.
+    Wait(WaitArgs),
+    /// Print the GraphQL schema.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// A stack, and why something is done to it.
+#[derive(Debug, Args)]
+pub struct StackArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// File, folder (its *.yml and *.yaml, by name), or `-` for stdin. May be given more than once: all or none is recorded.
+    #[arg(short, long = "file", required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+    /// Say what would change, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Follow the deployments until they have ended.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub wait: bool,
+}
+
+/// `deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// Branch, tag, commit, or a range over tags: ">=1.2 <2".
+    #[arg(long = "ref", value_name = "REF")]
+    pub wanted: Option<String>,
+    /// Version of one service: a tag, a digest or a whole image. May be given more than once.
+    #[arg(long = "image", value_name = "SERVICE=TAG", value_parser = parse::pair)]
+    pub images: Vec<Pair>,
+    /// Value of a variable. May be given more than once.
+    #[arg(long = "set", value_name = "K=V", value_parser = parse::pair)]
+    pub variables: Vec<Pair>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Only if the stack is at this generation; another one is a conflict.
+    #[arg(long, value_name = "N")]
+    pub expect_generation: Option<u64>,
+    /// Follow this deployment until it has ended.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// What to show.
+    #[command(subcommand)]
+    pub what: What,
+    /// Go on showing what changes.
+    #[arg(short, long, global = true)]
+    pub watch: bool,
+    /// How many at most, of deployments and events.
+    #[arg(long, global = true, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// What `get` shows.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// All stacks.
+    Stacks,
+    /// One stack.
+    Stack {
+        /// Its name.
+        name: String,
+    },
+    /// Deployments, the newest first.
+    Deployments {
+        /// Only those of this stack.
+        stack: Option<String>,
+    },
+    /// One deployment.
+    Deployment {
+        /// Its id.
+        id: String,
+    },
+    /// All environments.
+    Environments,
+    /// The newest lines of the log.
+    Events {
+        /// Only those about this stack.
+        stack: Option<String>,
+    },
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// The ref to compare with what runs; what is declared, when left out.
+    #[arg(long = "ref", value_name = "REF")]
+    pub wanted: Option<String>,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// How many at most.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// Deployment whose version is to come back; the one that converged before, when left out.
+    pub deployment: Option<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// When the pin ends by itself: RFC 3339, or a duration from now like 2h.
+    #[arg(long, value_name = "TIME", value_parser = parse::until)]
+    pub until: Option<Timestamp>,
+    /// Follow the deployment until it has ended.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// The deployment; the one under way, when left out.
+    pub deployment: Option<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `suspend`.
+#[derive(Debug, Args)]
+pub struct SuspendArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// Why: whoever finds the stack suspended reads it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// When it ends by itself: RFC 3339, or a duration from now like 2h.
+    #[arg(long, value_name = "TIME", value_parser = parse::until)]
+    pub until: Option<Timestamp>,
+}
+
+/// `delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Forget the stack, and leave its objects on the Swarm.
+    #[arg(long)]
+    pub keep_running: bool,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only those about this stack.
+    pub stack: Option<String>,
+    /// Go on showing what is added.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How many of the newest lines come first.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub limit: u32,
+}
+
+/// `wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Name of the stack.
+    pub stack: String,
+    /// The deployment; the newest that is not an automatic rollback, when left out.
+    pub deployment: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_contract_are_taken() {
+        for line in [
+            "skep serve --listen 127.0.0.1:0 --data d --docker unix:///x --allow-private-addresses --allow-file-sources",
+            "skep serve --listen 0.0.0.0:1 --tls-cert c --tls-key k --metrics-public",
+            "skep serve --listen [::]:1 --insecure",
+            "skep apply -f a.yml --dry-run",
+            "skep apply -f - -f dir --wait",
+            "skep deploy shop --ref v2 --image web=2 --image api=a:b@sha256:0 --set K=V=W --reason why --expect-generation 3 --wait --timeout 10m",
+            "skep get stacks -o wide -w",
+            "skep get stack shop -o json -e prod",
+            "skep -e prod get deployments",
+            "skep get deployment 01x -o yaml",
+            "skep get environments -o name",
+            "skep get events -w",
+            "skep diff shop --ref main",
+            "skep history shop",
+            "skep events -w",
+            "skep wait shop",
+            "skep rollback shop 01x --reason r --wait",
+            "skep unpin shop",
+            "skep release-hold shop",
+            "skep cancel shop",
+            "skep suspend shop --reason r --until 2h",
+            "skep resume shop",
+            "skep reconcile shop",
+            "skep delete shop --yes --keep-running",
+            "skep schema",
+            "skep completions bash",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for line in [
+            "skep fly",
+            "skep apply",
+            "skep apply -f a --dry-run --wait",
+            "skep deploy",
+            "skep deploy shop --image web",
+            "skep deploy shop --set =1",
+            "skep deploy shop --expect-generation x",
+            "skep deploy shop --timeout soon",
+            "skep get",
+            "skep get stacks -o xml",
+            "skep suspend shop",
+            "skep suspend shop --reason r --until yesterday",
+            "skep serve --tls-cert c",
+            "skep serve --listen nowhere",
+        ] {
+            let error = parse(line).err().map(|error| error.exit_code());
+            assert_eq!(error, Some(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        assert_eq!(parse("skep --help").unwrap_err().kind(), ErrorKind::DisplayHelp);
+        assert_eq!(parse("skep --version").unwrap_err().kind(), ErrorKind::DisplayVersion);
+        assert!(parse("skep --help").unwrap_err().to_string().contains("130  interrupted"));
+    }
+}

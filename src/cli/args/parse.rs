@@ -1,0 +1,111 @@
+//! Values of flags.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::declare::parse_duration;
+
+/// `K=V`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// What stands before the first `=`.
+    pub key: String,
+    /// What stands behind it.
+    pub value: String,
+}
+
+pub(super) fn pair(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok(Pair { key: key.to_owned(), value: value.to_owned() }),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    Duration::try_from(duration).map_err(|_| format!("`{text}` is too long"))
+}
+
+/// A point in time, or a duration from now.
+pub(super) fn until(text: &str) -> Result<Timestamp, String> {
+    until_from(text, Timestamp::now())
+}
+
+fn until_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let wrong = || format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor a duration like 2h");
+    match parse_duration(text) {
+        Ok(duration) => now.checked_add(duration).map_err(|_| format!("`{text}` is too far away")),
+        Err(_) => {
+            let time: Timestamp = text.parse().map_err(|_| wrong())?;
+            if time > now { Ok(time) } else { Err(format!("`{text}` has passed")) }
+        }
+    }
+}
+
+/// An address to listen on. `localhost` and a bare port mean this machine alone.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    match port.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        Err(_) => text.parse().map_err(|_| "write ADDRESS:PORT, for example 127.0.0.1:7717 or [::]:7717".to_owned()),
+    }
+}
+
+/// Where data is kept when nothing is said: in the user's own folder, so that a client finds the token from anywhere.
+pub(super) fn data_folder() -> PathBuf {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    match folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share"))) {
+        Some(folder) => folder.join("skep"),
+        None => PathBuf::from("skep-data"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_cut_at_the_first_mark() {
+        assert_eq!(pair("K=a=b"), Ok(Pair { key: "K".into(), value: "a=b".into() }));
+        assert_eq!(pair("K="), Ok(Pair { key: "K".into(), value: String::new() }));
+        assert!(pair("K").is_err());
+        assert!(pair("=v").is_err());
+    }
+
+    #[test]
+    fn times_are_points_or_durations_from_now() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        assert_eq!(until_from("2h", now).unwrap().to_string(), "2026-01-31T14:00:00Z");
+        assert_eq!(until_from("1d", now).unwrap().to_string(), "2026-02-01T12:00:00Z");
+        assert_eq!(until_from("2026-02-01T01:00:00+01:00", now).unwrap().to_string(), "2026-02-01T00:00:00Z");
+        for bad in ["", "soon", "2", "2026-01-31", "2026-01-31T11:59:59Z", "-2h"] {
+            assert!(until_from(bad, now).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn durations_are_those_of_the_manifests() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(duration("90").is_err());
+    }
+
+    #[test]
+    fn listening_is_on_this_machine_unless_an_address_is_said() {
+        for (text, address) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("localhost:7717", "127.0.0.1:7717"),
+            (":80", "127.0.0.1:80"),
+            ("0", "127.0.0.1:0"),
+            ("[::]:9", "[::]:9"),
+        ] {
+            assert_eq!(listen(text).map(|it| it.to_string()), Ok(address.to_owned()));
+        }
+        for bad in ["", "example.org:80", "127.0.0.1", "1.2.3.4:99999"] {
+            assert!(listen(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

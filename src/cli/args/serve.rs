@@ -1,0 +1,96 @@
+//! What `serve` takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::parse;
+use crate::cli::exit::{CliError, Exit};
+
+/// `serve`. The data folder is among the [`Globals`](super::Globals).
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, env = "SKEP_LISTEN", default_value = "127.0.0.1:7717", value_name = "ADDR:PORT", value_parser = parse::listen)]
+    pub listen: SocketAddr,
+    /// Engine of the environment `default`, when none is declared: unix://…, tcp://…, ssh://…; else `DOCKER_HOST`, else the
+    /// local socket.
+    #[arg(long, env = "SKEP_DOCKER", value_name = "URL", value_hint = ValueHint::Url)]
+    pub docker: Option<String>,
+    /// Let sources and endpoints be at private and loopback addresses.
+    #[arg(long, env = "SKEP_ALLOW_PRIVATE_ADDRESSES", value_parser = FalseyValueParser::new())]
+    pub allow_private_addresses: bool,
+    /// Let sources be folders of this machine: file://….
+    #[arg(long, env = "SKEP_ALLOW_FILE_SOURCES", value_parser = FalseyValueParser::new())]
+    pub allow_file_sources: bool,
+    /// Certificate chain, PEM.
+    #[arg(long, env = "SKEP_TLS_CERT", value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, env = "SKEP_TLS_KEY", value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+    /// Speak plain HTTP off loopback, too: something else does TLS.
+    #[arg(long, env = "SKEP_INSECURE", value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
+    /// Give `/metrics` to anyone.
+    #[arg(long, env = "SKEP_METRICS_PUBLIC", value_parser = FalseyValueParser::new())]
+    pub metrics_public: bool,
+    /// Serve `/graphiql`.
+    #[arg(long, env = "SKEP_GRAPHIQL", value_parser = FalseyValueParser::new())]
+    pub graphiql: bool,
+    /// What to log: error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
+    #[arg(long, env = "SKEP_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// How to log.
+    #[arg(long, env = "SKEP_LOG_FORMAT", value_enum, default_value_t, value_name = "FORM")]
+    pub log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl ServeArgs {
+    /// What clap cannot say.
+    pub(in crate::cli) fn check(&self) -> Result<(), CliError> {
+        if self.listen.ip().to_canonical().is_loopback() || self.tls_cert.is_some() || self.insecure {
+            return Ok(());
+        }
+        let message = format!("{} is not a loopback address, and the token would cross the network in the clear", self.listen);
+        Err(CliError::new(Exit::Usage, message)
+            .next("give --tls-cert and --tls-key, or --insecure when something in front of it does TLS"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+
+    fn check(line: &str) -> Result<(), Exit> {
+        match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Serve(args) => args.check().map_err(|error| error.exit),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn off_loopback_it_wants_tls_or_a_word() {
+        assert_eq!(check("skep serve"), Ok(()));
+        assert_eq!(check("skep serve --listen [::1]:1"), Ok(()));
+        assert_eq!(check("skep serve --listen 0.0.0.0:1"), Err(Exit::Usage));
+        assert_eq!(check("skep serve --listen 192.168.1.2:1"), Err(Exit::Usage));
+        assert_eq!(check("skep serve --listen 0.0.0.0:1 --insecure"), Ok(()));
+        assert_eq!(check("skep serve --listen 0.0.0.0:1 --tls-cert a --tls-key b"), Ok(()));
+    }
+}

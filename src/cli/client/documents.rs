@@ -1,0 +1,178 @@
+//! The GraphQL documents. What they select, in this order and under these names, is what `-o json` prints.
+
+macro_rules! images {
+    () => {
+        "images { service image digest }"
+    };
+}
+
+macro_rules! stack {
+    () => {
+        concat!(
+            "name environment generation observedGeneration phase reason message ",
+            "conditions { type status reason message observedGeneration since } ",
+            "desired { ref revision ",
+            images!(),
+            " } target { kind revision deploymentId ",
+            images!(),
+            " } live { revision deploymentId ",
+            images!(),
+            " } lastGood { deploymentId revision since ",
+            images!(),
+            " } held { revision deploymentId reason since ",
+            images!(),
+            " } pin { deploymentId versionOf actor reason until since } deploymentId ",
+            "suspension { reason actor until since } deletion { keepRunning actor since } ",
+            "drift { found corrections correctedAt } createdAt updatedAt "
+        )
+    };
+}
+
+macro_rules! deployment {
+    () => {
+        concat!(
+            "id: deploymentId stack environment generation trigger phase verdict reason message ",
+            "failure { class service slot node error exitCode logTail } revision ",
+            images!(),
+            " actor statedReason rollbackOf rolledBackBy versionOf ",
+            "services { service wanted healthy obstacle } warnings createdAt finishedAt "
+        )
+    };
+}
+
+macro_rules! requests {
+    () => {
+        "originalRequest mappedRequest "
+    };
+}
+
+macro_rules! environment {
+    () => {
+        "name endpoints connected since message engine api nodes claim { state instance epoch } "
+    };
+}
+
+macro_rules! event {
+    () => {
+        "sequence time environment stack deploymentId type reason message actor "
+    };
+}
+
+macro_rules! order {
+    ($operation:literal, $field:literal, $input:literal) => {
+        concat!(
+            "mutation ",
+            $operation,
+            "($input: ",
+            $input,
+            "!) { ",
+            $field,
+            "(input: $input) { stack { ",
+            stack!(),
+            "} deployment { ",
+            deployment!(),
+            "} userErrors { code message field file line column hint } } }"
+        )
+    };
+}
+
+pub(in crate::cli) const STACK: &str = concat!(
+    "query Stack($name: String!, $environment: String!) { stack(name: $name, environment: $environment) { ",
+    stack!(),
+    "} }"
+);
+pub(in crate::cli) const STACKS: &str = concat!(
+    "query Stacks($first: Int, $after: String, $environment: String) { ",
+    "stacks(first: $first, after: $after, environment: $environment) { edges { node { ",
+    stack!(),
+    "} } pageInfo { hasNextPage endCursor } } }"
+);
+pub(in crate::cli) const DEPLOYMENT: &str =
+    concat!("query Deployment($id: ID!) { deployment(id: $id) { ", deployment!(), requests!(), "} }");
+pub(in crate::cli) const DEPLOYMENTS: &str = concat!(
+    "query Deployments($first: Int, $after: String, $stack: String, $environment: String!) { ",
+    "deployments(first: $first, after: $after, stack: $stack, environment: $environment) { edges { node { ",
+    deployment!(),
+    requests!(),
+    "} } pageInfo { hasNextPage endCursor } } }"
+);
+pub(in crate::cli) const ENVIRONMENTS: &str = concat!("query Environments { environments { ", environment!(), "} }");
+pub(in crate::cli) const EVENTS: &str = concat!(
+    "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
+    "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
+    event!(),
+    "} } pageInfo { hasNextPage endCursor } } }"
+);
+pub(in crate::cli) const PLAN: &str = "query Plan($stack: String!, $environment: String!, $ref: String) { \
+    plan(stack: $stack, environment: $environment, ref: $ref) { digest \
+    steps { kind name action reason changes { path from to } } waiting warnings unchanged } }";
+
+pub(in crate::cli) const APPLY: &str = concat!(
+    "mutation Apply($input: ApplyStackInput!) { applyStack(input: $input) { documents { kind name environment created ",
+    "changes stack { generation } deployment { ",
+    deployment!(),
+    "} } userErrors { code message field file line column hint } } }"
+);
+pub(in crate::cli) const DEPLOY: &str = order!("Deploy", "deployStack", "DeployStackInput");
+pub(in crate::cli) const ROLLBACK: &str = order!("Rollback", "rollbackStack", "RollbackStackInput");
+pub(in crate::cli) const UNPIN: &str = order!("Unpin", "unpinStack", "UnpinStackInput");
+pub(in crate::cli) const RELEASE_HOLD: &str = order!("ReleaseHold", "releaseHold", "ReleaseHoldInput");
+pub(in crate::cli) const CANCEL: &str = order!("Cancel", "cancelDeployment", "CancelDeploymentInput");
+pub(in crate::cli) const SUSPEND: &str = order!("Suspend", "suspendStack", "SuspendStackInput");
+pub(in crate::cli) const RESUME: &str = order!("Resume", "resumeStack", "ResumeStackInput");
+pub(in crate::cli) const RECONCILE: &str = order!("Reconcile", "reconcileStack", "ReconcileStackInput");
+pub(in crate::cli) const DELETE: &str = order!("Delete", "deleteStack", "DeleteStackInput");
+
+pub(in crate::cli) const FOLLOW_DEPLOYMENT: &str = concat!(
+    "subscription FollowDeployment($id: ID!, $after: Int) { deploymentChanged(id: $id, after: $after) { ",
+    "sequence deployment { ",
+    deployment!(),
+    requests!(),
+    "} } }"
+);
+pub(in crate::cli) const FOLLOW_STACK: &str = concat!(
+    "subscription FollowStack($name: String!, $environment: String!, $after: Int) { ",
+    "stackChanged(name: $name, environment: $environment, after: $after) { sequence stack { ",
+    stack!(),
+    "} } }"
+);
+pub(in crate::cli) const FOLLOW_STACKS: &str = concat!(
+    "subscription FollowStacks($environment: String, $after: Int) { ",
+    "stacksChanged(environment: $environment, after: $after) { sequence snapshot { ",
+    stack!(),
+    "} stack { ",
+    stack!(),
+    "} deleted { name environment } } }"
+);
+pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
+    "subscription FollowEvents($environment: String, $stack: String, $after: Int, $last: Int!) { ",
+    "eventAdded(environment: $environment, stack: $stack, after: $after, last: $last) { sequence event { ",
+    event!(),
+    "} } }"
+);
+
+/// All of them, to be held against the schema.
+#[cfg(test)]
+pub(in crate::cli) const ALL: [&str; 21] = [
+    STACK,
+    STACKS,
+    DEPLOYMENT,
+    DEPLOYMENTS,
+    ENVIRONMENTS,
+    EVENTS,
+    PLAN,
+    APPLY,
+    DEPLOY,
+    ROLLBACK,
+    UNPIN,
+    RELEASE_HOLD,
+    CANCEL,
+    SUSPEND,
+    RESUME,
+    RECONCILE,
+    DELETE,
+    FOLLOW_DEPLOYMENT,
+    FOLLOW_STACK,
+    FOLLOW_STACKS,
+    FOLLOW_EVENTS,
+];

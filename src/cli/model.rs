@@ -1,0 +1,252 @@
+//! What the server answers, as far as it is looked at. Unknown fields and words are let through: a server may be newer.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::exit::{CliError, Exit};
+
+/// Reads a part of an answer.
+pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
+    T::deserialize(value).map_err(|error| {
+        CliError::new(Exit::Error, format!("the server's answer is not understood: {error}"))
+            .next("compare `skep --version` with the server's version")
+    })
+}
+
+/// Reads a list of nodes.
+pub(super) fn read_all<T: DeserializeOwned>(values: &[Value]) -> Result<Vec<T>, CliError> {
+    values.iter().map(read).collect()
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stack {
+    pub(super) name: String,
+    pub(super) environment: String,
+    pub(super) generation: u64,
+    pub(super) observed_generation: u64,
+    pub(super) phase: String,
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+    #[serde(default)]
+    pub(super) conditions: Vec<Condition>,
+    pub(super) desired: Version,
+    pub(super) target: Option<Version>,
+    pub(super) live: Option<Version>,
+    pub(super) last_good: Option<Version>,
+    #[serde(default)]
+    pub(super) held: Vec<Version>,
+    pub(super) pin: Option<Pin>,
+    pub(super) deployment_id: String,
+    pub(super) suspension: Option<Suspension>,
+    pub(super) deletion: Option<Deletion>,
+    #[serde(default)]
+    pub(super) drift: Drift,
+    pub(super) updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) status: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) since: Timestamp,
+}
+
+/// A version in any of its places: each has only some of the fields.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Version {
+    #[serde(rename = "ref")]
+    pub(super) wanted: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) revision: Option<String>,
+    #[serde(default)]
+    pub(super) images: Vec<Image>,
+    pub(super) deployment_id: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Image {
+    pub(super) service: String,
+    pub(super) image: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Pin {
+    pub(super) version_of: String,
+    pub(super) actor: String,
+    pub(super) reason: Option<String>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Suspension {
+    pub(super) reason: String,
+    pub(super) actor: String,
+    pub(super) until: Option<Timestamp>,
+    pub(super) since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Deletion {
+    pub(super) actor: String,
+    pub(super) since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+pub(super) struct Drift {
+    #[serde(default)]
+    pub(super) found: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Deployment {
+    pub(super) id: String,
+    pub(super) stack: String,
+    pub(super) environment: String,
+    pub(super) generation: u64,
+    pub(super) trigger: String,
+    pub(super) phase: String,
+    pub(super) reason: String,
+    pub(super) message: Option<String>,
+    pub(super) failure: Option<Failure>,
+    pub(super) revision: Option<String>,
+    #[serde(default)]
+    pub(super) images: Vec<Image>,
+    pub(super) actor: String,
+    pub(super) stated_reason: Option<String>,
+    pub(super) rollback_of: Option<String>,
+    pub(super) rolled_back_by: Option<String>,
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) finished_at: Option<Timestamp>,
+}
+
+impl Deployment {
+    /// How a command that waits for it ends; none while it goes on.
+    pub(super) fn ended(&self) -> Option<Exit> {
+        Exit::of_phase(&self.phase)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Failure {
+    pub(super) class: String,
+    pub(super) service: Option<String>,
+    pub(super) slot: Option<u64>,
+    pub(super) node: Option<String>,
+    pub(super) error: String,
+    pub(super) exit_code: Option<i64>,
+    #[serde(default)]
+    pub(super) log_tail: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Service {
+    pub(super) service: String,
+    pub(super) wanted: u64,
+    pub(super) healthy: u64,
+    pub(super) obstacle: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Environment {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) endpoints: Vec<String>,
+    pub(super) connected: Option<bool>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) message: Option<String>,
+    pub(super) engine: Option<String>,
+    pub(super) api: Option<String>,
+    pub(super) nodes: Option<u64>,
+    pub(super) claim: Claim,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Claim {
+    pub(super) state: String,
+    pub(super) instance: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event {
+    pub(super) time: Timestamp,
+    pub(super) environment: String,
+    pub(super) stack: Option<String>,
+    pub(super) deployment_id: Option<String>,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) actor: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Plan {
+    pub(super) digest: String,
+    pub(super) steps: Vec<Step>,
+    #[serde(default)]
+    pub(super) waiting: Vec<String>,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+    pub(super) unchanged: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Step {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) action: String,
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Change {
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) from: Value,
+    #[serde(default)]
+    pub(super) to: Value,
+}
+
+/// What became of a document of a manifest.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct AppliedDocument {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) environment: Option<String>,
+    pub(super) created: bool,
+    pub(super) changes: Vec<String>,
+    pub(super) deployment: Option<Deployment>,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct UserError {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) field: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u64>,
+    pub(super) column: Option<u64>,
+    pub(super) hint: Option<String>,
+}

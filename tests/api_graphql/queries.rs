@@ -1,0 +1,113 @@
+//! Queries.
+
+use serde_json::{Value, json};
+
+use crate::world::{SHOP, World};
+
+async fn many(count: usize) -> World {
+    let world = World::new().await;
+    let all: Vec<String> = (0..count).map(|n| SHOP.replace("name: shop", &format!("name: s{n:02}"))).collect();
+    assert_eq!(world.apply(&all.join("---\n")).await["userErrors"], json!([]));
+    world
+}
+
+#[tokio::test]
+async fn stacks_come_in_pages_and_filtered() {
+    let world = many(7).await;
+    let query = "query Q($after: String) { stacks(first: 3, after: $after) { \
+        edges { cursor node { name } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
+    let (mut names, mut after, mut pages) = (Vec::new(), Value::Null, 0);
+    loop {
+        let page = world.data(query, json!({ "after": after })).await["stacks"].clone();
+        names.extend(
+            page["edges"].as_array().unwrap().iter().map(|edge| edge["node"]["name"].as_str().unwrap().to_owned()),
+        );
+        assert_eq!(page["pageInfo"]["hasPreviousPage"], !after.is_null());
+        after = page["pageInfo"]["endCursor"].clone();
+        pages += 1;
+        if page["pageInfo"]["hasNextPage"] == false {
+            break;
+        }
+    }
+    assert_eq!((pages, names.len()), (3, 7));
+    assert!(names.is_sorted());
+    let count = |filter: &'static str| {
+        let world = &world;
+        async move {
+            let query = format!("{{ stacks({filter}) {{ edges {{ node {{ name }} }} }} }}");
+            world.data(&query, json!({})).await["stacks"]["edges"].as_array().unwrap().len()
+        }
+    };
+    assert_eq!(count("nameContains: \"03\"").await, 1);
+    assert_eq!(count("phases: [Pending]").await, 7);
+    assert_eq!(count("phases: [Converged, Failed]").await, 0);
+    assert_eq!(count("environment: \"default\"").await, 7);
+    assert_eq!(count("environment: \"other\"").await, 0);
+}
+
+#[tokio::test]
+async fn anything_is_found_by_its_global_id() {
+    let world = World::with_shop().await;
+    let query = "{ stack(name: \"shop\") { id deployment { id } } environments { id } events(first: 1) { edges { node { id } } } }";
+    let data = world.data(query, json!({})).await;
+    for (id, kind) in [
+        (&data["stack"]["id"], "Stack"),
+        (&data["stack"]["deployment"]["id"], "Deployment"),
+        (&data["environments"][0]["id"], "Environment"),
+        (&data["events"]["edges"][0]["node"]["id"], "Event"),
+    ] {
+        let found = world.data("query Q($id: ID!) { node(id: $id) { __typename id } }", json!({ "id": id })).await;
+        assert_eq!(found["node"], json!({ "__typename": kind, "id": id }));
+    }
+    for none in ["nothing", "RW52aXJvbm1lbnQ6bm8"] {
+        let found = world.data("query Q($id: ID!) { node(id: $id) { id } }", json!({ "id": none })).await;
+        assert_eq!(found["node"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn deployments_and_events_are_read_in_both_ways() {
+    let world = World::with_shop().await;
+    for version in ["v1", "v2", "v3"] {
+        world.deploy(version).await;
+    }
+    let query = "{ deployments(stack: \"shop\", first: 2) { edges { node { generation } } pageInfo { hasNextPage } } \
+        all: deployments { edges { node { stack generation phase reason message createdAt } } } \
+        stack(name: \"shop\") { deployments(first: 1) { edges { node { generation } } } } }";
+    let data = world.data(query, json!({})).await;
+    assert_eq!(data["deployments"]["edges"], json!([{ "node": { "generation": 4 } }, { "node": { "generation": 3 } }]));
+    assert_eq!(data["deployments"]["pageInfo"]["hasNextPage"], true);
+    assert_eq!(data["all"]["edges"].as_array().unwrap().len(), 4);
+    assert_eq!(data["all"]["edges"][0]["node"]["reason"], "Pending");
+    assert_eq!(data["stack"]["deployments"]["edges"][0]["node"]["generation"], 4);
+    let events = world
+        .data("{ events(backwards: true, first: 1, stack: \"shop\") { edges { cursor node { sequence type actor message } } pageInfo { endCursor } } }", json!({}))
+        .await;
+    let newest = &events["events"]["edges"][0]["node"];
+    assert_eq!((newest["type"].clone(), newest["actor"].clone()), (json!("DeploymentCreated"), json!("admin")));
+    let query =
+        "query Q($after: String) { events(backwards: true, first: 1, after: $after) { edges { node { sequence } } } }";
+    let before = world.data(query, json!({ "after": events["events"]["pageInfo"]["endCursor"] })).await;
+    let sequence = |value: &Value| value["sequence"].as_u64().unwrap();
+    assert_eq!(sequence(&before["events"]["edges"][0]["node"]) + 1, sequence(newest));
+    let none = world.data("{ events(stack: \"other\") { edges { cursor } } }", json!({})).await;
+    assert_eq!(none["events"]["edges"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_null_and_a_plan_is_asked_for() {
+    let world = World::with_shop().await;
+    let data = world
+        .data(
+            "{ stack(name: \"no\") { id } deployment(id: \"no\") { id } environment(name: \"no\") { id } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(data, json!({ "stack": null, "deployment": null, "environment": null }));
+    let query = "query Q($stack: String!) { plan(stack: $stack, ref: \"v2\") { digest unchanged steps { kind name action reason changes { path from to } } } }";
+    let plan = world.data(query, json!({ "stack": "shop" })).await["plan"].clone();
+    assert_eq!(plan["steps"][0]["action"], "Update");
+    assert_eq!(plan["steps"][0]["changes"], json!([{ "path": "/x", "from": null, "to": "v2" }]));
+    let missing = world.ask(query, json!({ "stack": "no" })).await;
+    assert_eq!(missing["errors"][0]["extensions"]["code"], "NOT_FOUND");
+}

@@ -1,0 +1,152 @@
+//! Subscriptions: the snapshot first, then every change, resumable.
+
+use serde_json::{Value, json};
+use skep::domain::DeploymentPhase;
+use skep::ledger::Batch;
+
+use crate::world::{SHOP, World, shop};
+
+fn sequence(value: &Value) -> u64 {
+    value["sequence"].as_u64().unwrap_or_else(|| panic!("{value}"))
+}
+
+#[tokio::test]
+async fn a_stack_is_followed_from_its_snapshot_on() {
+    let world = World::with_shop().await;
+    let mut socket = world.socket().await;
+    socket.subscribe("1", "subscription { stackChanged(name: \"shop\") { sequence stack { generation } } }").await;
+    let first = socket.data().await;
+    assert_eq!(first["stack"]["generation"], 1);
+    world.deploy("v2").await;
+    let second = socket.data().await;
+    assert_eq!(second["stack"]["generation"], 2);
+    assert!(sequence(&second) > sequence(&first));
+    // What happens to others is not told.
+    world.apply(&SHOP.replace("name: shop", "name: other")).await;
+    assert!(socket.is_quiet().await);
+    world.ledger.commit(Batch::new().delete_stack(&shop())).await.unwrap();
+    assert_eq!(socket.data().await["stack"], Value::Null);
+}
+
+#[tokio::test]
+async fn who_comes_back_is_told_only_what_was_missed() {
+    let world = World::with_shop().await;
+    let query = |after: u64| {
+        format!("subscription {{ stackChanged(name: \"shop\", after: {after}) {{ sequence stack {{ generation }} }} }}")
+    };
+    let mut socket = world.socket().await;
+    socket.subscribe("1", &query(world.ledger.revision())).await;
+    assert!(socket.is_quiet().await, "nothing changed since");
+    let before = world.ledger.revision();
+    world.deploy("v2").await;
+    world.deploy("v3").await;
+    assert_eq!(socket.data().await["stack"]["generation"].as_u64().map(|it| it >= 2), Some(true));
+    let mut back = world.socket().await;
+    back.subscribe("1", &query(before)).await;
+    let missed = back.data().await;
+    assert_eq!((missed["stack"]["generation"].clone(), sequence(&missed)), (json!(3), world.ledger.revision()));
+    // A sequence nobody knows gives a fresh snapshot.
+    for unknown in [0, 999_999] {
+        let mut lost = world.socket().await;
+        lost.subscribe("1", &query(unknown)).await;
+        assert_eq!(lost.data().await["stack"]["generation"], 3);
+    }
+}
+
+#[tokio::test]
+async fn all_stacks_are_followed() {
+    let world = World::with_shop().await;
+    let query = "subscription { stacksChanged { sequence snapshot { name } stack { name generation } deleted { name environment } } }";
+    let mut socket = world.socket().await;
+    socket.subscribe("1", query).await;
+    let first = socket.data().await;
+    assert_eq!(first["snapshot"], json!([{ "name": "shop" }]));
+    world.apply(&SHOP.replace("name: shop", "name: other")).await;
+    let added = socket.data().await;
+    assert_eq!(
+        (added["snapshot"].clone(), added["stack"].clone()),
+        (Value::Null, json!({ "name": "other", "generation": 1 }))
+    );
+    world.ledger.commit(Batch::new().delete_stack(&shop())).await.unwrap();
+    assert_eq!(socket.data().await["deleted"], json!({ "name": "shop", "environment": "default" }));
+    let mut back = world.socket().await;
+    let resumed = query.replace("stacksChanged", &format!("stacksChanged(after: {})", sequence(&added)));
+    back.subscribe("1", &resumed).await;
+    assert_eq!(back.data().await["deleted"]["name"], "shop");
+    let mut elsewhere = world.socket().await;
+    elsewhere.subscribe("1", &query.replace("stacksChanged", "stacksChanged(environment: \"prod\")")).await;
+    assert_eq!(elsewhere.data().await["snapshot"], json!([]));
+}
+
+#[tokio::test]
+async fn a_deployment_is_followed_until_it_ends() {
+    let world = World::with_shop().await;
+    let answer = world.deploy("v2").await;
+    let id = answer["deployment"]["deploymentId"].as_str().unwrap().to_owned();
+    let query =
+        format!("subscription {{ deploymentChanged(id: \"{id}\") {{ sequence deployment {{ phase verdict }} }} }}");
+    let mut socket = world.socket().await;
+    socket.subscribe("1", &query).await;
+    assert_eq!(socket.data().await["deployment"]["phase"], "Pending");
+    world.move_on(&id, DeploymentPhase::Verifying).await;
+    assert_eq!(socket.data().await["deployment"], json!({ "phase": "Verifying", "verdict": "Progressing" }));
+    world.move_on(&id, DeploymentPhase::Converged).await;
+    let last = socket.data().await;
+    assert_eq!(last["deployment"], json!({ "phase": "Converged", "verdict": "Converged" }));
+    assert_eq!(socket.next().await, json!({ "type": "complete", "id": "1" }));
+    // One that has ended is told once, whatever was seen before.
+    let late = query.replace("(id:", &format!("(after: {}, id:", sequence(&last)));
+    socket.subscribe("2", &late).await;
+    assert_eq!(socket.data().await["deployment"]["phase"], "Converged");
+    assert_eq!(socket.next().await["type"], "complete");
+    socket.subscribe("3", "subscription { deploymentChanged(id: \"no\") { sequence } }").await;
+    let refused = socket.next().await;
+    assert_eq!(refused["payload"]["errors"][0]["extensions"]["code"], "NOT_FOUND", "{refused}");
+}
+
+#[tokio::test]
+async fn events_are_followed_without_a_gap() {
+    let world = World::with_shop().await;
+    let mut socket = world.socket().await;
+    socket.subscribe("1", "subscription { eventAdded(last: 1) { sequence event { type stack } } }").await;
+    let first = socket.data().await;
+    assert_eq!((sequence(&first), first["event"]["type"].clone()), (2, json!("DeploymentCreated")));
+    world.deploy("v2").await;
+    for expected in [3, 4] {
+        assert_eq!(sequence(&socket.data().await), expected);
+    }
+    let mut back = world.socket().await;
+    back.subscribe("1", "subscription { eventAdded(after: 1) { sequence } }").await;
+    for expected in [2, 3, 4] {
+        assert_eq!(sequence(&back.data().await), expected);
+    }
+    assert!(back.is_quiet().await);
+    let mut filtered = world.socket().await;
+    filtered.subscribe("1", "subscription { eventAdded(stack: \"other\") { sequence event { stack } } }").await;
+    world.apply(&SHOP.replace("name: shop", "name: other")).await;
+    assert_eq!(filtered.data().await["event"]["stack"], "other");
+}
+
+#[tokio::test]
+async fn a_follower_that_is_too_slow_gets_a_fresh_snapshot() {
+    let world = World::with_shop().await;
+    let mut socket = world.socket().await;
+    socket
+        .subscribe("1", "subscription { stacksChanged { sequence snapshot { name generation } stack { generation } } }")
+        .await;
+    socket.data().await;
+    // More than is remembered, faster than one who reads nothing can be told.
+    for _ in 0..4_500 {
+        let stack = world.ledger.stack(&shop()).unwrap().unwrap().value;
+        world.ledger.commit(Batch::new().put_stack(&stack)).await.unwrap();
+    }
+    world.deploy("v2").await;
+    loop {
+        let change = socket.data().await;
+        let seen = [&change["stack"]["generation"], &change["snapshot"][0]["generation"]];
+        if seen.contains(&&json!(2)) {
+            assert!(sequence(&change) > 4_500);
+            break;
+        }
+    }
+}

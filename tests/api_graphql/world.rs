@@ -1,0 +1,286 @@
+//! A running server, and the two ways to speak to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind};
+use skep::declare::{Declare, Limits};
+use skep::domain::{
+    Action, Change, Deployment, DeploymentId, DeploymentPhase, Digest, Environment, EnvironmentName, Kept, LastGood,
+    ObjectKind, Pointer, StackKey, StackName, StackStatus, Wanted,
+};
+use skep::ledger::{Batch, Ledger};
+use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer};
+use skep::seal::KeyFile;
+use skep::store::memory::MemoryStore;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+pub const TOKEN: &str = "the-token-of-these-tests";
+
+pub const SHOP: &str = "\
+kind: Stack
+name: shop
+source: { git: https://example.org/shop.git, ref: main }
+variables: { KEY: { value: hunter2hunter2, secret: true } }
+images: { web: \"1\" }
+";
+
+/// Ids that count up, and the real clock.
+struct Counter(AtomicU64);
+
+impl Ambient for Counter {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn new_id(&self) -> String {
+        format!("{:026}", self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn random(&self) -> u64 {
+        4
+    }
+}
+
+/// Knows one plan.
+struct OnePlan;
+
+impl Inquiries for OnePlan {
+    fn plan<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+    ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(async move {
+            if stack.name.as_str() != "shop" {
+                return Err(InquiryError::NotFound(format!("stack `{stack}`")));
+            }
+            let change = Change { path: "/x".into(), from: None, to: wanted.map(|wanted| wanted.0.clone().into()) };
+            let step = StepAnswer {
+                kind: ObjectKind::Service,
+                name: "shop_web".into(),
+                action: Action::Update,
+                reason: "the image changed".into(),
+                changes: vec![change],
+            };
+            Ok(PlanAnswer {
+                digest: "d".into(),
+                steps: vec![step],
+                waiting: Vec::new(),
+                warnings: Vec::new(),
+                unchanged: 3,
+            })
+        })
+    }
+
+    fn deployment_logs<'a>(&'a self, _: &'a DeploymentId, _: u32) -> BoxFuture<'a, Result<String, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Busy) })
+    }
+}
+
+pub struct World {
+    pub ledger: Ledger,
+    pub ready: Arc<AtomicBool>,
+    pub address: String,
+    pub http: reqwest::Client,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(ApiOptions::default()).await
+    }
+
+    /// A server with the environment `default`.
+    pub async fn with(options: ApiOptions) -> Self {
+        let ledger = Ledger::new(Arc::new(MemoryStore::new()));
+        let environment =
+            Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///var/run/docker.sock".into()] };
+        ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
+        let ambient: Arc<dyn Ambient> = Arc::new(Counter(AtomicU64::new(0)));
+        let sealer = Arc::new(KeyFile::from_bytes([7; 32]));
+        let ready = Arc::new(AtomicBool::new(false));
+        let state = ApiState::new(ApiParts {
+            declare: Declare::new(ledger.clone(), sealer, Arc::clone(&ambient), Limits::default()),
+            ledger: ledger.clone(),
+            inquiries: Arc::new(OnePlan),
+            auth: Arc::new(Auth::with_token(TOKEN)),
+            ambient,
+            ready: Arc::clone(&ready),
+            metrics: Arc::new(|| "# EOF\n".to_owned()),
+            options,
+        });
+        let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };
+        let bound = bind(listen, state, Arc::new(|_| {})).unwrap();
+        tokio::spawn(bound.server);
+        Self { ledger, ready, address: bound.address.to_string(), http: reqwest::Client::new() }
+    }
+
+    /// A server with the stack `shop`.
+    pub async fn with_shop() -> Self {
+        let world = Self::new().await;
+        let applied = world.apply(SHOP).await;
+        assert_eq!(applied["userErrors"], json!([]), "{applied}");
+        world
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn post(&self, body: &Value) -> reqwest::RequestBuilder {
+        let body = body.to_string();
+        self.http.post(self.url("/graphql")).header("content-type", "application/json").body(body)
+    }
+
+    /// The whole answer.
+    pub async fn ask(&self, query: &str, variables: Value) -> Value {
+        let body = json!({ "query": query, "variables": variables });
+        let answer = self.post(&body).bearer_auth(TOKEN).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    }
+
+    /// The data of an answer without errors.
+    pub async fn data(&self, query: &str, variables: Value) -> Value {
+        let answer = self.ask(query, variables).await;
+        assert_eq!(answer.get("errors"), None, "{answer}");
+        answer["data"].clone()
+    }
+
+    /// What a mutation answers. `input` is its input, `kind` the type of that.
+    pub async fn mutate(&self, name: &str, kind: &str, input: Value) -> Value {
+        const PAYLOAD: &str = "stack { name generation deploymentId pin { versionOf reason } suspension { reason until } \
+            deletion { keepRunning } requestedReconcile } deployment { id deploymentId phase trigger statedReason \
+            originalRequest mappedRequest versionOf verdict actor } \
+            userErrors { code message field file line column hint }";
+        let query = format!("mutation M($input: {kind}!) {{ {name}(input: $input) {{ {PAYLOAD} }} }}");
+        self.data(&query, json!({ "input": input })).await[name].clone()
+    }
+
+    pub async fn apply(&self, manifest: &str) -> Value {
+        self.mutate("applyStack", "ApplyStackInput", json!({ "manifest": manifest, "file": "shop.yml" })).await
+    }
+
+    pub async fn deploy(&self, wanted: &str) -> Value {
+        self.mutate("deployStack", "DeployStackInput", json!({ "stack": { "name": "shop" }, "ref": wanted })).await
+    }
+
+    pub fn deployment(&self, id: &str) -> Deployment {
+        self.ledger.deployment(&DeploymentId(id.into())).unwrap().unwrap().value
+    }
+
+    /// Writes what a controller would when a deployment moves on.
+    pub async fn move_on(&self, id: &str, phase: DeploymentPhase) {
+        let mut deployment = self.deployment(id);
+        deployment.phase = phase;
+        self.ledger.commit(Batch::new().put_deployment(&deployment)).await.unwrap();
+    }
+
+    /// Writes what a controller would when a deployment has converged.
+    pub async fn converge(&self, id: &str, version: &str) {
+        let mut deployment = self.deployment(id);
+        deployment.phase = DeploymentPhase::Converged;
+        deployment.version.digest = Some(Digest::of(version.as_bytes()));
+        deployment.kept = Some(Kept(version.to_owned()));
+        let pointer = Pointer {
+            revision: None,
+            images: Vec::new(),
+            digest: deployment.version.digest.clone(),
+            deployment: deployment.id.clone(),
+            generation: deployment.generation,
+        };
+        let status = StackStatus {
+            observed_generation: deployment.generation,
+            attempt: Some(skep::domain::Attempt {
+                id: deployment.id.clone(),
+                phase: deployment.phase,
+                trigger: deployment.origin.trigger,
+                automatic_rollback: false,
+            }),
+            last_good: Some(LastGood { version: pointer, kept: Kept(version.into()), since: Timestamp::now() }),
+            ..StackStatus::default()
+        };
+        self.ledger.commit(Batch::new().put_deployment(&deployment).put_status(&shop(), &status)).await.unwrap();
+    }
+
+    /// A websocket that has been let in.
+    pub async fn socket(&self) -> Socket {
+        let mut socket = self.bare_socket(&[]).await.unwrap();
+        socket
+            .send(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {TOKEN}") } }))
+            .await;
+        assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
+        socket
+    }
+
+    /// A websocket on which nothing has been said.
+    pub async fn bare_socket(&self, headers: &[(&'static str, &str)]) -> Result<Socket, tungstenite::Error> {
+        let mut request = format!("ws://{}/graphql", self.address).into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        Ok(Socket(connect_async(request).await?.0))
+    }
+}
+
+pub fn shop() -> StackKey {
+    StackKey { environment: EnvironmentName::default(), name: StackName::parse("shop").unwrap() }
+}
+
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    pub async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    pub async fn send_raw(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+        self.0.send(message).await
+    }
+
+    pub async fn subscribe(&mut self, id: &str, query: &str) {
+        self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
+    }
+
+    /// The next message that is not about the connection itself.
+    pub async fn next(&mut self) -> Value {
+        match self.any().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
+            other => panic!("no text: {other:?}"),
+        }
+    }
+
+    /// The data of the next message of the one subscription.
+    pub async fn data(&mut self) -> Value {
+        let message = self.next().await;
+        assert_eq!(message["type"], "next", "{message}");
+        assert_eq!(message["payload"].get("errors"), None, "{message}");
+        let data = message["payload"]["data"].as_object().unwrap();
+        data.values().next().unwrap().clone()
+    }
+
+    /// The next message but pings; `None` at the end.
+    pub async fn any(&mut self) -> Option<Message> {
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            match tokio::time::timeout_at(end, self.0.next()).await.expect("nothing came") {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(message)) => return Some(message),
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }
+
+    /// Whether nothing comes for a while.
+    pub async fn is_quiet(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(300), self.next()).await.is_err()
+    }
+}

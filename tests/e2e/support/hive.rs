@@ -1,0 +1,225 @@
+//! The Skep under test: one process for all tests that run at a time, and the git host it reads from.
+//!
+//! Skep claims a Swarm for itself, so there can be but one that writes. Tests share it; one that kills it has it alone. It
+//! ends with the last test that uses it, and its claim goes with it; the next test starts a fresh one.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::docker;
+use super::graphql::Client;
+use crate::git_http::GitServer;
+
+/// How long a Skep may take to be ready, or to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+static GATE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+static SHARED: Mutex<(usize, Option<Arc<Hive>>)> = Mutex::new((0, None));
+
+fn shared() -> MutexGuard<'static, (usize, Option<Arc<Hive>>)> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A Skep process with its data, and a git host.
+pub(crate) struct Hive {
+    process: Mutex<Option<Child>>,
+    data: TempDir,
+    repositories: TempDir,
+    /// `127.0.0.1:PORT`; the same after a restart.
+    pub(crate) address: String,
+    /// The git host.
+    pub(crate) git: GitServer,
+}
+
+/// The guards are held, not read.
+enum Guard {
+    Together(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+}
+
+/// A test's stay with the Skep under test.
+pub(crate) struct Stay {
+    hive: Arc<Hive>,
+    _guard: Guard,
+}
+
+impl Stay {
+    /// Beside other tests.
+    pub(crate) async fn together() -> Self {
+        Self::enter(Guard::Together(GATE.clone().read_owned().await))
+    }
+
+    /// With no other test, to do things to the process.
+    pub(crate) async fn alone() -> Self {
+        Self::enter(Guard::Alone(GATE.clone().write_owned().await))
+    }
+
+    fn enter(guard: Guard) -> Self {
+        let mut shared = shared();
+        let hive = shared
+            .1
+            .get_or_insert_with(|| {
+                docker::clear_left_claims();
+                Arc::new(Hive::start())
+            })
+            .clone();
+        shared.0 += 1;
+        Self { hive, _guard: guard }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let mut shared = shared();
+        shared.0 -= 1;
+        if shared.0 == 0 {
+            // Any test that fails has said so; what is left to do is to leave nothing behind.
+            self.hive.end();
+            docker::clear_left_claims();
+            shared.1 = None;
+        }
+    }
+}
+
+impl std::ops::Deref for Stay {
+    type Target = Hive;
+
+    fn deref(&self) -> &Hive {
+        &self.hive
+    }
+}
+
+impl Hive {
+    /// A new installation with its own data.
+    pub(crate) fn start() -> Self {
+        let data = TempDir::with_prefix("skep-e2e-").unwrap();
+        let repositories = TempDir::with_prefix("skep-e2e-git-").unwrap();
+        let (process, address) = serve(data.path(), "127.0.0.1:0");
+        let git = GitServer::start(repositories.path());
+        Self { process: Mutex::new(Some(process)), data, repositories, address, git }
+    }
+
+    /// Where bare repositories lie.
+    pub(crate) fn repositories(&self) -> &Path {
+        self.repositories.path()
+    }
+
+    /// The token of the first start.
+    pub(crate) fn token(&self) -> String {
+        fs::read_to_string(self.data.path().join("admin.token")).unwrap().trim().to_owned()
+    }
+
+    /// A client with the token.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.address, &self.token())
+    }
+
+    /// Kills it, as a power cut would.
+    pub(crate) fn kill(&self) {
+        let mut child = self.take();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks it to end; gives its exit code.
+    pub(crate) fn terminate(&self) -> Option<i32> {
+        let mut child = self.take();
+        let id = child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().unwrap().success());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            // A process can be waited for, or waited for with a deadline by asking: there is no third way without unsafe code.
+            match child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
+                None => {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Starts it again on the same data, at the same address.
+    pub(crate) fn restart(&self) {
+        let (child, _) = serve(self.data.path(), &self.address);
+        *self.process.lock().unwrap() = Some(child);
+    }
+
+    /// Runs the command line against it.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(arguments)
+            .env("SKEP_SERVER", format!("http://{}", self.address))
+            .env("SKEP_TOKEN", self.token())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn take(&self) -> Child {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it runs")
+    }
+
+    fn end(&self) {
+        if self.process.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            let code = self.terminate();
+            if code != Some(0) {
+                let _ = writeln!(std::io::stderr(), "skep ended with {code:?} on SIGTERM");
+            }
+        }
+    }
+}
+
+impl Drop for Hive {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Where the processes write, for a look after a failure.
+fn log() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e-skep.log")
+}
+
+/// Starts `skep serve`; gives the process and its address when it is ready.
+fn serve(data: &Path, listen: &str) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
+        .args(["serve", "--listen", listen, "--allow-private-addresses", "--allow-file-sources", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (tell, told) = mpsc::channel();
+    let mut log = File::options().create(true).append(true).open(log()).unwrap();
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("skep: listening on http://") {
+                let _ = tell.send(address.trim().to_owned());
+            }
+            let _ = writeln!(log, "{line}");
+        }
+    });
+    match told.recv_timeout(PATIENCE) {
+        Ok(address) => (child, address),
+        Err(error) => {
+            let _ = child.kill();
+            let said = fs::read_to_string(self::log()).unwrap_or_default();
+            let tail: Vec<_> = said.lines().rev().take(10).collect();
+            panic!("skep serve is not ready ({error}); the last lines of {}: {tail:#?}", self::log().display());
+        }
+    }
+}

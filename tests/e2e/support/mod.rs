@@ -1,0 +1,8 @@
+//! What the scenarios are told with.
+
+pub(crate) mod compose;
+pub(crate) mod docker;
+pub(crate) mod graphql;
+pub(crate) mod hive;
+pub(crate) mod stack;
+pub(crate) mod watch;

@@ -1,0 +1,115 @@
+//! Other people's hands: corrected, or only shown, and never fought with.
+
+use skep::domain::*;
+
+use crate::world::*;
+
+fn meddle(world: &World, image: &str) {
+    let change = |spec: &mut ServiceSpec| spec.task_template.container_spec.image = image.to_owned();
+    world.swarm.foreign_update("shop_web", change).unwrap();
+}
+
+async fn converged(policy: &str) -> World {
+    let world = World::running().await;
+    world.apply(&inline("shop", policy, &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(10).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_change_is_undone_within_a_second() {
+    let world = converged("").await;
+    meddle(&world, "evil:1");
+    world.until(1, "it is undone", |world| world.image_of("shop_web") == "app:1").await;
+    world.until_phase(60, StackPhase::Converged).await;
+    assert_eq!(world.last_trigger(), (Trigger::Drift, DeploymentPhase::Converged));
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_object_is_made_again() {
+    let world = converged("").await;
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_worker")).unwrap();
+    world.until(2, "it is back", |world| world.swarm.service("shop_worker").is_some()).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_who_repeats_himself_is_slowed_down_for() {
+    let world = converged("").await;
+    world.swarm.forget_calls();
+    for round in 0..1800 {
+        meddle(&world, &format!("evil:{round}"));
+        world.sleep(1).await;
+    }
+    let writes = world.swarm.writes().len();
+    assert!(writes < 80, "{writes} corrections in half an hour");
+    world.until_phase(400, StackPhase::Converged).await;
+    assert_eq!(world.image_of("shop_web"), "app:1");
+    let count = world.history().len();
+    assert!(count < 80, "{count} deployments");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reported_drift_is_shown_and_left() {
+    let world = converged("drift: report").await;
+    world.swarm.forget_calls();
+    meddle(&world, "evil:1");
+    world.until(5, "it is shown", |world| world.condition(ConditionType::Drifted) == Some(ConditionStatus::True)).await;
+    world.silence().await;
+    assert_eq!(world.image_of("shop_web"), "evil:1");
+    assert!(world.swarm.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observed_stack_is_never_written() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "mode: observe", &two("app:1", "job:1"))).await;
+    world.sleep(30).await;
+    world.swarm.forget_calls();
+    world.sleep(3600).await;
+    assert!(world.swarm.writes().is_empty());
+    assert!(world.swarm.names(ObjectKind::Service).is_empty());
+    world.apply(&inline("shop", "mode: auto", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_belongs_to_someone_else_stops_everything_before_the_first_write() {
+    let world = World::running().await;
+    let foreign = ServiceSpec {
+        name: "shop_web".into(),
+        task_template: TaskSpec {
+            container_spec: ContainerSpec { image: "x:1".into(), ..ContainerSpec::default() },
+            ..TaskSpec::default()
+        },
+        ..ServiceSpec::default()
+    };
+    world.swarm.foreign_service(&foreign).unwrap();
+    world.gate().foreign.lock().unwrap().insert("shop_web".into());
+    world.sleep(5).await;
+    world.swarm.forget_calls();
+    let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.ends_as(10, &id, DeploymentPhase::Failed).await;
+    assert_eq!(world.deployment(&id).failure.map(|failure| failure.class), Some(FailureClass::Preflight));
+    assert!(world.swarm.writes().is_empty());
+    world.sleep(3600).await;
+    assert!(world.swarm.writes().is_empty());
+    world.always();
+    assert_eq!(world.phase(), StackPhase::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_that_is_corrected_does_not_hide_a_version_that_failed() {
+    let world = converged("").await;
+    let v2 = world.apply(&inline("shop", "", "services: { web: { imagee: x } }")).await;
+    world.ends_as(10, &v2, DeploymentPhase::Failed).await;
+    meddle(&world, "evil:1");
+    world.until(5, "it is undone", |world| world.image_of("shop_web") == "app:1").await;
+    world.sleep(60).await;
+    assert_eq!(world.phase(), StackPhase::Failed, "{}", world.report());
+    world.silence().await;
+}

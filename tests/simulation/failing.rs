@@ -1,0 +1,166 @@
+//! A version that fails is answered with the last good one, for the whole stack, once.
+
+use std::time::Duration;
+
+use skep::domain::*;
+use skep::swarm::sim::Behaviour;
+
+use crate::world::*;
+
+/// v1 runs; v2 changes both services, and its web does as told.
+async fn bad_version(behaviour: Behaviour, extra: &str) -> (World, DeploymentId, DeploymentId) {
+    let world = World::running().await;
+    let v1 = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.image("app:2", behaviour);
+    let compose = two("app:2", "job:2").replace("deploy: {", &format!("deploy: {{ {extra}"));
+    let v2 = world.apply(&inline("shop", "", &compose)).await;
+    (world, v1, v2)
+}
+
+/// v2 ended as it should: the whole stack is back, v2 is held, and a good v3 flows.
+async fn went_back(world: &World, v1: &DeploymentId, v2: &DeploymentId, class: FailureClass) {
+    world.until_phase(900, StackPhase::RolledBack).await;
+    let failed = world.deployment(v2);
+    assert_eq!(failed.phase, DeploymentPhase::RolledBack, "{}", world.report());
+    let failure = failed.failure.clone().expect("a failure");
+    assert_eq!(failure.class, class, "{failure:?}");
+    assert_eq!(failure.service.as_deref(), Some("web"));
+    let back = world.deployment(&failed.rolled_back_by.clone().expect("a rollback"));
+    assert_eq!((back.origin.trigger, back.phase), (Trigger::Rollback, DeploymentPhase::Converged));
+    assert_eq!(back.rollback_of.as_ref(), Some(v2));
+    assert_eq!((world.image_of("shop_web"), world.image_of("shop_worker")), ("app:1".into(), "job:1".into()));
+    let status = world.status();
+    assert_eq!(status.held.len(), 1);
+    assert_eq!(status.last_good.as_ref().map(|good| &good.version.deployment), Some(v1));
+    assert_eq!(status.observed_generation, 2, "{}", world.report());
+    assert_eq!(world.condition(ConditionType::RolledBack), Some(ConditionStatus::True));
+    assert_eq!(world.condition(ConditionType::Stalled), None);
+    world.silence().await;
+    assert_eq!(world.phase(), StackPhase::RolledBack);
+    let v3 = world.apply(&inline("shop", "", &two("app:3", "job:3"))).await;
+    world.ends_as(120, &v3, DeploymentPhase::Converged).await;
+    assert_eq!(world.phase(), StackPhase::Converged);
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_exits_is_rolled_back_with_its_last_words() {
+    let (world, v1, v2) = bad_version(Behaviour::Exit { after: Duration::from_millis(500), code: 3 }, "").await;
+    world.swarm.lines("app:2", &["reading settings", "boom"]);
+    went_back(&world, &v1, &v2, FailureClass::ExitCode).await;
+    let failure = world.deployment(&v2).failure.expect("a failure");
+    assert_eq!(failure.exit_code, Some(3));
+    assert_eq!(failure.log_tail, ["reading settings", "boom"]);
+    assert_eq!(failure.node.as_deref(), Some("node-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_image_is_rolled_back() {
+    let (world, v1, v2) = bad_version(Behaviour::Missing, "").await;
+    went_back(&world, &v1, &v2, FailureClass::ImageMissing).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_never_healthy_is_rolled_back() {
+    let (world, v1, v2) = bad_version(Behaviour::Unhealthy { after: Duration::from_secs(3) }, "").await;
+    went_back(&world, &v1, &v2, FailureClass::HealthCheck).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_never_ready_is_rolled_back_at_the_progress_deadline() {
+    let (world, v1, v2) = bad_version(Behaviour::Slow { ready_after: Duration::from_secs(100_000) }, "").await;
+    went_back(&world, &v1, &v2, FailureClass::HealthCheck).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_never_ends_is_rolled_back_at_the_progress_deadline() {
+    let (world, v1, v2) = bad_version(Behaviour::PullHangs, "").await;
+    went_back(&world, &v1, &v2, FailureClass::Deadline).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_no_node_can_take_is_rolled_back() {
+    let place = "placement: { constraints: [\"node.labels.disk == ssd\"] }, ";
+    let (world, v1, v2) = bad_version(Behaviour::Run, place).await;
+    went_back(&world, &v1, &v2, FailureClass::NoSuitableNode).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn swarms_own_answer_to_a_failure_changes_nothing_of_ours() {
+    for action in ["rollback", "pause", "continue"] {
+        let update = format!("update_config: {{ failure_action: {action}, parallelism: 1, monitor: 5s }}, ");
+        let (world, v1, v2) = bad_version(Behaviour::Exit { after: Duration::from_millis(200), code: 3 }, &update).await;
+        went_back(&world, &v1, &v2, FailureClass::ExitCode).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_version_that_fails_has_nothing_to_go_back_to() {
+    let world = World::running().await;
+    world.swarm.image("app:1", Behaviour::Missing);
+    let v1 = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.ends_as(600, &v1, DeploymentPhase::Failed).await;
+    assert_eq!(world.phase(), StackPhase::Failed);
+    assert_eq!(world.condition(ConditionType::Stalled), Some(ConditionStatus::True));
+    assert_eq!(world.status().observed_generation, 1);
+    world.silence().await;
+    let v2 = world.apply(&inline("shop", "", &two("app:2", "job:1"))).await;
+    world.ends_as(120, &v2, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_hold_a_failed_version_stays_and_a_person_looks() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "onFailure: hold", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.image("app:2", Behaviour::Missing);
+    let v2 = world.apply(&inline("shop", "onFailure: hold", &two("app:2", "job:1"))).await;
+    world.ends_as(600, &v2, DeploymentPhase::Failed).await;
+    world.silence().await;
+    assert_eq!(world.phase(), StackPhase::Failed);
+    assert_eq!(world.image_of("shop_web"), "app:2");
+    assert_eq!(world.status().observed_generation, 2);
+    let v3 = world.apply(&inline("shop", "onFailure: hold", &two("app:3", "job:1"))).await;
+    world.ends_as(120, &v3, DeploymentPhase::Converged).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_fails_is_not_rolled_back() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "progressDeadline: 1m, totalDeadline: 5m", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.image("app:2", Behaviour::Missing);
+    world.swarm.image("app:1", Behaviour::Exit { after: Duration::ZERO, code: 9 });
+    let v2 = world.apply(&inline("shop", "progressDeadline: 1m, totalDeadline: 5m", &two("app:2", "job:2"))).await;
+    world.ends_as(1200, &v2, DeploymentPhase::Failed).await;
+    let back = world.deployment(&world.deployment(&v2).rolled_back_by.expect("a rollback"));
+    assert_eq!(back.phase, DeploymentPhase::Failed);
+    assert_eq!(world.phase(), StackPhase::Failed);
+    let count = world.history().len();
+    world.sleep(3600).await;
+    assert_eq!(world.history().len(), count, "{}", world.report());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_last_good_version_needs_is_never_collected() {
+    let compose = |text: &str, image: &str| {
+        format!("services:\n  web:\n    image: {image}\n    configs: [settings]\nconfigs: {{ settings: {{ content: {text} }} }}\n")
+    };
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &compose("one", "app:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let first = world.swarm.names(ObjectKind::Config);
+    world.swarm.image("app:2", Behaviour::Missing);
+    world.apply(&inline("shop", "", &compose("two", "app:2"))).await;
+    world.until_phase(600, StackPhase::RolledBack).await;
+    world.silence().await;
+    assert_eq!(world.swarm.names(ObjectKind::Config), first, "the failed version's own config is gone again");
+    world.apply(&inline("shop", "", &compose("three", "app:3"))).await;
+    world.until_phase(600, StackPhase::Converged).await;
+    world.silence().await;
+    assert_eq!(world.swarm.names(ObjectKind::Config).len(), first.len());
+    let made = world.events();
+    assert!(made.iter().filter(|event| event.kind == EventType::Failed).count() <= 2);
+}

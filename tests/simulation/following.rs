@@ -1,0 +1,141 @@
+//! A stack whose files are in a repository follows it, also through what goes wrong there.
+
+use std::time::Duration;
+
+use skep::domain::*;
+use skep::swarm::sim::Behaviour;
+
+use crate::world::*;
+
+async fn followed() -> World {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    world.apply(&from_git("main", "")).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_flows_by_itself() {
+    let world = followed().await;
+    let revision = world.push(&two("app:2", "job:1"));
+    world.until(180, "the push runs", |world| world.image_of("shop_web") == "app:2").await;
+    world.until_phase(60, StackPhase::Converged).await;
+    assert_eq!(world.last_trigger(), (Trigger::Git, DeploymentPhase::Converged));
+    assert_eq!(world.newest().version.revision, Some(revision));
+    world.silence().await;
+    assert_eq!(world.history().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_push_is_rolled_back_with_the_git_host_gone_and_not_tried_again() {
+    for hang in [false, true] {
+        let world = followed().await;
+        world.swarm.image("app:2", Behaviour::Slow { ready_after: Duration::from_secs(100_000) });
+        world.push(&two("app:2", "job:2"));
+        world.until(180, "the push is applied", |world| world.newest().phase == DeploymentPhase::Verifying).await;
+        if hang { world.source.hang(URL, true) } else { world.source.set_down(URL, true) }
+        world.until_phase(600, StackPhase::RolledBack).await;
+        assert_eq!(world.image_of("shop_web"), "app:1");
+        assert_eq!(world.image_of("shop_worker"), "job:1");
+        world.source.hang(URL, false);
+        world.source.set_down(URL, false);
+        let count = world.history().len();
+        world.sleep(3600).await;
+        assert_eq!((world.history().len(), world.phase()), (count, StackPhase::RolledBack), "{}", world.report());
+        world.push(&two("app:3", "job:3"));
+        world.until_phase(300, StackPhase::Converged).await;
+        assert_eq!(world.image_of("shop_web"), "app:3");
+        world.silence().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_in_the_middle_needs_no_repository() {
+    let mut world = followed().await;
+    world.swarm.image("app:2", Behaviour::Exit { after: Duration::from_secs(3), code: 1 });
+    world.push(&two("app:2", "job:2"));
+    world.until(180, "the push is applied", |world| world.newest().phase == DeploymentPhase::Verifying).await;
+    world.source.set_down(URL, true);
+    world.restart();
+    world.until_phase(120, StackPhase::RolledBack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ref_that_does_not_exist_fails_once_and_flows_when_it_is_there() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    let id = world.apply(&from_git("next", "")).await;
+    world.ends_as(60, &id, DeploymentPhase::Failed).await;
+    assert_eq!(world.deployment(&id).failure.map(|failure| failure.class), Some(FailureClass::SourceUnreachable));
+    assert_eq!(world.phase(), StackPhase::Failed);
+    assert_eq!(world.status().observed_generation, 1);
+    world.sleep(1800).await;
+    assert_eq!(world.history().len(), 1, "{}", world.report());
+    assert!(world.events().len() < 20);
+    world.source.commit(URL, "next", &[("stack.yml", &two("app:1", "job:1"))]);
+    world.until_phase(180, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_does_not_render_changes_nothing_and_the_next_one_flows() {
+    let world = followed().await;
+    let writes = world.swarm.writes().len();
+    world.push("services:\n  web:\n    imagee: app:2\n");
+    world.until_phase(180, StackPhase::Failed).await;
+    assert_eq!(world.newest().failure.map(|failure| failure.class), Some(FailureClass::Render));
+    world.silence().await;
+    assert_eq!(world.swarm.writes().len(), 0, "{writes}");
+    assert_eq!(world.condition(ConditionType::Healthy), Some(ConditionStatus::True));
+    world.push(&two("app:3", "job:1"));
+    world.until_phase(180, StackPhase::Converged).await;
+    assert_eq!(world.image_of("shop_web"), "app:3");
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_back_to_the_last_good_version_has_converged_at_once() {
+    let world = followed().await;
+    world.swarm.image("app:2", Behaviour::Missing);
+    world.push(&two("app:2", "job:2"));
+    world.until_phase(180, StackPhase::RolledBack).await;
+    world.swarm.forget_calls();
+    world.push(&two("app:1", "job:1"));
+    world.until_phase(180, StackPhase::Converged).await;
+    assert!(world.swarm.writes().is_empty());
+    // The same bad content once more is refused without being tried.
+    world.push(&two("app:2", "job:2"));
+    world.until_phase(180, StackPhase::RolledBack).await;
+    assert!(world.swarm.writes().is_empty());
+    assert_eq!(world.last_trigger(), (Trigger::Git, DeploymentPhase::Failed));
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_never_answers_ends_the_deployment_at_its_deadline() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    world.source.hang(URL, true);
+    let id = world.apply(&from_git("main", "totalDeadline: 10m")).await;
+    world.ends_as(700, &id, DeploymentPhase::Failed).await;
+    world.source.hang(URL, false);
+    world.until_phase(300, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_away_at_first_is_waited_for() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    world.source.set_down(URL, true);
+    let id = world.apply(&from_git("main", "")).await;
+    world.sleep(600).await;
+    assert_eq!(world.deployment(&id).phase, DeploymentPhase::Fetching);
+    let revision = world.ledger.revision();
+    world.sleep(600).await;
+    assert_eq!(world.ledger.revision(), revision, "waiting writes nothing\n{}", world.report());
+    world.source.set_down(URL, false);
+    world.ends_as(120, &id, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
