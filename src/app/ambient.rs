@@ -43,6 +43,8 @@ mod tests {
         let ambient = SystemAmbient::default();
         let ids: Vec<String> = (0..10_000).map(|_| ambient.new_id()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(ids.iter().all(|id| id.len() == 26 && id.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())));
+        assert!(
+            ids.iter().all(|id| id.len() == 26 && id.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()))
+        );
     }
 }

@@ -56,7 +56,9 @@ pub struct ServeOptions {
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// Passwords and tokens would cross the network in the clear.
-    #[error("{0} is not a loopback address: give --tls-cert and --tls-key, or --insecure if something in front of it does TLS")]
+    #[error(
+        "{0} is not a loopback address: give --tls-cert and --tls-key, or --insecure if something in front of it does TLS"
+    )]
     NotLoopback(SocketAddr),
     /// The data folder.
     #[error("the data folder `{}` cannot be used: {cause}", path.display())]
@@ -154,8 +156,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
         rest::routes(config);
         hooks::routes(config);
     });
-    let bound = bind(listen, state, more)
-        .map_err(|cause| ServeError::Bind { address: options.listen, cause })?;
+    let bound = bind(listen, state, more).map_err(|cause| ServeError::Bind { address: options.listen, cause })?;
     let handle = bound.server.handle();
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });

@@ -11,7 +11,8 @@ use super::rendition::Rendition;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version, VersionSource,
+    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version,
+    VersionSource,
 };
 use crate::plan::Prune;
 

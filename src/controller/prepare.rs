@@ -8,8 +8,8 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::{Rendition, RenditionError};
 use super::take_up::names_a_ref;
 use crate::domain::{
-    Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Failure, FailureClass, Reason,
-    Source, StackSpec, Trigger, VersionSource,
+    Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Failure, FailureClass,
+    Reason, Source, StackSpec, Trigger, VersionSource,
 };
 use crate::ports::SourceError;
 

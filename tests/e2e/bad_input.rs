@@ -20,8 +20,7 @@ async fn a_manifest_that_is_wrong_is_refused_with_its_place() {
     let client = subject.client.clone();
     let name = subject.name.clone();
 
-    let unknown =
-        refused(&client, &format!("kind: Stack\nname: {name}\ninline: x\nflavour: sweet\n")).await;
+    let unknown = refused(&client, &format!("kind: Stack\nname: {name}\ninline: x\nflavour: sweet\n")).await;
     assert_eq!((unknown["line"].as_u64(), unknown["column"].as_u64()), (Some(4), Some(1)), "{unknown:#}");
     assert!(unknown["message"].as_str().unwrap().contains("flavour"), "{unknown:#}");
     let broken = refused(&client, &format!("kind: Stack\nname: {name}\ninline: [\n")).await;

@@ -34,7 +34,11 @@ async fn a_bad_push_is_rolled_back_with_the_git_host_gone_and_not_tried_again() 
         world.swarm.image("app:2", Behaviour::Slow { ready_after: Duration::from_secs(100_000) });
         world.push(&two("app:2", "job:2"));
         world.until(180, "the push is applied", |world| world.newest().phase == DeploymentPhase::Verifying).await;
-        if hang { world.source.hang(URL, true) } else { world.source.set_down(URL, true) }
+        if hang {
+            world.source.hang(URL, true)
+        } else {
+            world.source.set_down(URL, true)
+        }
         world.until_phase(600, StackPhase::RolledBack).await;
         assert_eq!(world.image_of("shop_web"), "app:1");
         assert_eq!(world.image_of("shop_worker"), "job:1");
