@@ -524,7 +524,7 @@ async fn nobody_is_told_or_shown_anything_before_the_sync() {
     let append = Write::Append { log: "log".into(), value: vec![] };
     let replace = Write::Put { key: "a".into(), value: b"the new value".to_vec() };
     let first = commit(Transaction { expects: vec![], writes: vec![replace, append.clone()] });
-    tokio::task::block_in_place(|| at_sync.recv()).unwrap();
+    tokio::task::block_in_place(|| at_sync.recv_timeout(Duration::from_secs(30))).unwrap();
     // sled has it by now, and its bytes are in the file; nobody may be told or shown it yet.
     let file = fs::read(folder.path().join("store/db")).unwrap();
     assert!(file.windows(13).any(|part| part == b"the new value"));
@@ -538,7 +538,7 @@ async fn nobody_is_told_or_shown_anything_before_the_sync() {
     assert_eq!(first.await.unwrap().unwrap().appended, [1]);
     assert!(watch.next().await.is_some());
     // The second waits for a sync of its own.
-    tokio::task::block_in_place(|| at_sync.recv()).unwrap();
+    tokio::task::block_in_place(|| at_sync.recv_timeout(Duration::from_secs(30))).unwrap();
     assert!(!second.is_finished());
     assert_eq!((store.revision(), everything(&store).len()), (2, 2));
     assert_eq!(watch.next().now_or_never(), None);

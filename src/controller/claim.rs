@@ -1,9 +1,10 @@
 //! Who may write to an environment: a labelled Swarm config with an epoch.
 //!
 //! The config's name holds the epoch, and Swarm takes a name only once: of two Skeps that claim at the same time one is
-//! refused. The highest epoch holds. It is looked up in the snapshot before each round of writes, at no call.
+//! refused. The highest epoch holds. It is looked up in the snapshot before each round of writes, at no call. To hand a Swarm
+//! over, stop the Skep that holds it and remove its config: the next one claims it at the engine's event.
 
-use crate::domain::{Claim, ConfigSpec, Effect, INSTANCE_LABEL, LiveConfig, Material, ObjectKind, ObjectRef, Snapshot};
+use crate::domain::{Claim, ConfigSpec, Effect, INSTANCE_LABEL, LiveConfig, Material, Snapshot};
 use crate::ports::{Swarm, SwarmError};
 
 const NAME: &str = "skep-claim-";
@@ -48,18 +49,4 @@ pub(super) async fn make(swarm: &dyn Swarm, instance: &str) -> Result<(), SwarmE
         Ok(_) | Err(SwarmError::Exists { .. }) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Takes an environment over from whoever holds it: the next epoch, and the older claims go.
-///
-/// # Errors
-/// [`SwarmError::Exists`] when somebody else took the same epoch at the same time.
-pub(super) async fn take_over(swarm: &dyn Swarm, snapshot: &Snapshot, instance: &str) -> Result<u64, SwarmError> {
-    let epoch = claims(snapshot).map(|(epoch, _)| epoch).max().unwrap_or(0) + 1;
-    swarm.apply(&Effect::CreateConfig(spec(instance, epoch)), &Material::default()).await?;
-    for (_, old) in claims(snapshot) {
-        let object = ObjectRef::new(ObjectKind::Config, &old.name);
-        swarm.apply(&Effect::Remove { object, id: old.id.clone() }, &Material::default()).await?;
-    }
-    Ok(epoch)
 }

@@ -204,6 +204,9 @@ impl Observed {
                     if let Err(error) = self.read_dirty().await {
                         return error;
                     }
+                    if let Err(error) = self.make_claim().await {
+                        return error;
+                    }
                     if self.claim() != claim {
                         self.announce();
                     }

@@ -104,6 +104,7 @@ impl Queue {
 
     /// How many keys wait, and how many are at work.
     #[must_use]
+    #[cfg(test)]
     pub(super) fn depth(&self) -> (usize, usize) {
         let state = self.state();
         (state.waiting.len(), state.at_work.len())

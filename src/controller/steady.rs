@@ -81,11 +81,12 @@ impl Pass<'_> {
         Ok(Kept::Rest(Next::Idle))
     }
 
-    /// What was asked and did not come about leaves the stack stalled until something changes. Drift that was corrected
-    /// meanwhile changes nothing of that.
+    /// What was asked and did not come about leaves the stack stalled until something changes. That the last good version
+    /// was put right meanwhile changes nothing of that.
     fn note_failure(&mut self, attempt: &Deployment) -> Result<(), PassError> {
         let mut asked = Some(attempt.clone());
-        if attempt.origin.trigger == Trigger::Drift && attempt.phase != Phase::Failed {
+        let put_right = attempt.phase == Phase::Converged && matches!(attempt.version.source, VersionSource::Kept(_));
+        if put_right && self.stack.control.pin.is_none() {
             let desired = self.status.desired.as_ref().map(|desired| desired.deployment.clone());
             asked = match desired {
                 Some(id) => self.deployment(&id)?.cloned(),

@@ -204,10 +204,10 @@ pub fn phase(stack: &Stack, status: &StackStatus) -> StackPhase {
     if attempt.id != stack.deployment && stack.generation > status.observed_generation {
         return StackPhase::Pending;
     }
-    if status.is(ConditionType::Healthy, ConditionStatus::False) && attempt.phase != Phase::Failed {
+    let stalled = status.is(ConditionType::Stalled, ConditionStatus::True);
+    if !stalled && attempt.phase != Phase::Failed && status.is(ConditionType::Healthy, ConditionStatus::False) {
         return StackPhase::Degraded;
     }
-    let stalled = status.is(ConditionType::Stalled, ConditionStatus::True);
     match attempt.phase {
         _ if stalled => StackPhase::Failed,
         _ if target(stack, status) == TargetKind::LastGood => StackPhase::RolledBack,

@@ -6,9 +6,12 @@
 
 mod control;
 mod converging;
+mod crashing;
 mod drifting;
 mod failing;
 mod following;
 mod gate;
+mod modes;
+mod outages;
 mod preempting;
 mod world;

@@ -1,0 +1,148 @@
+//! An engine that is gone, slow, without a leader or without a node is waited for; nobody is blamed.
+
+use std::time::Duration;
+
+use skep::domain::*;
+use skep::ports::SwarmError;
+use skep::swarm::sim::{Behaviour, CallKind};
+
+use crate::world::*;
+
+const SLOW: Behaviour = Behaviour::Slow { ready_after: Duration::from_secs(30) };
+
+async fn verifying(policy: &str) -> (World, DeploymentId) {
+    let world = World::running().await;
+    world.apply(&inline("shop", policy, &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.image("app:2", SLOW);
+    let v2 = world.apply(&inline("shop", policy, &two("app:2", "job:1"))).await;
+    world.until(60, "Verifying", |world| world.deployment(&v2).phase == DeploymentPhase::Verifying).await;
+    (world, v2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_comes_back_is_waited_for() {
+    for fault in 0..3 {
+        let (world, v2) = verifying("").await;
+        let set = |on: bool| match fault {
+            0 => world.swarm.set_down(on),
+            1 => world.swarm.no_quorum(on),
+            _ => world.swarm.not_a_manager(on),
+        };
+        set(true);
+        world.swarm.break_events();
+        world.sleep(900).await;
+        assert_eq!(world.deployment(&v2).phase, DeploymentPhase::Verifying, "{fault}: {}", world.report());
+        set(false);
+        world.ends_as(400, &v2, DeploymentPhase::Converged).await;
+        assert!(world.status().held.is_empty());
+        world.silence().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_stays_away_fails_the_deployment_without_a_rollback_and_it_is_tried_again() {
+    let (world, v2) = verifying("totalDeadline: 20m").await;
+    world.swarm.set_down(true);
+    world.ends_as(1300, &v2, DeploymentPhase::Failed).await;
+    assert_eq!(world.deployment(&v2).failure.map(|failure| failure.class), Some(FailureClass::EngineUnreachable));
+    assert!(world.status().held.is_empty());
+    world.sleep(3600 * 3).await;
+    assert!(world.history().len() < 14, "{}", world.report());
+    world.swarm.set_down(false);
+    world.until_phase(600, StackPhase::Converged).await;
+    assert_eq!(world.image_of("shop_web"), "app:2");
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_hangs_does_not_keep_a_deployment_beyond_its_deadline() {
+    let (world, v2) = verifying("totalDeadline: 20m").await;
+    world.swarm.hang(true);
+    world.ends_as(1300, &v2, DeploymentPhase::Failed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_always_fail_end_at_the_deadline() {
+    let world = World::running().await;
+    world.sleep(1).await;
+    for _ in 0..1000 {
+        let error = SwarmError::Engine { endpoint: "sim".into(), reason: "raft is busy".into() };
+        world.swarm.fail_next(CallKind::CreateService, error);
+    }
+    let v1 = world.apply(&inline("shop", "totalDeadline: 20m", &two("app:1", "job:1"))).await;
+    world.ends_as(1800, &v1, DeploymentPhase::Failed).await;
+    let tries = world.swarm.writes().len();
+    assert!(tries < 60, "{tries} writes in twenty minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_node_at_all_nobody_is_blamed() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.node_drain("node-1");
+    world.sleep(5).await;
+    let v2 = world.apply(&inline("shop", "", &two("app:2", "job:1"))).await;
+    world.sleep(1200).await;
+    assert_eq!(world.deployment(&v2).phase, DeploymentPhase::Verifying, "{}", world.report());
+    world.swarm.node_activate("node-1");
+    world.ends_as(300, &v2, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_planned_anew() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    for kind in [CallKind::UpdateService; 2] {
+        world.swarm.fail_next(kind, SwarmError::Conflict { object: "service `shop_web`".into() });
+    }
+    let v2 = world.apply(&inline("shop", "", &two("app:2", "job:2"))).await;
+    world.swarm.foreign_update("shop_web", |spec| drop(spec.labels.insert("x".into(), "y".into()))).unwrap();
+    world.ends_as(60, &v2, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_skep_only_observes() {
+    let mut world = World::running().await;
+    world.sleep(2).await;
+    world.kill();
+    world.start_as("skep-b", None);
+    world.sleep(2).await;
+    world.swarm.forget_calls();
+    let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.sleep(3600).await;
+    assert!(world.swarm.writes().is_empty());
+    assert!(!world.deployment(&id).phase.is_terminal());
+    world.restart();
+    world.ends_as(120, &id, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_are_lost_are_made_up_for() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(10).await;
+    world.swarm.drop_events(1);
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_worker")).unwrap();
+    world.until(400, "it is back", |world| world.swarm.service("shop_worker").is_some()).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_dies_later_is_noticed_and_forgotten_again() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.node_drain("node-1");
+    world.until_phase(700, StackPhase::Degraded).await;
+    world.swarm.node_activate("node-1");
+    world.until_phase(700, StackPhase::Converged).await;
+    world.silence().await;
+}
