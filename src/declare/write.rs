@@ -21,7 +21,7 @@ pub(super) struct Found {
 /// What a use-case decides.
 pub(super) enum Decision {
     /// It is as it should be; `None` means the stack's own deployment.
-    Nothing(Option<Box<Deployment>>),
+    Nothing(Option<Deployment>),
     /// This is to be written.
     Write(Box<Writing>),
 }
@@ -70,7 +70,7 @@ impl Declare {
             let current = found.value.clone();
             let batch = Batch::new().expect(&RecordKey::Stack(key.clone()), Some(found.revision));
             let (batch, declared) = match decide(Found { stack: found.value, status })? {
-                Decision::Nothing(deployment) => (batch, self.unchanged(current, deployment.map(|it| *it))?),
+                Decision::Nothing(deployment) => (batch, self.unchanged(current, deployment)?),
                 Decision::Write(writing) => self.batch(batch, *writing, ask)?,
             };
             let batch = match &mark {
@@ -124,14 +124,14 @@ impl Declare {
     }
 
     /// Refuses what is too large for a record.
-    pub(super) fn fits(&self, stack: &Stack, deployment: Option<&Deployment>) -> Result<(), Box<Refusal>> {
+    pub(super) fn fits(&self, stack: &Stack, deployment: Option<&Deployment>) -> Result<(), DeclareError> {
         let size = |bytes: Result<Vec<u8>, _>| bytes.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
         let largest = size(serde_json::to_vec(stack)).max(deployment.map_or(0, |it| size(serde_json::to_vec(it))));
         if largest > self.limits.record_bytes {
             let message =
                 format!("the record of stack `{}` would be larger than {}", stack.key, self.limits.record_bytes);
             let refusal = Refusal::new(Code::TooLarge, format!("{message} bytes"));
-            return Err(Box::new(refusal.hint("move inline text and long variables into the repository")));
+            return Err(refusal.hint("move inline text and long variables into the repository").into());
         }
         Ok(())
     }
