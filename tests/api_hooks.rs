@@ -139,6 +139,7 @@ async fn what_could_not_be_recorded_can_be_sent_again() {
     let before = world.ledger.revision();
     let answer = deliver(&world, "one", &push("main")).await;
     assert_eq!((answer.status, answer.json()["code"].clone()), (503, json!("UNAVAILABLE")));
+    assert!(!answer.text.contains("/data"), "{}", answer.text);
     assert_eq!(world.ledger.revision(), before);
     world.store.refuse(None);
     let answer = deliver(&world, "one", &push("main")).await;

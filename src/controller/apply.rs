@@ -116,7 +116,7 @@ impl Pass<'_> {
         if !self.may_write() {
             return self.wait_to_write(deployment);
         }
-        if self.now >= self.deadline(&deployment) {
+        if deployment.progress.is_some() && self.now >= self.deadline(&deployment) {
             let text = "the engine had not accepted every step when the total deadline passed";
             self.fail(deployment, Failure::new(FailureClass::EngineUnreachable, text))?;
             return Ok(Carried::Ended);
@@ -166,7 +166,7 @@ impl Pass<'_> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
         let class = FailureClass::EngineUnreachable;
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
-        let deadline = self.deadline(&deployment);
+        let deadline = self.not_before_a_look(self.deadline(&deployment));
         if outage && self.now >= deadline {
             self.fail(deployment, Failure::new(class, text))?;
             return Ok(Carried::Ended);
@@ -204,10 +204,13 @@ impl Pass<'_> {
         if deployment.progress.is_none() {
             let policy = &self.stack.spec.policy;
             let at = |span| self.now.checked_add(span).unwrap_or(self.now);
+            // It counts from when the attempt was taken up, unless a person's choice has kept it waiting for longer.
+            let deadline = self.deadline(deployment);
+            let total_deadline = if deadline > self.now { deadline } else { at(policy.total_deadline) };
             deployment.progress = Some(Progress {
                 started_at: self.now,
                 progress_deadline: at(policy.progress_deadline),
-                total_deadline: at(policy.total_deadline),
+                total_deadline,
                 waiting_since: None,
                 applied: false,
                 applied_at: None,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +63,8 @@ pub(super) struct Observed {
     pub tasks: TaskWatch,
     /// How many of its stacks are worked on at a time.
     pub workers: Arc<Semaphore>,
+    /// Since when it has been watched.
+    pub begun_at: Timestamp,
     instance: String,
     known: Mutex<Known>,
     changed: Notify,
@@ -83,6 +86,7 @@ impl Observed {
             queue: Queue::default(),
             tasks: TaskWatch::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
+            begun_at: ambient.now(),
             instance,
             known: Mutex::new(Known {
                 snapshot: Arc::new(Snapshot::default()),

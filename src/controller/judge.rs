@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::apply::Carried;
 use super::environment::Connection;
@@ -18,6 +18,8 @@ use crate::plan::Prune;
 
 /// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
 const EVIDENCE: Duration = Duration::from_secs(3);
+/// After a start the engine has this long to say how things stand.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_mins(1);
 /// So many of the failing task's last lines are kept.
 const LOG_LINES: u32 = 20;
 
@@ -36,6 +38,7 @@ impl Pass<'_> {
         mut deployment: Deployment,
         rendition: &Rendition,
     ) -> Result<Judged, PassError> {
+        self.allow_for_a_restart(&mut deployment);
         let Some(progress) = deployment.progress.clone() else { return Ok(Judged::Wait(Next::Idle)) };
         if !matches!(self.environment.connection(), Connection::Connected(_)) {
             return self.judge_blind(deployment);
@@ -80,6 +83,25 @@ impl Pass<'_> {
         }
     }
 
+    /// Clocks that ran out while nobody looked do not count before somebody has looked, through the monitor period.
+    fn allow_for_a_restart(&self, deployment: &mut Deployment) {
+        let begun = self.environment.begun_at;
+        let Some(progress) = deployment.progress.as_mut().filter(|progress| progress.started_at < begun) else { return };
+        let span = self.stack.spec.policy.monitor.checked_add(FIRST_LOOK).unwrap_or(FIRST_LOOK);
+        let soonest = begun.checked_add(span).unwrap_or(begun);
+        progress.total_deadline = progress.total_deadline.max(soonest);
+        progress.progress_deadline = progress.progress_deadline.max(soonest);
+    }
+
+    /// A deadline that passes while the environment is only being connected leaves time for a first look.
+    pub(super) fn not_before_a_look(&self, deadline: Timestamp) -> Timestamp {
+        let begun = self.environment.begun_at;
+        match self.environment.connection() {
+            Connection::Unknown => deadline.max(begun.checked_add(FIRST_LOOK).unwrap_or(begun)),
+            _ => deadline,
+        }
+    }
+
     /// No listing of the tasks is new enough yet; when none comes at all, the engine is at fault.
     fn wait_for_tasks(&mut self, deployment: Deployment) -> Result<Judged, PassError> {
         let deadline = self.deadline(&deployment);
@@ -96,7 +118,7 @@ impl Pass<'_> {
         &mut self,
         deployment: Deployment,
         rendition: &Rendition,
-        next_look: jiff::Timestamp,
+        next_look: Timestamp,
     ) -> Result<Judged, PassError> {
         if self.plan(&deployment, rendition, Prune::Later)?.is_empty() {
             return Ok(Judged::Wait(Next::At(next_look)));
@@ -122,6 +144,7 @@ impl Pass<'_> {
         progress.waiting_since.get_or_insert(self.now);
         progress.healthy_since = None;
         let deadline = progress.total_deadline;
+        let deadline = self.not_before_a_look(deadline);
         if self.now >= deadline {
             let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
             self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
@@ -132,7 +155,7 @@ impl Pass<'_> {
     }
 
     /// Has the tasks of this version's services listed for as long as it is under way.
-    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<jiff::Timestamp>) {
+    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<Timestamp>) {
         let live = self.environment.snapshot();
         let ids = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
         self.environment.tasks.follow(self.key(), ids.map(|live| live.id.clone()).collect(), newer_than);
@@ -141,7 +164,7 @@ impl Pass<'_> {
     /// Moves the clocks on by what was seen.
     fn note_progress(&mut self, deployment: &mut Deployment, assessment: &Assessment) {
         let now = self.now;
-        let after = |from: jiff::Timestamp, span: SignedDuration| from.checked_add(span).unwrap_or(from);
+        let after = |from: Timestamp, span: SignedDuration| from.checked_add(span).unwrap_or(from);
         let span = self.stack.spec.policy.progress_deadline;
         if let Some(progress) = &mut deployment.progress {
             match (&assessment.verdict, progress.waiting_since) {

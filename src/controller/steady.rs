@@ -74,6 +74,7 @@ impl Pass<'_> {
             };
         }
         self.no_drift();
+        self.forget_removed(&rendition);
         self.count_tasks(&rendition);
         if converged && !removals.is_empty() && self.may_write() {
             return self.remove(attempt, &removals, &rendition).await;
@@ -216,6 +217,24 @@ impl Pass<'_> {
             self.status.drift.found.clear();
         }
         self.say(Kind::Drifted, Is::False, Reason::DriftCorrected, "");
+    }
+
+    /// What is neither wanted nor there any more is owned no longer: a removal whose answer was lost, or somebody else's.
+    /// What may still come into being, by a create whose answer was lost, is remembered for a while.
+    fn forget_removed(&mut self, rendition: &Rendition) {
+        let live = self.environment.snapshot();
+        let wanted = &rendition.desired;
+        let now = self.now;
+        self.status.inventory.0.retain(|object, entry| {
+            let name = &object.name;
+            let there = match object.kind {
+                ObjectKind::Network => live.networks.contains_key(name) || wanted.networks.contains_key(name),
+                ObjectKind::Config => live.configs.contains_key(name) || wanted.configs.contains_key(name),
+                ObjectKind::Secret => live.secrets.contains_key(name) || wanted.secrets.contains_key(name),
+                ObjectKind::Service => live.services.contains_key(name) || wanted.services.contains_key(name),
+            };
+            there || (entry.id.is_none() && now.duration_since(entry.since) < FORGET)
+        });
     }
 
     /// Counts the running tasks, when they have been listed since the stack was applied.

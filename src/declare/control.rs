@@ -47,7 +47,7 @@ impl Declare {
             let active = self.under_way(&found, deployment)?;
             let mut stack = found.stack;
             if stack.control.cancel.as_ref() == Some(&active.id) {
-                return Ok(Decision::Nothing(Some(active)));
+                return Ok(Decision::Nothing(Some(Box::new(active))));
             }
             stack.control.cancel = Some(active.id.clone());
             let message = format!("deployment {} is to be cancelled", active.id);

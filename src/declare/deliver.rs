@@ -171,9 +171,13 @@ impl Declare {
     fn add(&self, to: &mut Gathered, wish: Wish<'_>, decision: Decision, ask: &Ask) -> Result<(), DeclareError> {
         let Decision::Write(writing) = decision else { return Ok(()) };
         let key = wish.stack.value.key;
-        if let Err(refusal) = self.fits(&writing.stack, writing.deployment.as_ref()) {
-            to.delivered.refused.push((key, refusal));
-            return Ok(());
+        match self.fits(&writing.stack, writing.deployment.as_ref()) {
+            Ok(()) => {}
+            Err(DeclareError::Refused(refusals)) => {
+                to.delivered.refused.extend(refusals.into_iter().map(|refusal| (key.clone(), refusal)));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         }
         match &writing.deployment {
             Some(deployment) => to.delivered.deployments.push(deployment.id.clone()),
@@ -237,19 +241,19 @@ fn holds(rule: &HookRule, payload: &Value) -> bool {
 }
 
 /// What a rule sets, out of the payload.
-fn values(rule: &HookRule, payload: &Value) -> Result<BTreeMap<String, String>, Refusal> {
+fn values(rule: &HookRule, payload: &Value) -> Result<BTreeMap<String, String>, DeclareError> {
     let mut set = BTreeMap::new();
     for (field, path) in &rule.set {
         let found = rule::path(path).ok().and_then(|path| rule::find(payload, &path).and_then(rule::scalar));
         let Some(value) = found else {
             let message = format!("the payload has no single value at `{path}`, which `{field}` is to be set from");
             let hint = "look at the payload on the sender's side, and mend `set` of the hook's rule";
-            return Err(Refusal::new(Code::Invalid, message).field(field.clone()).hint(hint));
+            return Err(Refusal::new(Code::Invalid, message).field(field.clone()).hint(hint).into());
         };
         // What a push says for a branch that was deleted.
         if value.len() >= 40 && value.bytes().all(|c| c == b'0') {
             let message = format!("`{path}` is the null commit: the ref was deleted, there is nothing to deploy");
-            return Err(Refusal::new(Code::Invalid, message).field(field.clone()));
+            return Err(Refusal::new(Code::Invalid, message).field(field.clone()).into());
         }
         set.insert(field.clone(), value);
     }

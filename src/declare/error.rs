@@ -114,6 +114,12 @@ impl From<Refusal> for DeclareError {
     }
 }
 
+impl From<Box<Refusal>> for DeclareError {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::from(*refusal)
+    }
+}
+
 impl DeclareError {
     /// The refusals, empty when the store or the seal failed.
     #[must_use]

@@ -124,14 +124,14 @@ impl Declare {
     }
 
     /// Refuses what is too large for a record.
-    pub(super) fn fits(&self, stack: &Stack, deployment: Option<&Deployment>) -> Result<(), Refusal> {
+    pub(super) fn fits(&self, stack: &Stack, deployment: Option<&Deployment>) -> Result<(), DeclareError> {
         let size = |bytes: Result<Vec<u8>, _>| bytes.map_or(usize::MAX, |bytes: Vec<u8>| bytes.len());
         let largest = size(serde_json::to_vec(stack)).max(deployment.map_or(0, |it| size(serde_json::to_vec(it))));
         if largest > self.limits.record_bytes {
             let message =
                 format!("the record of stack `{}` would be larger than {}", stack.key, self.limits.record_bytes);
             let refusal = Refusal::new(Code::TooLarge, format!("{message} bytes"));
-            return Err(refusal.hint("move inline text and long variables into the repository"));
+            return Err(refusal.hint("move inline text and long variables into the repository").into());
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ pub(super) fn documents(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// Reads one document.
-pub(super) fn parse(piece: &Piece<'_>) -> Result<Node, Refusal> {
+pub(super) fn parse(piece: &Piece<'_>) -> Result<Node, Box<Refusal>> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_depth: 64, max_nodes: 100_000, max_aliases: 1_000 },
@@ -120,7 +120,7 @@ pub(super) fn parse(piece: &Piece<'_>) -> Result<Node, Refusal> {
                 refusal.line = Some(at.line() + piece.lines_before);
                 refusal.column = Some(at.column());
             }
-            Err(refusal)
+            Err(Box::new(refusal))
         }
     }
 }
@@ -262,8 +262,8 @@ impl Shape<'_> {
 mod tests {
     use super::*;
 
-    fn tree(text: &str) -> Result<Node, Refusal> {
-        documents(text).first().map_or_else(|| Err(Refusal::new(Code::Invalid, "nothing")), parse)
+    fn tree(text: &str) -> Result<Node, Box<Refusal>> {
+        documents(text).first().map_or_else(|| Err(Box::new(Refusal::new(Code::Invalid, "nothing"))), parse)
     }
 
     fn scalar(node: &Node, key: &str) -> Option<(String, bool, Place)> {

@@ -1,5 +1,7 @@
 //! The API over real HTTP and real websockets, on a store in memory.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 mod doors;
 mod mutations;
 mod queries;

@@ -22,9 +22,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-pub const TOKEN: &str = "the-token-of-these-tests";
+pub(crate) const TOKEN: &str = "the-token-of-these-tests";
 
-pub const SHOP: &str = "\
+pub(crate) const SHOP: &str = "\
 kind: Stack
 name: shop
 source: { git: https://example.org/shop.git, ref: main }
@@ -85,20 +85,20 @@ impl Inquiries for OnePlan {
     }
 }
 
-pub struct World {
-    pub ledger: Ledger,
-    pub ready: Arc<AtomicBool>,
-    pub address: String,
-    pub http: reqwest::Client,
+pub(crate) struct World {
+    pub(crate) ledger: Ledger,
+    pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) address: String,
+    pub(crate) http: reqwest::Client,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(ApiOptions::default()).await
     }
 
     /// A server with the environment `default`.
-    pub async fn with(options: ApiOptions) -> Self {
+    pub(crate) async fn with(options: ApiOptions) -> Self {
         let ledger = Ledger::new(Arc::new(MemoryStore::new()));
         let environment =
             Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///var/run/docker.sock".into()] };
@@ -123,24 +123,24 @@ impl World {
     }
 
     /// A server with the stack `shop`.
-    pub async fn with_shop() -> Self {
+    pub(crate) async fn with_shop() -> Self {
         let world = Self::new().await;
         let applied = world.apply(SHOP).await;
         assert_eq!(applied["userErrors"], json!([]), "{applied}");
         world
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn post(&self, body: &Value) -> reqwest::RequestBuilder {
+    pub(crate) fn post(&self, body: &Value) -> reqwest::RequestBuilder {
         let body = body.to_string();
         self.http.post(self.url("/graphql")).header("content-type", "application/json").body(body)
     }
 
     /// The whole answer.
-    pub async fn ask(&self, query: &str, variables: Value) -> Value {
+    pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
         let body = json!({ "query": query, "variables": variables });
         let answer = self.post(&body).bearer_auth(TOKEN).send().await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -148,14 +148,14 @@ impl World {
     }
 
     /// The data of an answer without errors.
-    pub async fn data(&self, query: &str, variables: Value) -> Value {
+    pub(crate) async fn data(&self, query: &str, variables: Value) -> Value {
         let answer = self.ask(query, variables).await;
         assert_eq!(answer.get("errors"), None, "{answer}");
         answer["data"].clone()
     }
 
     /// What a mutation answers. `input` is its input, `kind` the type of that.
-    pub async fn mutate(&self, name: &str, kind: &str, input: Value) -> Value {
+    pub(crate) async fn mutate(&self, name: &str, kind: &str, input: Value) -> Value {
         const PAYLOAD: &str = "stack { name generation deploymentId pin { versionOf reason } suspension { reason until } \
             deletion { keepRunning } requestedReconcile } deployment { id deploymentId phase trigger statedReason \
             originalRequest mappedRequest versionOf verdict actor } \
@@ -164,27 +164,27 @@ impl World {
         self.data(&query, json!({ "input": input })).await[name].clone()
     }
 
-    pub async fn apply(&self, manifest: &str) -> Value {
+    pub(crate) async fn apply(&self, manifest: &str) -> Value {
         self.mutate("applyStack", "ApplyStackInput", json!({ "manifest": manifest, "file": "shop.yml" })).await
     }
 
-    pub async fn deploy(&self, wanted: &str) -> Value {
+    pub(crate) async fn deploy(&self, wanted: &str) -> Value {
         self.mutate("deployStack", "DeployStackInput", json!({ "stack": { "name": "shop" }, "ref": wanted })).await
     }
 
-    pub fn deployment(&self, id: &str) -> Deployment {
+    pub(crate) fn deployment(&self, id: &str) -> Deployment {
         self.ledger.deployment(&DeploymentId(id.into())).unwrap().unwrap().value
     }
 
     /// Writes what a controller would when a deployment moves on.
-    pub async fn move_on(&self, id: &str, phase: DeploymentPhase) {
+    pub(crate) async fn move_on(&self, id: &str, phase: DeploymentPhase) {
         let mut deployment = self.deployment(id);
         deployment.phase = phase;
         self.ledger.commit(Batch::new().put_deployment(&deployment)).await.unwrap();
     }
 
     /// Writes what a controller would when a deployment has converged.
-    pub async fn converge(&self, id: &str, version: &str) {
+    pub(crate) async fn converge(&self, id: &str, version: &str) {
         let mut deployment = self.deployment(id);
         deployment.phase = DeploymentPhase::Converged;
         deployment.version.digest = Some(Digest::of(version.as_bytes()));
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// A websocket that has been let in.
-    pub async fn socket(&self) -> Socket {
+    pub(crate) async fn socket(&self) -> Socket {
         let mut socket = self.bare_socket(&[]).await.unwrap();
         socket
             .send(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {TOKEN}") } }))
@@ -221,7 +221,7 @@ impl World {
     }
 
     /// A websocket on which nothing has been said.
-    pub async fn bare_socket(&self, headers: &[(&'static str, &str)]) -> Result<Socket, tungstenite::Error> {
+    pub(crate) async fn bare_socket(&self, headers: &[(&'static str, &str)]) -> Result<Socket, tungstenite::Error> {
         let mut request = format!("ws://{}/graphql", self.address).into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         for (name, value) in headers {
@@ -231,27 +231,27 @@ impl World {
     }
 }
 
-pub fn shop() -> StackKey {
+pub(crate) fn shop() -> StackKey {
     StackKey { environment: EnvironmentName::default(), name: StackName::parse("shop").unwrap() }
 }
 
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    pub async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    pub async fn send_raw(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+    pub(crate) async fn send_raw(&mut self, message: Message) -> Result<(), tungstenite::Error> {
         self.0.send(message).await
     }
 
-    pub async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
     }
 
     /// The next message that is not about the connection itself.
-    pub async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         match self.any().await {
             Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
             other => panic!("no text: {other:?}"),
@@ -259,7 +259,7 @@ impl Socket {
     }
 
     /// The data of the next message of the one subscription.
-    pub async fn data(&mut self) -> Value {
+    pub(crate) async fn data(&mut self) -> Value {
         let message = self.next().await;
         assert_eq!(message["type"], "next", "{message}");
         assert_eq!(message["payload"].get("errors"), None, "{message}");
@@ -268,7 +268,7 @@ impl Socket {
     }
 
     /// The next message but pings; `None` at the end.
-    pub async fn any(&mut self) -> Option<Message> {
+    pub(crate) async fn any(&mut self) -> Option<Message> {
         let end = tokio::time::Instant::now() + Duration::from_secs(20);
         loop {
             match tokio::time::timeout_at(end, self.0.next()).await.expect("nothing came") {
@@ -280,7 +280,7 @@ impl Socket {
     }
 
     /// Whether nothing comes for a while.
-    pub async fn is_quiet(&mut self) -> bool {
+    pub(crate) async fn is_quiet(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(300), self.next()).await.is_err()
     }
 }

@@ -14,4 +14,5 @@ mod gate;
 mod modes;
 mod outages;
 mod preempting;
+mod storms;
 mod world;

@@ -45,6 +45,8 @@ async fn a_global_service_runs_on_every_node_and_on_a_new_one() {
     world.until_phase(120, StackPhase::Converged).await;
     assert_eq!(world.newest().services[0].wanted, 3);
     world.swarm.add_node(&SimNode::worker("d"));
+    // How many nodes there are is part of the environment's status, which the next resync writes.
+    world.sleep(400).await;
     world.silence().await;
     assert_eq!(world.phase(), StackPhase::Converged);
 }

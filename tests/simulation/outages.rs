@@ -63,6 +63,16 @@ async fn an_engine_that_hangs_does_not_keep_a_deployment_beyond_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_controller_that_was_away_for_longer_than_the_deadline_looks_before_it_judges() {
+    let (mut world, v2) = verifying("").await;
+    world.kill();
+    world.sleep(7200).await;
+    world.start(None);
+    world.ends_as(120, &v2, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn writes_that_always_fail_end_at_the_deadline() {
     let world = World::running().await;
     world.sleep(1).await;

@@ -1,5 +1,7 @@
 //! A running server on a store in memory, and a caller that holds every answer against `swagger/swagger.yaml`.
 
+#![expect(missing_docs, reason = "a test's own tools")]
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -196,6 +196,8 @@ pub(super) struct ProgressView {
     waiting_since: Option<Time>,
     /// Whether the engine has accepted every step.
     applied: bool,
+    /// When it accepted the last of them.
+    applied_at: Option<Time>,
     /// How many wanted tasks were healthy at most.
     healthy_most: u64,
     /// Since when every wanted task has been healthy without a break.
@@ -217,6 +219,7 @@ impl From<Progress> for ProgressView {
             total_deadline: it.total_deadline.into(),
             waiting_since: it.waiting_since.map(Into::into),
             applied: it.applied,
+            applied_at: it.applied_at.map(Into::into),
             healthy_most: it.healthy_most,
             healthy_since: it.healthy_since.map(Into::into),
             services: services.collect(),

@@ -18,15 +18,16 @@ pub(super) struct StackRefInput {
 
 impl StackRefInput {
     /// The key it names.
-    pub(super) fn key(&self) -> Result<StackKey, Refusal> {
+    pub(super) fn key(&self) -> Result<StackKey, Box<Refusal>> {
         stack_key(&self.name, &self.environment)
     }
 }
 
 /// Checks a stack's name and environment.
-pub(super) fn stack_key(name: &str, environment: &str) -> Result<StackKey, Refusal> {
-    let refuse =
-        |field: &str, cause: crate::domain::NameError| Refusal::new(Code::Invalid, cause.to_string()).field(field);
+pub(super) fn stack_key(name: &str, environment: &str) -> Result<StackKey, Box<Refusal>> {
+    let refuse = |field: &str, cause: crate::domain::NameError| {
+        Box::new(Refusal::new(Code::Invalid, cause.to_string()).field(field))
+    };
     Ok(StackKey {
         environment: EnvironmentName::parse(environment).map_err(|cause| refuse("stack.environment", cause))?,
         name: StackName::parse(name).map_err(|cause| refuse("stack.name", cause))?,

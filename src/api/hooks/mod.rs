@@ -29,7 +29,9 @@ pub const LARGEST: usize = 1 << 20;
 pub fn routes(config: &mut ServiceConfig) {
     let hook = web::resource(PATH)
         .route(web::post().to(|request: HttpRequest, state: Data<ApiState>, payload: Payload| async move {
-            receive(&request, &state, payload).await.unwrap_or_else(|problem| problem.answer(&request))
+            // What failed below is for the log: who sends here has not signed in.
+            let answer = receive(&request, &state, payload).await;
+            answer.unwrap_or_else(|problem| problem.without_cause().answer(&request))
         }))
         .default_service(web::to(|request: HttpRequest| async move { wrong_method(&request, "POST") }));
     config.service(hook);

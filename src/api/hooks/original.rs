@@ -37,26 +37,25 @@ pub(super) fn original(hook: &Hook, secret: &SecretBytes, headers: &HeaderMap, p
 /// A payload of at most [`MOST`] bytes: the largest of its members make way for their size.
 fn shortened(payload: &Value) -> Value {
     let size = |value: &Value| value.to_string().len();
-    let mut whole = size(payload);
     let left_out = |size: usize| Value::from(format!("({size} bytes are left out)"));
-    let Value::Object(map) = payload else {
-        return if whole > MOST { left_out(whole) } else { payload.clone() };
-    };
-    let mut map = map.clone();
-    while whole > MOST {
-        let Some((name, member)) = map.iter().map(|(name, value)| (name, size(value))).max_by_key(|(_, size)| *size)
-        else {
-            break;
-        };
-        let (name, short) = (name.clone(), left_out(member));
-        if size(&short) >= member {
-            // Nothing but a great many small members.
-            return left_out(size(payload));
-        }
-        whole -= member - size(&short);
-        map.insert(name, short);
+    let whole = size(payload);
+    if whole <= MOST {
+        return payload.clone();
     }
-    Value::Object(map)
+    let Value::Object(map) = payload else { return left_out(whole) };
+    let mut largest: Vec<(usize, &String)> = map.iter().map(|(name, value)| (size(value), name)).collect();
+    largest.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut map, mut left) = (map.clone(), whole);
+    for (member, name) in largest {
+        let short = left_out(member);
+        if left <= MOST || size(&short) >= member {
+            break;
+        }
+        left -= member - size(&short);
+        map.insert(name.clone(), short);
+    }
+    // Nothing but a great many small members: none of them would be missed less than another.
+    if left > MOST { left_out(whole) } else { Value::Object(map) }
 }
 
 #[cfg(test)]

@@ -167,7 +167,13 @@ impl Problem {
         self
     }
 
-    fn cause(mut self, cause: impl ToString) -> Self {
+    /// Without what failed below.
+    pub(in crate::api) fn without_cause(mut self) -> Self {
+        self.cause = None;
+        self
+    }
+
+    fn cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
@@ -252,12 +258,12 @@ impl From<DeclareError> for Problem {
 
 impl From<LedgerError> for Problem {
     fn from(cause: LedgerError) -> Self {
-        tracing::error!(error = %cause, "the store failed");
         unavailable(cause)
     }
 }
 
-fn unavailable(cause: impl ToString) -> Problem {
+fn unavailable(cause: impl std::fmt::Display) -> Problem {
+    tracing::error!(error = %cause, "the store or the seal failed");
     let message = "the request was not carried out: the store cannot be read or written";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).cause(cause)
 }

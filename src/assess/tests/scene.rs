@@ -243,6 +243,7 @@ impl Scene {
             total_deadline: at(3600),
             waiting_since: None,
             applied: true,
+            applied_at: Some(at(0)),
             healthy_most: 0,
             healthy_since: None,
             newest_task: None,

@@ -85,7 +85,7 @@ impl Manifest {
                 Ok(node) => documents.extend(Self::document(&mut reader, piece, &node, sealer, limits)?),
                 Err(mut refusal) => {
                     refusal.file.clone_from(&reader.file);
-                    reader.refusals.push(refusal);
+                    reader.refusals.push(*refusal);
                 }
             }
         }

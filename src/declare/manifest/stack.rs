@@ -38,10 +38,10 @@ pub(super) fn read(
         None => BTreeMap::new(),
     };
     let images = fields.take("images").map(|field| images(reader, &field)).unwrap_or_default();
-    if let Some(field) = fields.take("dependsOn") {
-        if !matches!(&field.node.value, Value::List(items) if items.is_empty()) {
-            reader.unsupported(&field, "remove it, and apply the stacks in the order they need");
-        }
+    if let Some(field) = fields.take("dependsOn")
+        && !is_empty_list(&field)
+    {
+        reader.unsupported(&field, "remove it, and apply the stacks in the order they need");
     }
     let policy = fields.take("policy").map_or_else(|| Some(Policy::default()), |field| policy(reader, &field));
     reader.finish(fields);
@@ -229,10 +229,10 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
     set(reader, &mut fields, "unsetVariables", &mut policy.unset_variables, |r, f| r.choice(f, &unset));
     later(reader, &mut fields);
     reader.finish(fields);
-    if reader.refusals.len() == before {
-        if let Err(message) = check::deadlines(&policy) {
-            reader.wrong(field, message, Some("raise policy.totalDeadline, or lower the other"));
-        }
+    if reader.refusals.len() == before
+        && let Err(message) = check::deadlines(&policy)
+    {
+        reader.wrong(field, message, Some("raise policy.totalDeadline, or lower the other"));
     }
     Some(policy)
 }
@@ -264,15 +264,19 @@ fn mode(reader: &mut Reader, fields: &mut Fields<'_>, policy: &mut Policy) {
 
 /// Fields of the contract that come later: what they would do by default is taken, the rest is refused.
 fn later(reader: &mut Reader, fields: &mut Fields<'_>) {
-    if let Some(field) = fields.take("ignore") {
-        if !matches!(&field.node.value, Value::List(items) if items.is_empty()) {
-            reader.unsupported(&field, "remove it; `drift: report` leaves foreign changes alone");
-        }
+    if let Some(field) = fields.take("ignore")
+        && !is_empty_list(&field)
+    {
+        reader.unsupported(&field, "remove it; `drift: report` leaves foreign changes alone");
     }
-    if let Some(field) = fields.take("allowRecreate") {
-        if reader.boolean(&field) == Some(true) {
-            let message = "`policy.allowRecreate: true` is not supported yet".to_owned();
-            reader.refuse(Code::Unsupported, field.node.at, &field.path, message, Some("remove it"));
-        }
+    if let Some(field) = fields.take("allowRecreate")
+        && reader.boolean(&field) == Some(true)
+    {
+        let message = "`policy.allowRecreate: true` is not supported yet".to_owned();
+        reader.refuse(Code::Unsupported, field.node.at, &field.path, message, Some("remove it"));
     }
+}
+
+fn is_empty_list(field: &Field<'_>) -> bool {
+    matches!(&field.node.value, Value::List(items) if items.is_empty())
 }
