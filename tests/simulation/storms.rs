@@ -113,7 +113,9 @@ impl Storm {
         let done = match self.rng.u32(..3) {
             0 => swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, service)).is_ok(),
             1 => swarm.foreign_update(service, |spec| drop(spec.labels.insert("x".into(), "y".into()))).is_ok(),
-            _ => swarm.foreign_update(service, |spec| spec.task_template.container_spec.image = "evil:1".into()).is_ok(),
+            _ => {
+                swarm.foreign_update(service, |spec| spec.task_template.container_spec.image = "evil:1".into()).is_ok()
+            }
         };
         format!("foreign {service} {done}")
     }
