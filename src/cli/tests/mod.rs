@@ -1,3 +1,7 @@
-//! The command line against a scripted server.
+//! The command line against a scripted server, and its documents against the schema.
 
+mod documents;
+mod ends;
+mod fake;
+mod forms;
 pub(in crate::cli) mod sample;

@@ -1,0 +1,238 @@
+//! What commands print, and what they send.
+
+use serde_json::{Value, json};
+
+use super::fake::{Fake, Frame};
+use super::sample::{deployment_json, stack_json};
+use crate::cli::Exit;
+
+fn page(field: &str, nodes: &[Value], next: Option<&str>) -> Value {
+    let edges: Vec<Value> = nodes.iter().map(|node| json!({ "node": node })).collect();
+    json!({ field: { "edges": edges, "pageInfo": { "hasNextPage": next.is_some(), "endCursor": next } } })
+}
+
+fn event(sequence: u64) -> Value {
+    json!({
+        "sequence": sequence, "time": "2026-01-31T12:00:00Z", "environment": "default", "stack": "shop",
+        "deploymentId": "01dep", "type": "PhaseChanged", "reason": "Applying", "message": format!("line {sequence}"),
+        "actor": "skep",
+    })
+}
+
+#[tokio::test]
+async fn a_stack_has_every_key_of_the_contract() {
+    let fake = Fake::default().answer("Stack", json!({ "stack": stack_json("shop", "Converged") }));
+    let stack = fake.run("get stack shop -o json").await.json();
+    let keys: Vec<&str> = stack.as_object().unwrap().keys().map(String::as_str).collect();
+    for key in [
+        "name",
+        "environment",
+        "generation",
+        "observedGeneration",
+        "phase",
+        "reason",
+        "message",
+        "conditions",
+        "desired",
+        "target",
+        "live",
+        "lastGood",
+        "held",
+        "pin",
+        "deploymentId",
+    ] {
+        assert!(keys.contains(&key), "{key} is missing: {keys:?}");
+    }
+    assert_eq!(stack["pin"], Value::Null);
+    // The documents select them all: the server cannot leave one out.
+    for key in ["conditions { type status reason message observedGeneration since }", "desired { ref revision"] {
+        assert!(crate::cli::client::documents::STACK.contains(key), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn lists_go_through_all_pages() {
+    let fake = Fake::default()
+        .answer("Stacks", page("stacks", &[stack_json("blog", "Converged")], Some("c1")))
+        .answer("Stacks", page("stacks", &[stack_json("shop", "Failed")], None));
+    let ran = fake.run("get stacks -o name").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, "blog\nshop\n"));
+    let asked = fake.asked("Stacks");
+    assert_eq!((&asked[0]["after"], &asked[1]["after"]), (&Value::Null, &json!("c1")));
+}
+
+#[tokio::test]
+async fn an_empty_list_says_what_to_type() {
+    let fake = Fake::default().answer("Stacks", page("stacks", &[], None));
+    let ran = fake.run("get stacks").await;
+    assert_eq!(ran.out, "");
+    assert_eq!(ran.err, "no stack is declared\nnext: declare one: `skep apply -f FILE`\n");
+    assert_eq!(fake.run("get stacks -o json").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_deployment_without_waiting_says_how_to_follow_it() {
+    let payload = json!({ "stack": stack_json("shop", "Progressing"), "deployment": deployment_json("Pending"), "userErrors": [] });
+    let fake = Fake::default().answer("Deploy", json!({ "deployStack": payload }));
+    let ran = fake.run("deploy shop --image web=2").await;
+    assert_eq!(ran.out, "shop: deployment 01dep is Pending (generation 4)\n");
+    assert_eq!(ran.err, "follow it: `skep wait shop 01dep`\n");
+    let keys = fake.run("deploy shop -o json").await.json();
+    let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["deploymentId", "stack", "environment", "generation", "phase", "reason", "message"]);
+    assert_eq!(fake.run("deploy shop -o name").await.out, "01dep\n");
+    let asked = fake.asked("Deploy");
+    assert_ne!(asked[0]["input"]["idempotencyKey"], asked[1]["input"]["idempotencyKey"]);
+}
+
+#[tokio::test]
+async fn wait_skips_the_answers_to_failures() {
+    let mut answer = deployment_json("Converged");
+    answer["id"] = json!("01back");
+    answer["rollbackOf"] = json!("01dep");
+    let last = json!({ "sequence": 1, "deployment": deployment_json("RolledBack") });
+    let fake = Fake::default()
+        .answer("Deployments", page("deployments", &[answer, deployment_json("RolledBack")], None))
+        .feed("FollowDeployment", [Frame::Item(last)]);
+    let ran = fake.run("wait shop").await;
+    assert_eq!(ran.exit, Exit::RolledBack, "{ran:?}");
+    assert_eq!(fake.asked("FollowDeployment"), [json!({ "id": "01dep" })]);
+}
+
+#[tokio::test]
+async fn apply_sends_files_as_one_and_tells_places_in_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("a.yml", "kind: Environment\nname: prod\n");
+    file("b.yml", "kind: Stack\nnme: shop\n");
+    let line = format!("apply -f {}", folder.path().display());
+    let error = json!({
+        "code": "INVALID", "message": "`nme` is no field of a stack", "field": "nme", "file": null, "line": 5, "column": 1,
+        "hint": "write `name`",
+    });
+    let fake = Fake::default().answer("Apply", json!({ "applyStack": { "documents": [], "userErrors": [error] } }));
+    let ran = fake.run(&line).await;
+    assert_eq!(ran.exit, Exit::Error);
+    let place = format!("{}:2:1: `nme` is no field of a stack", folder.path().join("b.yml").display());
+    assert!(ran.err.contains(&place) && ran.err.contains("next: write `name`"), "{ran:?}");
+    let input = fake.asked("Apply")[0]["input"].clone();
+    assert_eq!(input["manifest"], "kind: Environment\nname: prod\n---\nkind: Stack\nnme: shop\n");
+    assert_eq!(input["dryRun"], false);
+}
+
+#[tokio::test]
+async fn apply_tells_what_became_of_each_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("skep.yml");
+    std::fs::write(&path, "kind: Stack\n").unwrap();
+    let stack = |name: &str, created: bool, changes: Value| {
+        json!({
+            "kind": "Stack", "name": name, "environment": "default", "created": created, "changes": changes,
+            "stack": { "generation": 4 }, "deployment": deployment_json("Pending"),
+        })
+    };
+    let hook = json!({
+        "kind": "Hook", "name": "push", "environment": null, "created": false, "changes": [], "stack": null,
+        "deployment": null,
+    });
+    let documents = json!([stack("shop", true, json!(["source"])), stack("blog", false, json!(["images.web"])), hook]);
+    let answer = json!({ "applyStack": { "documents": documents, "userErrors": [] } });
+    let fake = Fake::default().answer("Apply", answer.clone());
+    let ran = fake.run(&format!("apply -f {}", path.display())).await;
+    assert_eq!(ran.out, "stack shop created\nstack blog changed: images.web\nhook push unchanged\n");
+    assert_eq!(ran.err, "follow it: `skep wait shop 01dep`\n");
+    let dry = fake.run(&format!("apply -f {} --dry-run", path.display())).await;
+    assert!(dry.out.starts_with("stack shop would be created\nstack blog would be changed"), "{dry:?}");
+    assert_eq!(dry.err, "");
+    assert_eq!(fake.asked("Apply")[1]["input"]["dryRun"], true);
+
+    let converged = Frame::Item(json!({ "sequence": 1, "deployment": deployment_json("Converged") }));
+    let failed = Frame::Item(json!({ "sequence": 1, "deployment": deployment_json("Failed") }));
+    let fake = Fake::default().answer("Apply", answer).feed("FollowDeployment", [converged, failed]);
+    let ran = fake.run(&format!("apply -f {} --wait -o json", path.display())).await;
+    assert_eq!(ran.exit, Exit::Failed, "{ran:?}");
+    let found = ran.json();
+    assert_eq!(found[0]["phase"], "Converged");
+    assert_eq!(found[1]["phase"], "Failed");
+    assert_eq!((&found[2]["phase"], &found[2]["kind"]), (&Value::Null, &json!("Hook")));
+}
+
+#[tokio::test]
+async fn orders_say_what_was_done() {
+    let payload = |field: &str| json!({ field: { "stack": stack_json("shop", "Suspended"), "deployment": null, "userErrors": [] } });
+    for (operation, field, line, said) in [
+        ("Unpin", "unpinStack", "unpin shop", "shop unpinned"),
+        ("ReleaseHold", "releaseHold", "release-hold shop", "shop released"),
+        ("Resume", "resumeStack", "resume shop", "shop resumed"),
+        ("Reconcile", "reconcileStack", "reconcile shop", "shop will be looked at now"),
+        ("Cancel", "cancelDeployment", "cancel shop", "shop will be cancelled"),
+        ("Suspend", "suspendStack", "suspend shop --reason why --until 2h", "shop suspended until 2"),
+    ] {
+        let fake = Fake::default().answer(operation, payload(field));
+        let ran = fake.run(line).await;
+        assert!(ran.exit == Exit::Done && ran.out.starts_with(said), "{line}: {ran:?}");
+        assert_eq!(fake.run(&format!("{line} -o json")).await.json()["name"], "shop");
+    }
+}
+
+#[tokio::test]
+async fn delete_waits_until_the_stack_is_gone() {
+    let fake = Fake::default()
+        .answer("Stack", json!({ "stack": stack_json("shop", "Converged") }))
+        .answer("Delete", json!({ "deleteStack": { "stack": null, "deployment": null, "userErrors": [] } }))
+        .feed(
+            "FollowStack",
+            [
+                Frame::Item(json!({ "sequence": 1, "stack": stack_json("shop", "Progressing") })),
+                Frame::Item(json!({ "sequence": 2, "stack": null })),
+            ],
+        );
+    let ran = fake.run("delete shop --yes --reason gone").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, "shop is deleted; its volumes are kept\n"), "{ran:?}");
+    let input = &fake.asked("Delete")[0]["input"];
+    assert_eq!((&input["confirmName"], &input["keepRunning"]), (&json!("shop"), &json!(false)));
+}
+
+#[tokio::test]
+async fn watching_gives_one_object_a_line() {
+    let fake = Fake::default().feed(
+        "FollowEvents",
+        [
+            Frame::Item(json!({ "sequence": 1, "event": event(1) })),
+            Frame::Item(json!({ "sequence": 2, "event": event(2) })),
+            Frame::Break,
+            Frame::Item(json!({ "sequence": 3, "event": event(3) })),
+            Frame::Error("INVALID", "enough"),
+        ],
+    );
+    let ran = fake.run("events shop -w -o json").await;
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines, [event(1), event(2), event(3)], "{ran:?}");
+    assert_eq!(fake.asked("FollowEvents")[1]["after"], 2);
+}
+
+#[tokio::test]
+async fn watching_stacks_tells_what_changes_and_what_goes() {
+    let (blog, shop) = (stack_json("blog", "Converged"), stack_json("shop", "Progressing"));
+    let done = stack_json("shop", "Converged");
+    let change = |sequence: u64, snapshot: Value, stack: Value, deleted: Value| {
+        Frame::Item(json!({ "sequence": sequence, "snapshot": snapshot, "stack": stack, "deleted": deleted }))
+    };
+    let gone = json!({ "name": "blog", "environment": "default" });
+    let frames = [
+        change(1, json!([blog, shop]), Value::Null, Value::Null),
+        change(2, Value::Null, shop.clone(), Value::Null),
+        change(3, Value::Null, done.clone(), Value::Null),
+        change(4, Value::Null, Value::Null, gone),
+        change(5, json!([]), Value::Null, Value::Null),
+        Frame::Error("INVALID", "enough"),
+    ];
+    let ran = Fake::default().feed("FollowStacks", frames.clone()).run("get stacks -w -o json").await;
+    let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let deleted = |name: &str| json!({ "name": name, "environment": "default", "deleted": true });
+    assert_eq!(lines, [blog, shop, done, deleted("blog"), deleted("shop")], "{ran:?}");
+    let ran = Fake::default().feed("FollowStacks", frames).run("get stacks -w").await;
+    assert_eq!(ran.out.matches("STACK").count(), 1, "{ran:?}");
+    assert_eq!(ran.out.lines().count(), 4, "{ran:?}");
+    assert!(ran.err.contains("blog (default) is deleted"), "{ran:?}");
+}
