@@ -11,7 +11,8 @@ use super::rendition::Rendition;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version, VersionSource,
+    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version,
+    VersionSource,
 };
 use crate::plan::Prune;
 
@@ -85,7 +86,9 @@ impl Pass<'_> {
     /// Clocks that ran out while nobody looked do not count before somebody has looked, through the monitor period.
     fn allow_for_a_restart(&self, deployment: &mut Deployment) {
         let begun = self.environment.begun_at;
-        let Some(progress) = deployment.progress.as_mut().filter(|progress| progress.started_at < begun) else { return };
+        let Some(progress) = deployment.progress.as_mut().filter(|progress| progress.started_at < begun) else {
+            return;
+        };
         let span = self.stack.spec.policy.monitor.checked_add(FIRST_LOOK).unwrap_or(FIRST_LOOK);
         let soonest = begun.checked_add(span).unwrap_or(begun);
         progress.total_deadline = progress.total_deadline.max(soonest);

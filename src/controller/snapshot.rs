@@ -143,7 +143,11 @@ held!(LiveSecret, |live| &live.name, |live| live.labels.get(STACK_LABEL));
 held!(crate::domain::Node, |live| &live.id, |live| Some(&live.id));
 
 /// Replaces all of one kind, but for what is protected. Gives the stacks of what changed.
-pub(super) fn replace(snapshot: &mut Snapshot, listing: Listing, protected: impl Fn(&ObjectRef) -> bool) -> BTreeSet<String> {
+pub(super) fn replace(
+    snapshot: &mut Snapshot,
+    listing: Listing,
+    protected: impl Fn(&ObjectRef) -> bool,
+) -> BTreeSet<String> {
     match listing {
         Listing::Services(all) => swap(&mut snapshot.services, all, Some(ObjectKind::Service), protected),
         Listing::Networks(all) => swap(&mut snapshot.networks, all, Some(ObjectKind::Network), protected),

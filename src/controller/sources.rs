@@ -139,7 +139,15 @@ impl Sources {
             }
         });
         let resolution = Resolution { revision: None, checked_at: None, error: None };
-        Followed { resolution, followers: BTreeSet::new(), poll: source.poll, again, awaited: true, asked: BTreeMap::new(), stop }
+        Followed {
+            resolution,
+            followers: BTreeSet::new(),
+            poll: source.poll,
+            again,
+            awaited: true,
+            asked: BTreeMap::new(),
+            stop,
+        }
     }
 
     async fn poll(&self, source: GitSource, again: Arc<Notify>) {

@@ -13,9 +13,9 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use crate::assess::{AssessInput, assess};
 use crate::domain::{
-    Action, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, DriftPolicy,
-    EventType, FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind,
-    Trigger, Version, VersionSource, target,
+    Action, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, DriftPolicy, EventType,
+    FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
+    VersionSource, target,
 };
 use crate::plan::Prune;
 

@@ -136,7 +136,11 @@ impl Pass<'_> {
             };
             if deployment.phase == Phase::RollingBack {
                 let why = deployment.failure.as_ref().map(|failure| failure.sentence()).unwrap_or_default();
-                self.enter(&mut deployment, Phase::Failed, format!("{why} (left before the rollback was done: {text})"));
+                self.enter(
+                    &mut deployment,
+                    Phase::Failed,
+                    format!("{why} (left before the rollback was done: {text})"),
+                );
             } else {
                 self.enter(&mut deployment, phase, text);
             }

@@ -23,10 +23,11 @@ async fn two_versions() -> World {
 async fn a_pin_holds_new_revisions_back_and_unpin_lets_them_flow() {
     let world = two_versions().await;
     world.declare.rollback(&key("shop"), None, None, &ask()).await.unwrap();
-    world.until(120, "v1 is back", |world| {
-        world.image_of("shop_web") == "app:1" && world.newest().phase == DeploymentPhase::Converged
-    })
-    .await;
+    world
+        .until(120, "v1 is back", |world| {
+            world.image_of("shop_web") == "app:1" && world.newest().phase == DeploymentPhase::Converged
+        })
+        .await;
     assert_eq!(world.phase(), StackPhase::Converged);
     world.push(&two("app:3", "job:1"));
     world.sleep(300).await;
@@ -35,10 +36,11 @@ async fn a_pin_holds_new_revisions_back_and_unpin_lets_them_flow() {
     assert_eq!(world.status().target.map(|target| target.kind), Some(TargetKind::Pinned));
     world.silence().await;
     world.declare.unpin(&key("shop"), &ask()).await.unwrap();
-    world.until(180, "v3 runs", |world| {
-        world.image_of("shop_web") == "app:3" && world.newest().phase == DeploymentPhase::Converged
-    })
-    .await;
+    world
+        .until(180, "v3 runs", |world| {
+            world.image_of("shop_web") == "app:3" && world.newest().phase == DeploymentPhase::Converged
+        })
+        .await;
     assert_eq!(world.phase(), StackPhase::Converged);
     world.silence().await;
 }
@@ -57,7 +59,12 @@ async fn a_pin_ends_by_itself_at_its_time() {
         assert_eq!(world.image_of("shop_web"), "app:1");
         world.sleep(300).await;
         let wanted = if push { "app:3" } else { "app:2" };
-        assert_eq!((world.image_of("shop_web").as_str(), world.phase()), (wanted, StackPhase::Converged), "{}", world.report());
+        assert_eq!(
+            (world.image_of("shop_web").as_str(), world.phase()),
+            (wanted, StackPhase::Converged),
+            "{}",
+            world.report()
+        );
         world.silence().await;
     }
 }
@@ -137,7 +144,8 @@ async fn another_look_is_echoed_and_finds_a_push_at_once() {
 #[tokio::test(start_paused = true)]
 async fn another_look_tries_again_what_failed_before_anything_was_written() {
     let world = World::running().await;
-    let compose = "services:\n  web:\n    image: app:1\n    networks: [shared]\nnetworks: { shared: { external: true } }\n";
+    let compose =
+        "services:\n  web:\n    image: app:1\n    networks: [shared]\nnetworks: { shared: { external: true } }\n";
     let v1 = world.apply(&inline("shop", "", compose)).await;
     world.ends_as(10, &v1, DeploymentPhase::Failed).await;
     assert_eq!(world.deployment(&v1).failure.map(|failure| failure.class), Some(FailureClass::Preflight));

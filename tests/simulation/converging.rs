@@ -19,11 +19,11 @@ secrets: { token: { environment: TOKEN } }
 #[tokio::test(start_paused = true)]
 async fn a_declared_stack_converges_in_order_and_then_costs_nothing() {
     let world = World::running().await;
-    let manifest = format!("{}variables: {{ TOKEN: {{ value: hunter2hunter2, secret: true }} }}\n", inline("shop", "", WHOLE));
+    let manifest =
+        format!("{}variables: {{ TOKEN: {{ value: hunter2hunter2, secret: true }} }}\n", inline("shop", "", WHOLE));
     let id = world.apply(&manifest).await;
     world.until_phase(60, StackPhase::Converged).await;
-    let made: Vec<String> =
-        world.effects().into_iter().filter(|effect| !effect.contains("skep-claim")).collect();
+    let made: Vec<String> = world.effects().into_iter().filter(|effect| !effect.contains("skep-claim")).collect();
     let kinds: Vec<&str> = made.iter().filter_map(|effect| effect.split(' ').nth(1)).collect();
     assert_eq!(kinds, ["network", "config", "secret", "service"], "{made:?}");
     let deployment = world.deployment(&id);

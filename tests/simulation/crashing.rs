@@ -66,9 +66,18 @@ async fn an_update_survives_a_crash_anywhere() {
         world.sleep(30).await;
         world.laws();
         assert_eq!(world.image_of("shop_web"), "app:2", "{at:?}");
-        assert_eq!(world.swarm.names(ObjectKind::Config).len(), 2, "{at:?}: {:?}", world.swarm.names(ObjectKind::Config));
+        assert_eq!(
+            world.swarm.names(ObjectKind::Config).len(),
+            2,
+            "{at:?}: {:?}",
+            world.swarm.names(ObjectKind::Config)
+        );
         let effects = world.effects();
-        assert_eq!(effects.iter().filter(|effect| **effect == "update service shop_web").count(), 1, "{at:?}: {effects:?}");
+        assert_eq!(
+            effects.iter().filter(|effect| **effect == "update service shop_web").count(),
+            1,
+            "{at:?}: {effects:?}"
+        );
     }
 }
 
@@ -115,7 +124,13 @@ async fn a_deletion_survives_a_crash_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_makes_nothing_twice() {
-    for kind in [CallKind::CreateNetwork, CallKind::CreateConfig, CallKind::CreateService, CallKind::UpdateService, CallKind::Remove] {
+    for kind in [
+        CallKind::CreateNetwork,
+        CallKind::CreateConfig,
+        CallKind::CreateService,
+        CallKind::UpdateService,
+        CallKind::Remove,
+    ] {
         let world = World::running().await;
         world.sleep(2).await;
         world.swarm.lose_answer_next(kind);

@@ -90,7 +90,8 @@ async fn a_version_that_no_node_can_take_is_rolled_back() {
 async fn swarms_own_answer_to_a_failure_changes_nothing_of_ours() {
     for action in ["rollback", "pause", "continue"] {
         let update = format!("update_config: {{ failure_action: {action}, parallelism: 1, monitor: 5s }}, ");
-        let (world, v1, v2) = bad_version(Behaviour::Exit { after: Duration::from_millis(200), code: 3 }, &update).await;
+        let (world, v1, v2) =
+            bad_version(Behaviour::Exit { after: Duration::from_millis(200), code: 3 }, &update).await;
         went_back(&world, &v1, &v2, FailureClass::ExitCode).await;
     }
 }
@@ -146,7 +147,9 @@ async fn a_rollback_that_fails_is_not_rolled_back() {
 #[tokio::test(start_paused = true)]
 async fn what_the_last_good_version_needs_is_never_collected() {
     let compose = |text: &str, image: &str| {
-        format!("services:\n  web:\n    image: {image}\n    configs: [settings]\nconfigs: {{ settings: {{ content: {text} }} }}\n")
+        format!(
+            "services:\n  web:\n    image: {image}\n    configs: [settings]\nconfigs: {{ settings: {{ content: {text} }} }}\n"
+        )
     };
     let world = World::running().await;
     world.apply(&inline("shop", "", &compose("one", "app:1"))).await;

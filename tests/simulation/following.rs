@@ -34,7 +34,11 @@ async fn a_bad_push_is_rolled_back_with_the_git_host_gone_and_not_tried_again() 
         world.swarm.image("app:2", Behaviour::Slow { ready_after: Duration::from_secs(100_000) });
         world.push(&two("app:2", "job:2"));
         world.until(180, "the push is applied", |world| world.newest().phase == DeploymentPhase::Verifying).await;
-        if hang { world.source.hang(URL, true) } else { world.source.set_down(URL, true) }
+        if hang {
+            world.source.hang(URL, true)
+        } else {
+            world.source.set_down(URL, true)
+        }
         world.until_phase(600, StackPhase::RolledBack).await;
         assert_eq!(world.image_of("shop_web"), "app:1");
         assert_eq!(world.image_of("shop_worker"), "job:1");
@@ -137,5 +141,19 @@ async fn a_host_that_is_away_at_first_is_waited_for() {
     assert_eq!(world.ledger.revision(), revision, "waiting writes nothing\n{}", world.report());
     world.source.set_down(URL, false);
     world.ends_as(120, &id, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_cannot_be_fetched_are_asked_for_again_only_now_and_then() {
+    let world = followed().await;
+    world.source.set_down(URL, true);
+    let reads = world.source.calls().read;
+    let images = world.image("web", "app:2").await;
+    world.sleep(300).await;
+    let reads = world.source.calls().read - reads;
+    assert!((1..80).contains(&reads), "{reads} reads in five minutes");
+    world.source.set_down(URL, false);
+    world.ends_as(60, &images, DeploymentPhase::Converged).await;
     world.silence().await;
 }

@@ -22,7 +22,7 @@ pub const URL: &str = "https://git.example/shop.git";
 pub const INSTANCE: &str = "skep-a";
 
 /// No wait takes longer than this in real time, however long it is in virtual time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Life {
     cancel: CancellationToken,
@@ -291,7 +291,11 @@ impl World {
                 let object = ObjectRef::new(kind, &name);
                 let owned = name.starts_with("shop_");
                 let entry = status.inventory.0.get(&object);
-                assert!(!owned || entry.is_some_and(|entry| entry.id.is_some()), "{mark}: {object} is an orphan: {entry:?}\n{}", self.report());
+                assert!(
+                    !owned || entry.is_some_and(|entry| entry.id.is_some()),
+                    "{mark}: {object} is an orphan: {entry:?}\n{}",
+                    self.report()
+                );
             }
         }
         for object in status.inventory.0.keys() {
@@ -328,7 +332,12 @@ impl World {
                 condition.kind, condition.status, condition.reason, condition.message
             ));
         }
-        text.push_str(&format!("  held {} drift {:?} target {:?}\n", status.held.len(), status.drift, status.target.map(|t| t.kind)));
+        text.push_str(&format!(
+            "  held {} drift {:?} target {:?}\n",
+            status.held.len(),
+            status.drift,
+            status.target.map(|t| t.kind)
+        ));
         let events = self.events();
         for event in events.iter().skip(events.len().saturating_sub(30)) {
             text.push_str(&format!("  {} {:?} {} {}\n", event.time, event.kind, event.reason, event.message));
