@@ -1,11 +1,13 @@
 //! The composition root: the only room that knows all others. Builds everything from its options, runs it, and ends it.
 
 mod ambient;
+mod host;
 mod metrics;
 mod serve;
 mod telemetry;
 mod tls;
 
 pub use ambient::SystemAmbient;
+pub use host::Server;
 pub use serve::{ServeError, ServeOptions, serve};
 pub use telemetry::{LogFormat, init as init_telemetry};

@@ -21,7 +21,7 @@ pub(super) struct Found {
 /// What a use-case decides.
 pub(super) enum Decision {
     /// It is as it should be; `None` means the stack's own deployment.
-    Nothing(Option<Deployment>),
+    Nothing(Option<Box<Deployment>>),
     /// This is to be written.
     Write(Box<Writing>),
 }
@@ -70,7 +70,7 @@ impl Declare {
             let current = found.value.clone();
             let batch = Batch::new().expect(&RecordKey::Stack(key.clone()), Some(found.revision));
             let (batch, declared) = match decide(Found { stack: found.value, status })? {
-                Decision::Nothing(deployment) => (batch, self.unchanged(current, deployment)?),
+                Decision::Nothing(deployment) => (batch, self.unchanged(current, deployment.map(|it| *it))?),
                 Decision::Write(writing) => self.batch(batch, *writing, ask)?,
             };
             let batch = match &mark {

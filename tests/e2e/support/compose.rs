@@ -33,7 +33,12 @@ pub(crate) fn compose(release: &str, web: Web) -> String {
         Web::Undecided => "command: [sh, -c, 'trap \"exit 0\" TERM; sleep 120 & wait']",
         _ => "command: [serve]",
     };
-    let retries = if matches!(web, Web::Slow | Web::Undecided) { 120 } else { 2 };
+    // A busy machine must not make a good release look bad: only the one that is meant to be found unhealthy is, soon.
+    let retries = match web {
+        Web::Slow | Web::Undecided => 120,
+        Web::Unhealthy => 2,
+        _ => 30,
+    };
     let constraint = if web == Web::Unschedulable { "node.labels.absent == yes" } else { "node.role == manager" };
     format!(
         r#"services:
@@ -45,7 +50,7 @@ pub(crate) fn compose(release: &str, web: Web) -> String {
     healthcheck:
       test: ["CMD", "wget", "-q", "-O-", "http://127.0.0.1:8080/healthz"]
       interval: 500ms
-      timeout: 1s
+      timeout: 10s
       retries: {retries}
     stop_grace_period: 1s
     deploy:

@@ -68,7 +68,7 @@ impl Subject {
     pub(crate) fn manifest(&self) -> String {
         format!(
             "kind: Stack\nname: {}\nsource: {{ git: {:?}, ref: main, poll: 1s }}\ncompose: [docker-stack.yml]\n\
-             policy: {{ progressDeadline: 20s, totalDeadline: 3m, monitor: 1s }}\n",
+             policy: {{ progressDeadline: 60s, totalDeadline: 4m, monitor: 1s }}\n",
             self.name,
             self.git_url()
         )
@@ -88,7 +88,7 @@ impl Subject {
     /// Waits until it runs this commit and is content.
     pub(crate) async fn until_converged_on(&mut self, commit: &str) -> Value {
         let wanted = |it: &Value| it["phase"] == "Converged" && of_commit(&it["live"], commit);
-        self.watch.until(&format!("converged on {commit}"), 60, wanted).await
+        self.watch.until(&format!("converged on {commit}"), 120, wanted).await
     }
 
     /// Waits until it is back on an older version while the desired one is held.
@@ -103,7 +103,7 @@ impl Subject {
     /// Waits until there is a deployment of this commit; gives it.
     pub(crate) async fn until_deployment_of(&mut self, commit: &str) -> Value {
         let wanted = |it: &Value| of_commit(&it["desired"], commit);
-        self.watch.until(&format!("asked for {commit}"), 20, wanted).await;
+        self.watch.until(&format!("asked for {commit}"), 60, wanted).await;
         let all = self.client.deployments(&self.name).await;
         let found = all.iter().rfind(|it| of_commit(it, commit) && it["rollbackOf"].is_null());
         found.unwrap_or_else(|| panic!("no deployment of {commit}: {all:#?}")).clone()

@@ -1,0 +1,40 @@
+//! The server side of the binary, as the command line asks for it.
+
+use std::path::Path;
+
+use super::serve::{ServeError, ServeOptions, serve};
+use super::telemetry;
+use crate::cli::{Host, HostError, LogFormat, ServeArgs};
+
+/// The real server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Server;
+
+impl Host for Server {
+    fn serve(&self, data: &Path, args: &ServeArgs) -> Result<(), HostError> {
+        let format = match args.log_format {
+            LogFormat::Text => telemetry::LogFormat::Text,
+            LogFormat::Json => telemetry::LogFormat::Json,
+        };
+        telemetry::init(format, &args.log);
+        let options = ServeOptions {
+            listen: args.listen,
+            data: data.to_owned(),
+            docker: args.docker.clone(),
+            allow_private_addresses: args.allow_private_addresses,
+            allow_file_sources: args.allow_file_sources,
+            tls: args.tls_cert.clone().zip(args.tls_key.clone()),
+            insecure: args.insecure,
+            metrics_public: args.metrics_public,
+            graphiql: args.graphiql,
+        };
+        serve(options).map_err(|error| match error {
+            ServeError::NotLoopback(_) => HostError::Usage(error.to_string()),
+            error => HostError::Failed(error.to_string()),
+        })
+    }
+
+    fn schema(&self) -> String {
+        crate::api::graphql::sdl()
+    }
+}
