@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
-pub use parse::Pair;
+pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
 use super::console::Color;

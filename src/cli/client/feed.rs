@@ -14,6 +14,9 @@ use crate::cli::exit::CliError;
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// How often a server that was never there is tried again.
+const TRIES: u32 = 3;
+
 /// What a feed brings.
 #[derive(Debug)]
 pub(in crate::cli) enum News {
@@ -34,7 +37,7 @@ pub(in crate::cli) struct Feed {
 impl Feed {
     pub(super) fn start(client: Client, field: &'static str, document: &'static str, variables: Value) -> Self {
         let (sender, news) = mpsc::channel(64);
-        let follow = Follow { client, field, document, variables, sender };
+        let follow = Follow { client, field, document, variables, sender, failures: 0, lost: false };
         Self { news, task: tokio::spawn(follow.run()) }
     }
 
@@ -59,44 +62,50 @@ struct Follow {
     document: &'static str,
     variables: Value,
     sender: mpsc::Sender<Result<News, CliError>>,
+    /// Tries since something was heard.
+    failures: u32,
+    /// Whether it was said that the connection is lost.
+    lost: bool,
 }
 
 impl Follow {
     async fn run(mut self) {
-        let (mut failures, mut known) = (0_u32, false);
         loop {
-            let why = match self.connection(&mut failures, &mut known).await {
+            let why = match self.connection().await {
                 Err(Over::Lost(why)) => why,
                 Err(Over::Refused(error)) => return self.tell(Err(error)).await,
                 Ok(()) => return,
             };
             // A server that was never there is said to be so; one that was there may come back.
-            if !known && failures >= 3 {
-                return self.tell(Err(self.client.gone(&why))).await;
-            }
-            if failures == 0 {
+            if !self.client.was_there() {
+                if self.failures >= TRIES {
+                    return self.tell(Err(self.client.gone(&why))).await;
+                }
+            } else if !self.lost {
+                self.lost = true;
                 self.tell(Ok(News::Lost(why))).await;
             }
-            tokio::time::sleep(pause(failures)).await;
-            failures = failures.saturating_add(1);
+            tokio::time::sleep(pause(self.failures)).await;
+            self.failures = self.failures.saturating_add(1);
         }
     }
 
     /// One connection, up to its end. `Ok` when nobody listens any more.
-    async fn connection(&mut self, failures: &mut u32, known: &mut bool) -> Result<(), Over> {
+    async fn connection(&mut self) -> Result<(), Over> {
         let mut socket = Socket::open(&self.client, self.document, &self.variables).await?;
+        if std::mem::take(&mut self.lost) {
+            self.tell(Ok(News::Back)).await;
+        }
         loop {
             let mut data = socket.next(&self.client).await?;
+            self.client.is_there();
+            self.failures = 0;
             let item = data.get_mut(self.field).map(Value::take).unwrap_or_default();
             if let Some(sequence) = item.get("sequence").filter(|sequence| sequence.is_u64())
                 && let Some(variables) = self.variables.as_object_mut()
             {
                 variables.insert("after".to_owned(), json!(sequence));
             }
-            if *failures > 0 && *known && self.sender.send(Ok(News::Back)).await.is_err() {
-                return Ok(());
-            }
-            (*failures, *known) = (0, true);
             if self.sender.send(Ok(News::Data(item))).await.is_err() {
                 return Ok(());
             }

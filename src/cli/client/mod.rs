@@ -7,6 +7,8 @@ mod socket;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -41,6 +43,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     address: Address,
     token: Option<Token>,
+    /// Whether it has ever answered.
+    there: Arc<AtomicBool>,
 }
 
 /// A token. Never shown.
@@ -125,7 +129,17 @@ impl Client {
         // The socket goes straight to the server, too.
         let builder = if address.loopback { builder.no_proxy() } else { builder };
         let http = builder.build().map_err(|error| CliError::new(Exit::Error, format!("no HTTP client: {error}")))?;
-        Ok(Self { http, address, token: token.map(Token) })
+        Ok(Self { http, address, token: token.map(Token), there: Arc::default() })
+    }
+
+    /// It has answered.
+    fn is_there(&self) {
+        self.there.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has ever answered: then it is worth waiting for.
+    fn was_there(&self) -> bool {
+        self.there.load(Ordering::Relaxed)
     }
 
     /// Asks; gives the `data` of the answer.
@@ -160,6 +174,7 @@ impl Client {
         }
         match answer {
             Some(Value::Object(mut answer)) if status.is_success() && answer.contains_key("data") => {
+                self.is_there();
                 Ok(answer.remove("data").unwrap_or_default())
             }
             _ if status == reqwest::StatusCode::UNAUTHORIZED => Err(self.unauthenticated()),

@@ -148,7 +148,7 @@ async fn apply_tells_what_became_of_each_document() {
 
     let converged = Frame::Item(json!({ "sequence": 1, "deployment": deployment_json("Converged") }));
     let failed = Frame::Item(json!({ "sequence": 1, "deployment": deployment_json("Failed") }));
-    let fake = Fake::default().answer("Apply", answer).feed("FollowDeployment", [converged, failed]);
+    let fake = Fake::default().answer("Apply", answer).feed("FollowDeployment", [converged, Frame::Break, failed]);
     let ran = fake.run(&format!("apply -f {} --wait -o json", path.display())).await;
     assert_eq!(ran.exit, Exit::Failed, "{ran:?}");
     let found = ran.json();
