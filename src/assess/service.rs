@@ -265,10 +265,10 @@ impl<'a> View<'a> {
             return Some(Obstacle { failure: self.evidence(last)?, sure: self.how_sure(&failed, expected) });
         }
         if let Some(text) = self.swarm_gave_up() {
-            return Some(Obstacle {
-                failure: self.failure(FailureClass::ExitCode, text),
-                sure: Sure::From(self.input.now),
-            });
+            // The task that made Swarm stop says more than Swarm does: the next listing of tasks has it.
+            let listed_since = self.live.updated_at.is_none_or(|stopped| self.input.tasks.listed_at > stopped);
+            let sure = if listed_since { Sure::From(self.input.now) } else { Sure::No };
+            return Some(Obstacle { failure: self.failure(FailureClass::ExitCode, text), sure });
         }
         self.waiting().or_else(|| self.lost()).or_else(|| self.nowhere(expected))
     }

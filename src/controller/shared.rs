@@ -66,11 +66,13 @@ impl Environments {
 }
 
 type Answer = Result<Arc<Rendition>, RenditionError>;
+/// Of each stack some versions, the one used last at the end.
+type Versions = HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>;
 
 /// Versions in memory: of each stack the two last used, and the renderings under way.
 #[derive(Default)]
 pub(super) struct Renditions {
-    known: Mutex<HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>>,
+    known: Mutex<Versions>,
     jobs: Mutex<HashMap<DeploymentId, Job>>,
 }
 
@@ -94,7 +96,7 @@ pub(super) const RENDER_AGAIN: Duration = Duration::from_secs(5);
 const VERSIONS: usize = 2;
 
 impl Renditions {
-    fn known(&self) -> MutexGuard<'_, HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>> {
+    fn known(&self) -> MutexGuard<'_, Versions> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -190,7 +190,7 @@ impl Pass<'_> {
             return self.honour_reconcile(asked);
         };
         let attempt = self.attempt()?;
-        let waiting = attempt.filter(|attempt| needs_revision(attempt));
+        let waiting = attempt.filter(needs_revision);
         let newer_than = waiting.as_ref().filter(|attempt| names_a_ref(attempt)).map(|attempt| attempt.created_at);
         let found = self.shared.sources.follow(self.key(), &git, newer_than);
         if let Some(found) = found {

@@ -32,7 +32,7 @@ async fn a_manifest_that_is_wrong_is_refused_with_its_place() {
     // And then rightly, so that there is a stack to remove.
     subject.push("1", Web::Good);
     subject.apply().await;
-    subject.watch.until_phase("Converged", 60).await;
+    subject.watch.until_phase("Converged", 120).await;
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn the_examples_converge_and_the_bad_version_of_rollback_comes_back() {
         example.apply().await;
     }
     for example in &all {
-        Watch::stack(&client, &example.name).until_phase("Converged", 60).await;
+        Watch::stack(&client, &example.name).until_phase("Converged", 120).await;
     }
     let shop = &all[1].name;
     for (kind, count) in [("service", 3), ("network", 2), ("config", 1), ("secret", 1)] {

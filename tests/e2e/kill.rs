@@ -15,7 +15,7 @@ async fn a_kill_in_the_middle_of_an_update_changes_nothing_of_its_end() {
     watch.until("at the engine", 20, |it| it["phase"] == "Applying" || it["phase"] == "Verifying").await;
     subject.hive.kill();
     subject.hive.restart();
-    watch.until_phase("Converged", 60).await;
+    watch.until_phase("Converged", 120).await;
     subject.until_converged_on(&second).await;
     subject.assert_runs("2");
     let all = subject.client.deployments(&subject.name).await;

@@ -90,7 +90,7 @@ async fn a_bad_version_comes_back_with_the_git_host_gone() {
     let mut watch = Watch::deployment(&subject.client, id);
     watch.until("at the engine", 20, |it| it["phase"] == "Applying" || it["phase"] == "Verifying").await;
     subject.hive.git.behave(Manner::Status(503));
-    watch.until_phase("RolledBack", 90).await;
+    watch.until_phase("RolledBack", 120).await;
     subject.assert_runs("1");
     subject.until_rolled_back(&bad).await;
 
@@ -104,7 +104,7 @@ async fn a_first_version_that_is_bad_has_nothing_to_go_back_to() {
     let mut subject = Subject::new(Stay::together().await, "first");
     let bad = subject.push("1", Web::Exits);
     subject.apply().await;
-    let stack = subject.watch.until_phase("Failed", 60).await;
+    let stack = subject.watch.until_phase("Failed", 120).await;
     assert!(of_commit(&stack["desired"], &bad));
     let good = subject.push("2", Web::Good);
     subject.until_converged_on(&good).await;

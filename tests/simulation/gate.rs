@@ -61,14 +61,6 @@ impl Gate {
         self.reads.load(Ordering::SeqCst)
     }
 
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::SeqCst)
-    }
-
-    pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::SeqCst)
-    }
-
     fn is(&self, at: At) -> bool {
         *self.crash.lock().unwrap() == Some(at)
     }
@@ -99,10 +91,9 @@ impl GatedSwarm {
         match effect {
             Effect::UpdateService { version, spec, .. } => {
                 let live = self.swarm.service(&spec.name);
-                if let Some(live) = live.filter(|live| live.version == *version) {
-                    if canonical(&live.spec) == canonical(spec) {
-                        self.gate.breach(format!("an update of {} that changes nothing", spec.name));
-                    }
+                let live = live.filter(|live| live.version == *version);
+                if live.is_some_and(|live| canonical(&live.spec) == canonical(spec)) {
+                    self.gate.breach(format!("an update of {} that changes nothing", spec.name));
                 }
                 self.not_foreign(&spec.name);
             }

@@ -146,7 +146,8 @@ impl Storm {
         let wait = self.rng.u64(..wait);
         self.log.push(format!("{} {did}; then {wait} ms", self.world.swarm.clock().now()));
         if std::env::var("SKEP_SEED").is_ok() {
-            println!("{}", self.log[self.log.len() - 1]);
+            use std::io::Write as _;
+            writeln!(std::io::stderr(), "{}", self.log[self.log.len() - 1]).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(wait)).await;
         self.world.always();
@@ -214,7 +215,8 @@ fn after_any_storm_everything_settles_on_what_was_asked_last() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds: Vec<u64> = match number("SKEP_SEED") {
         Some(seed) => {
-            let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
+            let _ =
+                tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
             vec![seed]
         }
         None => (0..number("SKEP_SEEDS").unwrap_or(SEEDS)).collect(),
