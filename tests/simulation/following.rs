@@ -155,5 +155,7 @@ async fn files_that_cannot_be_fetched_are_asked_for_again_only_now_and_then() {
     assert!((1..80).contains(&reads), "{reads} reads in five minutes");
     world.source.set_down(URL, false);
     world.ends_as(60, &images, DeploymentPhase::Converged).await;
+    // That the host answers again is found, and said, by the next look at the ref.
+    world.sleep(70).await;
     world.silence().await;
 }
