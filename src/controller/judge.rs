@@ -86,7 +86,9 @@ impl Pass<'_> {
     /// Clocks that ran out while nobody looked do not count before somebody has looked, through the monitor period.
     fn allow_for_a_restart(&self, deployment: &mut Deployment) {
         let begun = self.environment.begun_at;
-        let Some(progress) = deployment.progress.as_mut().filter(|progress| progress.started_at < begun) else { return };
+        let Some(progress) = deployment.progress.as_mut().filter(|progress| progress.started_at < begun) else {
+            return;
+        };
         let span = self.stack.spec.policy.monitor.checked_add(FIRST_LOOK).unwrap_or(FIRST_LOOK);
         let soonest = begun.checked_add(span).unwrap_or(begun);
         progress.total_deadline = progress.total_deadline.max(soonest);

@@ -236,7 +236,10 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
                 environment.queue.add(&key, Instant::now() + wait, Priority::Event);
             }
         }
-        Ok(Err(error)) if error.is_conflict() => environment.queue.add(&key, Instant::now(), Priority::Event),
+        Ok(Err(error)) if error.is_conflict() => {
+            tracing::debug!(stack = %key, %error, "somebody else wrote meanwhile; the stack is looked at again");
+            environment.queue.add(&key, Instant::now() + SHORTEST_WAIT, Priority::Event);
+        }
         Ok(Err(error)) => {
             let count = errors.entry(key.clone()).or_insert(0);
             *count += 1;
@@ -252,6 +255,7 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
 }
 
 async fn one_pass(shared: &Shared, environment: &Arc<Observed>, key: &StackKey) -> Result<Option<Next>, PassError> {
+    tracing::trace!(stack = %key, "a pass begins");
     match Pass::load(shared, environment.clone(), key)? {
         Some(mut pass) => reconcile::reconcile(&mut pass).await,
         None => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::pass::{Next, Pass, PassError};
 use super::rendition::{Rendition, RenditionError};
+use super::shared::RENDER_AGAIN;
 use super::take_up::names_a_ref;
 use crate::domain::{
     Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Failure, FailureClass,
@@ -125,6 +126,7 @@ impl Pass<'_> {
             return Ok(false);
         }
         deployment.version.revision = found.revision;
+        self.status.desired = Some(Self::pointer(deployment));
         self.put(deployment.clone());
         Ok(true)
     }
@@ -193,7 +195,6 @@ impl Pass<'_> {
 
     /// There is nothing to deploy: either it is waited for, or the deployment has failed and nothing was changed.
     fn no_rendition(&mut self, mut deployment: Deployment, error: RenditionError) -> Result<Prepared, PassError> {
-        self.shared.renditions.forget_job(&deployment.id);
         let text = error.to_string();
         let class = match &error {
             RenditionError::Source(source) => {
@@ -208,7 +209,8 @@ impl Pass<'_> {
                     self.enter(&mut deployment, Phase::Fetching, &text);
                     self.waiting = Some((Reason::SourceUnreachable, text));
                     self.put(deployment);
-                    let again = self.now.checked_add(jiff::SignedDuration::from_secs(5)).unwrap_or(self.now);
+                    let again = jiff::SignedDuration::try_from(RENDER_AGAIN).unwrap_or(jiff::SignedDuration::ZERO);
+                    let again = self.now.checked_add(again).unwrap_or(self.now);
                     return Ok(Prepared::Wait(Next::At(again.min(deadline))));
                 }
                 FailureClass::SourceUnreachable
@@ -220,7 +222,10 @@ impl Pass<'_> {
                 }
                 FailureClass::Render
             }
-            RenditionError::Seal(_) | RenditionError::Ledger(_) => return Err(error.into()),
+            RenditionError::Seal(_) | RenditionError::Ledger(_) => {
+                self.shared.renditions.forget_job(&deployment.id);
+                return Err(error.into());
+            }
         };
         self.fail(deployment, Failure::new(class, text))?;
         Ok(Prepared::Ended)

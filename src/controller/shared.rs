@@ -71,8 +71,24 @@ type Answer = Result<Arc<Rendition>, RenditionError>;
 #[derive(Default)]
 pub(super) struct Renditions {
     known: Mutex<HashMap<StackKey, Vec<(DeploymentId, Arc<Rendition>)>>>,
-    jobs: Mutex<HashMap<DeploymentId, watch::Receiver<Option<Answer>>>>,
+    jobs: Mutex<HashMap<DeploymentId, Job>>,
 }
+
+/// A rendering under way, or its answer.
+struct Job {
+    answer: watch::Receiver<Option<Answer>>,
+    begun: Instant,
+}
+
+impl Job {
+    /// A rendering that failed is begun anew only after a while.
+    fn stands(&self) -> bool {
+        !matches!(&*self.answer.borrow(), Some(Err(_))) || self.begun.elapsed() < RENDER_AGAIN
+    }
+}
+
+/// A rendering that failed by no fault of the version's is tried again after this time.
+pub(super) const RENDER_AGAIN: Duration = Duration::from_secs(5);
 
 /// Of each stack so many versions stay in memory: the one worked towards, and the one to go back to.
 const VERSIONS: usize = 2;
@@ -82,7 +98,7 @@ impl Renditions {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<DeploymentId, watch::Receiver<Option<Answer>>>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<DeploymentId, Job>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,7 +129,7 @@ impl Renditions {
 
     /// The answer of a rendering, if it comes within `moment`.
     pub(super) async fn answer(&self, key: &StackKey, id: &DeploymentId, moment: Duration) -> Option<Answer> {
-        let mut job = self.jobs().get(id).cloned()?;
+        let mut job = self.jobs().get(id)?.answer.clone();
         let answer = match tokio::time::timeout(moment, job.wait_for(Option::is_some)).await {
             Err(_) => return None,
             Ok(Ok(answer)) => answer.clone()?,
@@ -135,11 +151,11 @@ impl Shared {
     /// is done.
     pub(super) fn render(&self, deployment: &Deployment, spec: &StackSpec) {
         let mut jobs = self.renditions.jobs();
-        if jobs.contains_key(&deployment.id) {
+        if jobs.get(&deployment.id).is_some_and(Job::stands) {
             return;
         }
-        let (done, job) = watch::channel(None);
-        jobs.insert(deployment.id.clone(), job);
+        let (done, answer) = watch::channel(None);
+        jobs.insert(deployment.id.clone(), Job { answer, begun: Instant::now() });
         drop(jobs);
         let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());

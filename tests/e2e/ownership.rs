@@ -37,8 +37,7 @@ async fn a_second_skep_on_the_same_swarm_only_observes() {
     let second = Hive::start();
     let client = second.client();
     let name = unique("theirs");
-    let manifest =
-        json!({ "kind": "Stack", "name": name, "inline": compose("1", Web::Good) }).to_string();
+    let manifest = json!({ "kind": "Stack", "name": name, "inline": compose("1", Web::Good) }).to_string();
     client.mutate("applyStack", &json!({ "manifest": manifest })).await.unwrap();
     let said = |it: &serde_json::Value| {
         let conditions = it["conditions"].as_array().cloned().unwrap_or_default();

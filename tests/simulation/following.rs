@@ -143,3 +143,17 @@ async fn a_host_that_is_away_at_first_is_waited_for() {
     world.ends_as(120, &id, DeploymentPhase::Converged).await;
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn files_that_cannot_be_fetched_are_asked_for_again_only_now_and_then() {
+    let world = followed().await;
+    world.source.set_down(URL, true);
+    let reads = world.source.calls().read;
+    let images = world.image("web", "app:2").await;
+    world.sleep(300).await;
+    let reads = world.source.calls().read - reads;
+    assert!((1..80).contains(&reads), "{reads} reads in five minutes");
+    world.source.set_down(URL, false);
+    world.ends_as(60, &images, DeploymentPhase::Converged).await;
+    world.silence().await;
+}

@@ -22,7 +22,7 @@ pub const URL: &str = "https://git.example/shop.git";
 pub const INSTANCE: &str = "skep-a";
 
 /// No wait takes longer than this in real time, however long it is in virtual time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Life {
     cancel: CancellationToken,

@@ -273,7 +273,7 @@ mod tests {
             (error.refusals()[0].line, error.refusals()[0].column)
         };
         assert_eq!(refused(2, 3), (Some(2), Some(3)));
-        assert_eq!(refused(2, 22), (Some(2), Some(4)));
+        assert_eq!(refused(2, 21), (Some(2), Some(4)));
         assert_eq!(refused(2, 5), (None, None));
         assert_eq!(refused(3, 1), (Some(3), Some(1)));
     }
