@@ -38,7 +38,11 @@ pub(super) fn until(text: &str) -> Result<Timestamp, String> {
 fn until_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let wrong = || format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor a duration like 2h");
     match parse_duration(text) {
-        Ok(duration) => now.checked_add(duration).map_err(|_| format!("`{text}` is too far away")),
+        // Whole seconds: nobody means the nanosecond.
+        Ok(duration) => {
+            let time = now.checked_add(duration).and_then(|time| Timestamp::from_second(time.as_second()));
+            time.map_err(|_| format!("`{text}` is too far away"))
+        }
         Err(_) => {
             let time: Timestamp = text.parse().map_err(|_| wrong())?;
             if time > now { Ok(time) } else { Err(format!("`{text}` has passed")) }
@@ -80,6 +84,8 @@ mod tests {
     fn times_are_points_or_durations_from_now() {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         assert_eq!(until_from("2h", now).unwrap().to_string(), "2026-01-31T14:00:00Z");
+        let later: Timestamp = "2026-01-31T12:00:00.123456Z".parse().unwrap();
+        assert_eq!(until_from("2h", later).unwrap().to_string(), "2026-01-31T14:00:00Z");
         assert_eq!(until_from("1d", now).unwrap().to_string(), "2026-02-01T12:00:00Z");
         assert_eq!(until_from("2026-02-01T01:00:00+01:00", now).unwrap().to_string(), "2026-02-01T00:00:00Z");
         for bad in ["", "soon", "2", "2026-01-31", "2026-01-31T11:59:59Z", "-2h"] {
