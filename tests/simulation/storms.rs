@@ -147,7 +147,8 @@ impl Storm {
         self.log.push(format!("{} {did}; then {wait} ms", self.world.swarm.clock().now()));
         if std::env::var("SKEP_SEED").is_ok() {
             use std::io::Write as _;
-            writeln!(std::io::stderr(), "{}", self.log[self.log.len() - 1]).unwrap();
+            let mut out = std::io::stderr();
+            writeln!(out, "{}", self.log[self.log.len() - 1]).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(wait)).await;
         self.world.always();
