@@ -4,6 +4,7 @@
 //! - A key is never handed out twice at a time. One that is added while it is being worked on waits until it is done.
 //! - Of the keys that are due, the higher priority goes first, then the one that has been due for longest.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -26,8 +27,62 @@ pub(super) enum Priority {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Every key that waits, at work or not.
     waiting: BTreeMap<StackKey, (Instant, Priority)>,
     at_work: BTreeSet<StackKey>,
+    /// Of those that wait and are not at work: the ones that are due, in the order in which they go, ...
+    due: BTreeSet<(Reverse<Priority>, Instant, StackKey)>,
+    /// ... and the others, by time. A key's place here or there is found by what `waiting` says of it.
+    later: BTreeSet<(Instant, StackKey)>,
+}
+
+impl State {
+    /// Gives a waiting key its place among those that can be taken.
+    fn place(&mut self, key: &StackKey) {
+        if let Some((at, _)) = self.waiting.get(key)
+            && !self.at_work.contains(key)
+        {
+            self.later.insert((*at, key.clone()));
+        }
+    }
+
+    /// Takes a waiting key from its place.
+    fn displace(&mut self, key: &StackKey) {
+        if let Some((at, priority)) = self.waiting.get(key)
+            && !self.later.remove(&(*at, key.clone()))
+        {
+            self.due.remove(&(Reverse(*priority), *at, key.clone()));
+        }
+    }
+
+    fn add(&mut self, key: &StackKey, at: Instant, priority: Priority) {
+        self.displace(key);
+        let entry = self.waiting.entry(key.clone()).or_insert((at, priority));
+        *entry = (entry.0.min(at), entry.1.max(priority));
+        self.place(key);
+    }
+
+    fn take(&mut self, now: Instant) -> Result<StackKey, Option<Instant>> {
+        while let Some((at, _)) = self.later.first()
+            && *at <= now
+            && let Some((at, key)) = self.later.pop_first()
+        {
+            let priority = self.waiting.get(&key).map_or(Priority::Resync, |(_, priority)| *priority);
+            self.due.insert((Reverse(priority), at, key));
+        }
+        let Some((_, _, key)) = self.due.pop_first() else {
+            return Err(self.later.first().map(|(at, _)| *at));
+        };
+        self.waiting.remove(&key);
+        self.at_work.insert(key.clone());
+        Ok(key)
+    }
+
+    fn done(&mut self, key: &StackKey) {
+        if self.at_work.remove(key) {
+            self.place(key);
+        }
+    }
 }
 
 /// The queue of one environment.
@@ -44,17 +99,7 @@ impl Queue {
 
     /// Asks for a look at `key` at `at`.
     pub(super) fn add(&self, key: &StackKey, at: Instant, priority: Priority) {
-        let mut state = self.state();
-        match state.waiting.get_mut(key) {
-            Some((known, urgency)) => {
-                *known = (*known).min(at);
-                *urgency = (*urgency).max(priority);
-            }
-            None => {
-                state.waiting.insert(key.clone(), (at, priority));
-            }
-        }
-        drop(state);
+        self.state().add(key, at, priority);
         self.changed.notify_one();
     }
 
@@ -62,7 +107,7 @@ impl Queue {
     pub(super) async fn next(&self) -> StackKey {
         loop {
             let changed = self.changed.notified();
-            let soonest = match self.take(Instant::now()) {
+            let soonest = match self.state().take(Instant::now()) {
                 Ok(key) => return key,
                 Err(soonest) => soonest,
             };
@@ -78,27 +123,9 @@ impl Queue {
         }
     }
 
-    fn take(&self, now: Instant) -> Result<StackKey, Option<Instant>> {
-        let mut state = self.state();
-        let free = state.waiting.iter().filter(|(key, _)| !state.at_work.contains(*key));
-        let due = free
-            .clone()
-            .filter(|(_, (at, _))| *at <= now)
-            .max_by_key(|(_, (at, priority))| (*priority, std::cmp::Reverse(*at)))
-            .map(|(key, _)| key.clone());
-        match due {
-            Some(key) => {
-                state.waiting.remove(&key);
-                state.at_work.insert(key.clone());
-                Ok(key)
-            }
-            None => Err(free.map(|(_, (at, _))| *at).min()),
-        }
-    }
-
     /// Gives a key back.
     pub(super) fn done(&self, key: &StackKey) {
-        self.state().at_work.remove(key);
+        self.state().done(key);
         self.changed.notify_one();
     }
 
@@ -157,6 +184,27 @@ mod tests {
             order.push(queue.next().await);
         }
         assert_eq!(order, [key("c"), key("b"), key("a")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_hurried_while_it_waits_goes_by_its_new_place() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        queue.add(&key("a"), now, Priority::Resync);
+        queue.add(&key("b"), now, Priority::Resync);
+        queue.add(&key("c"), now + Duration::from_secs(60), Priority::Resync);
+        // All that is due has been looked at once, so that these have a place among it.
+        let first = queue.next().await;
+        queue.add(&key("b"), now, Priority::Person);
+        queue.add(&key("c"), now, Priority::Event);
+        queue.add(&key("a"), now, Priority::Resync);
+        queue.done(&first);
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            order.push(queue.next().await);
+        }
+        assert_eq!((first, order.as_slice()), (key("a"), [key("b"), key("c"), key("a")].as_slice()));
+        assert!(tokio::time::timeout(Duration::from_secs(90), queue.next()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
