@@ -39,7 +39,7 @@ use gix::{ObjectId, Repository};
 use sha2::{Digest, Sha256};
 use tokio::sync::{RwLock, Semaphore};
 
-use self::copy::{Copy, Fetched};
+use self::copy::{Copy, Fetched, Opened};
 use self::failure::{Failure, local, no_such_ref, says_no_such_commit, unreachable};
 use self::flight::Flights;
 use self::listing::{Found, Listing, full_commit};
@@ -65,6 +65,7 @@ struct Shared {
     listings: Flights<(String, Option<String>), Result<Arc<Listing>, Failure>>,
     fetches: Flights<(String, Option<ObjectId>), Result<Fetched, Failure>>,
     copies: Mutex<HashMap<String, Arc<Slot>>>,
+    opened: Opened,
 }
 
 /// The place of one local copy.
@@ -90,6 +91,7 @@ impl Git {
                 listings: Flights::new(options.reuse_listing),
                 fetches: Flights::new(std::time::Duration::ZERO),
                 copies: Mutex::new(HashMap::new()),
+                opened: Opened::default(),
                 options,
             }),
         }
@@ -176,8 +178,8 @@ impl Git {
         let _here = slot.place.read().await;
         let generation = slot.generation.load(Ordering::Relaxed);
         let _place = self.shared.readers.acquire().await;
-        let copy = slot.copy.clone();
-        let result = tokio::task::spawn_blocking(move || match copy.open()? {
+        let (copy, shared) = (slot.copy.clone(), Arc::clone(&self.shared));
+        let result = tokio::task::spawn_blocking(move || match shared.opened.get(&copy)? {
             Some(repository) => work(&copy, &repository),
             None => Ok(None),
         });

@@ -8,16 +8,18 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use gix::bstr::{BString, ByteSlice};
 use gix::protocol::transport::client::blocking_io::Transport;
 use gix::remote::Direction;
 use gix::remote::fetch::{Status, Tags};
-use gix::{ObjectId, Repository};
+use gix::{ObjectId, Repository, ThreadSafeRepository};
 
 use super::failure::{Cause, Failure, chain, local};
-use super::operation::Operation;
+use super::operation::{Operation, locked};
 use crate::domain::GitUrl;
 
 const HEADS: &str = "refs/skep/heads/";
@@ -46,15 +48,32 @@ impl Copy {
 
     /// Opens the copy; none when there is none yet.
     pub(super) fn open(&self) -> Result<Option<Repository>, Failure> {
+        Ok(self.open_to_share()?.map(|repository| repository.to_thread_local()))
+    }
+
+    fn open_to_share(&self) -> Result<Option<ThreadSafeRepository>, Failure> {
         match fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.disk(&error).into()),
             Ok(_) => {}
         }
         match Self::options().open(&self.path) {
-            Ok(repository) => Ok(Some(repository.to_thread_local())),
+            Ok(repository) => Ok(Some(repository)),
             Err(error) => Err(Failure::Damaged(chain(&error))),
         }
+    }
+
+    /// What tells that the files which an open repository has read or mapped are still the ones in the folder.
+    fn print(&self) -> Vec<(PathBuf, u64, u64, i64, i64)> {
+        let files = entries(&self.path.join("objects/pack")).chain([self.path.join("HEAD"), self.path.join("config")]);
+        let mut print: Vec<_> = files
+            .filter_map(|path| {
+                let found = fs::metadata(&path).ok()?;
+                Some((path, found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+            })
+            .collect();
+        print.sort();
+        print
     }
 
     fn disk(&self, error: &io::Error) -> crate::ports::SourceError {
@@ -214,6 +233,45 @@ impl Copy {
         commits.sort();
         commits.truncate(10);
         Ok(commits)
+    }
+}
+
+/// So many copies stay open.
+const OPEN: usize = 16;
+
+/// The copies that were read last, open: to open one takes longer than to read a file from it. One whose files are not the
+/// ones it was opened with is opened anew; mapped files that somebody cuts short would end the process.
+#[derive(Default)]
+pub(super) struct Opened(Mutex<Vec<Open>>);
+
+struct Open {
+    path: PathBuf,
+    print: Vec<(PathBuf, u64, u64, i64, i64)>,
+    repository: ThreadSafeRepository,
+}
+
+impl Opened {
+    /// The copy, opened now or before; none when there is none yet.
+    pub(super) fn get(&self, copy: &Copy) -> Result<Option<Repository>, Failure> {
+        let print = copy.print();
+        let mut all = locked(&self.0);
+        let known = all.iter().position(|open| open.path == copy.path).map(|place| all.remove(place));
+        let known = known.filter(|open| open.print == print);
+        let open = match known {
+            Some(open) => open,
+            None => {
+                drop(all);
+                let Some(repository) = copy.open_to_share()? else { return Ok(None) };
+                all = locked(&self.0);
+                all.retain(|open| open.path != copy.path);
+                Open { path: copy.path.clone(), print, repository }
+            }
+        };
+        let repository = open.repository.to_thread_local();
+        all.push(open);
+        let surplus = all.len().saturating_sub(OPEN);
+        all.drain(..surplus);
+        Ok(Some(repository))
     }
 }
 
