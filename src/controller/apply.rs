@@ -230,7 +230,7 @@ impl Pass<'_> {
             }
         }
         if !plan.steps.is_empty() {
-            deployment.kept = Some(self.kept(deployment, rendition).await?);
+            deployment.kept = Some(self.kept(deployment, rendition)?);
             self.status.live = None;
         }
         self.doubt(&plan.steps);

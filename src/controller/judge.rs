@@ -67,7 +67,7 @@ impl Pass<'_> {
         self.note_progress(&mut deployment, &assessment);
         match &assessment.verdict {
             Verdict::Converged => {
-                self.converge(deployment, rendition).await?;
+                self.converge(deployment, rendition)?;
                 Ok(Judged::Ended)
             }
             Verdict::Failed(failure) => {
@@ -207,15 +207,17 @@ impl Pass<'_> {
     }
 
     /// The new last good: kept whole and sealed before anybody is told.
-    async fn converge(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+    fn converge(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
         self.environment.tasks.leave(&self.stack.key);
-        let same = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
-        let kept = match same {
-            Some(good) => good.kept.clone(),
-            None => self.kept(&deployment, rendition).await?,
+        let good = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
+        let known = good.map(|good| good.kept.clone());
+        let is_new = known.is_none();
+        let kept = match known {
+            Some(kept) => kept,
+            None => self.kept(&deployment, rendition)?,
         };
         deployment.kept = Some(kept.clone());
-        if same.is_none() {
+        if is_new {
             let version = Self::pointer(&deployment);
             self.status.last_good = Some(LastGood { version, kept, since: self.now });
         }
@@ -231,11 +233,16 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Where a deployment's version is kept.
-    pub(super) async fn kept(&self, deployment: &Deployment, rendition: &Rendition) -> Result<KeptName, PassError> {
+    /// Where a deployment's version is kept; it is written together with the deployment.
+    pub(super) fn kept(&mut self, deployment: &Deployment, rendition: &Rendition) -> Result<KeptName, PassError> {
         match &deployment.kept {
             Some(kept) => Ok(kept.clone()),
-            None => Ok(self.shared.renderer.keep(rendition).await?),
+            None => {
+                let sealed = self.shared.renderer.seal(rendition)?;
+                let name = sealed.kept_as();
+                self.to_keep.push(sealed);
+                Ok(name)
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::rendition::RenditionError;
 use super::shared::Shared;
 use crate::domain::{
     Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, Event, EventType,
-    Held, Pointer, Reason, Stack, StackKey, StackStatus, VersionSource, set_condition,
+    Held, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource, set_condition,
 };
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::{StoreError, SwarmError};
@@ -62,6 +62,8 @@ pub(super) struct Pass<'a> {
     status_revision: Option<u64>,
     deployments: BTreeMap<DeploymentId, Loaded>,
     events: Vec<Event>,
+    /// Versions to be kept, with the records that refer to them.
+    pub(super) to_keep: Vec<Sealed>,
     pub(super) now: Timestamp,
     /// Why nothing will change by itself, if so.
     pub(super) stalled: Option<(Reason, String)>,
@@ -96,6 +98,7 @@ impl<'a> Pass<'a> {
             status_revision,
             deployments: BTreeMap::new(),
             events: Vec::new(),
+            to_keep: Vec::new(),
             now: shared.ambient.now(),
             stalled: None,
             waiting: None,
@@ -249,6 +252,9 @@ impl<'a> Pass<'a> {
         for loaded in self.deployments.values().filter(|loaded| loaded.stored.as_ref() != Some(&loaded.deployment)) {
             let key = RecordKey::Deployment(loaded.deployment.id.clone());
             batch = batch.expect(&key, loaded.revision).put_deployment(&loaded.deployment);
+        }
+        for sealed in std::mem::take(&mut self.to_keep) {
+            batch = batch.put_kept(&sealed);
         }
         for event in std::mem::take(&mut self.events) {
             batch = batch.event(&event);

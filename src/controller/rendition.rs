@@ -209,11 +209,11 @@ impl Renderer {
         }
     }
 
-    /// Keeps a rendition, sealed, in a file named by its digest.
+    /// Seals a rendition, so that it can be kept with the record that refers to it.
     ///
     /// # Errors
     /// [`RenditionError`].
-    pub(super) async fn keep(&self, rendition: &Rendition) -> Result<Kept, RenditionError> {
+    pub(super) fn seal(&self, rendition: &Rendition) -> Result<Sealed, RenditionError> {
         let seal = |secret: &SecretBytes| self.sealer.seal(secret.expose());
         let document = KeptVersion {
             desired: rendition.desired.clone(),
@@ -227,8 +227,7 @@ impl Renderer {
             warnings: rendition.warnings.clone(),
         };
         let clear = SecretBytes::new(serde_json::to_vec(&document).unwrap_or_default());
-        let sealed = self.sealer.seal(clear.expose())?;
-        Ok(self.ledger.keep(serde_json::to_vec(&sealed).unwrap_or_default()).await?)
+        Ok(self.sealer.seal(clear.expose())?)
     }
 
     /// Reads a kept rendition back.
@@ -237,8 +236,7 @@ impl Renderer {
     /// [`RenditionError`].
     pub(super) fn kept(&self, kept: &Kept) -> Result<Rendition, RenditionError> {
         let unreadable = |_| RenditionError::Seal(SealError::Unreadable);
-        let sealed: Sealed = serde_json::from_slice(&self.ledger.kept(kept)?).map_err(unreadable)?;
-        let clear = self.sealer.open(&sealed)?;
+        let clear = self.sealer.open(&self.ledger.kept(kept)?)?;
         let document: KeptVersion = serde_json::from_slice(clear.expose()).map_err(unreadable)?;
         let mut material = Material::default();
         for (name, sealed) in &document.material {

@@ -178,7 +178,7 @@ pub struct ServiceState {
     pub obstacle: Option<String>,
 }
 
-/// Address of a sealed, content-addressed file.
+/// Name of a sealed document: its keyed digest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Kept(pub String);

@@ -45,6 +45,14 @@ pub struct Sealed {
     pub sealed: String,
 }
 
+impl Sealed {
+    /// The name it is kept under.
+    #[must_use]
+    pub fn kept_as(&self) -> super::Kept {
+        super::Kept(self.digest.as_str().to_owned())
+    }
+}
+
 impl PartialEq for Sealed {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::record::{Hook, Once, RecordKey, encode};
-use crate::domain::{Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Stack, StackKey, StackStatus};
+use crate::domain::{
+    Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed, Stack, StackKey, StackStatus,
+};
 use crate::ports::{Transaction, Write};
 
 /// Collects what is to be written in one transaction. Nothing is written until [`super::Ledger::commit`].
@@ -64,6 +66,11 @@ impl Batch {
     pub fn put_deployment(self, deployment: &Deployment) -> Self {
         self.put(&RecordKey::Deployment(deployment.id.clone()), deployment)
             .put(&RecordKey::History(deployment.stack.clone(), deployment.id.clone()), &())
+    }
+
+    /// Keeps a sealed document under its own digest, together with what refers to it.
+    pub fn put_kept(self, sealed: &Sealed) -> Self {
+        self.put(&RecordKey::Kept(sealed.kept_as()), sealed)
     }
 
     /// Writes an environment.

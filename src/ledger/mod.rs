@@ -10,10 +10,10 @@
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
+//! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
 //! | `meta/instance` | the installation's id | the first start |
 //!
-//! Kept files hold the sealed desired objects of deployments. Everything else (snapshots of engines, rendered plans, the
-//! queue) is rebuilt from these and from the world.
+//! Everything else (snapshots of engines, rendered plans, the queue) is rebuilt from these and from the world.
 
 mod batch;
 mod record;
@@ -29,7 +29,7 @@ pub use batch::Batch;
 pub use record::{Hook, HookProvider, HookRule, Once, RecordKey};
 
 use crate::domain::{
-    Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Stack, StackKey,
+    Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey,
     StackStatus,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
@@ -288,20 +288,13 @@ impl Ledger {
             .boxed()
     }
 
-    /// Keeps bytes too large for a record.
+    /// Reads what [`Batch::put_kept`] wrote.
     ///
     /// # Errors
-    /// [`LedgerError`].
-    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Kept, LedgerError> {
-        Ok(self.store.keep(bytes).await?)
-    }
-
-    /// Reads kept bytes.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
-    pub fn kept(&self, name: &Kept) -> Result<Vec<u8>, LedgerError> {
-        Ok(self.store.kept(name)?)
+    /// [`StoreError::Missing`] when it is not there.
+    pub fn kept(&self, name: &Kept) -> Result<Sealed, LedgerError> {
+        let found = self.one::<Sealed>(&RecordKey::Kept(name.clone()))?;
+        Ok(found.ok_or_else(|| StoreError::Missing(name.0.clone()))?.value)
     }
 
     /// Deletes kept files that no record names any more and that are older than an hour.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Actor, DeploymentId, EnvironmentName, Sealed, StackKey, StackName};
+use crate::domain::{Actor, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName};
 
 /// The newest schema this version writes. A reader takes every older one.
 const SCHEMA: u8 = 1;
@@ -40,6 +40,7 @@ pub enum RecordKey {
     Hook(String),
     Once(String),
     Event(u64),
+    Kept(Kept),
     Instance,
     /// A key this version does not know.
     Other(String),
@@ -57,6 +58,7 @@ impl fmt::Display for RecordKey {
             Self::Hook(name) => write!(f, "hook/{name}"),
             Self::Once(key) => write!(f, "once/{key}"),
             Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
+            Self::Kept(Kept(name)) => write!(f, "kept/{name}"),
             Self::Instance => f.write_str("meta/instance"),
             Self::Other(key) => f.write_str(key),
         }
@@ -92,6 +94,7 @@ impl RecordKey {
             "hook" => Some(Self::Hook(rest.to_owned())),
             "once" => Some(Self::Once(rest.to_owned())),
             "event" => u64::from_str_radix(rest, 16).ok().map(Self::Event),
+            "kept" => Some(Self::Kept(Kept(rest.to_owned()))),
             "meta" if rest == "instance" => Some(Self::Instance),
             _ => None,
         }
@@ -167,6 +170,7 @@ mod tests {
             RecordKey::Hook("a".into()),
             RecordKey::Once("a/b".into()),
             RecordKey::Event(77),
+            RecordKey::Kept(Kept("0a".into())),
             RecordKey::Instance,
             RecordKey::Other("x/y".into()),
         ] {
