@@ -16,7 +16,7 @@ impl Pass<'_> {
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
         self.shared.sources.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
-        self.end_all(None, Phase::Cancelled, "the stack is being deleted")?;
+        self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
         self.adopt_ids();
         if deletion.keep_running || self.status.inventory == Inventory::default() {
             return self.gone().await;

@@ -25,6 +25,10 @@ use crate::ports::{Ambient, EngineInfo, Listing, Swarm, SwarmError, SwarmEvent, 
 
 /// Events within this time become one round of reading.
 const GATHER: Duration = Duration::from_millis(20);
+/// After a round of reading follows a rest so many times as long, at most [`LONGEST_REST`]: while much changes, the engine
+/// has better things to do than to list it all again and again.
+const REST: u32 = 4;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// More dirty objects of one kind than this are read by one listing instead of one by one.
 const LIST_FROM: usize = 4;
 /// Everything is listed afresh after this time, ± a tenth.
@@ -176,8 +180,8 @@ impl Observed {
     async fn resync(&self) -> Result<(), SwarmError> {
         self.list_all().await?;
         self.make_claim().await?;
+        // When they are listed, all stacks are looked at.
         self.tasks.ask();
-        self.announce();
         Ok(())
     }
 
@@ -192,6 +196,8 @@ impl Observed {
     ) -> SwarmError {
         let resync = tokio::time::sleep(jittered(RESYNC, self.ambient.random()));
         tokio::pin!(resync);
+        let mut due: Option<Instant> = None;
+        let mut rested = Instant::now();
         loop {
             tokio::select! {
                 event = events.next() => match event {
@@ -202,12 +208,14 @@ impl Observed {
                         reason: "the stream of events ended".into(),
                     },
                 },
-                () = self.changed.notified() => {
-                    tokio::time::sleep(GATHER).await;
-                    let claim = self.claim();
+                () = self.changed.notified(), if due.is_none() => due = Some(rested.max(Instant::now() + GATHER)),
+                () = tokio::time::sleep_until(due.unwrap_or(rested)), if due.is_some() => {
+                    due = None;
+                    let (claim, begun) = (self.claim(), Instant::now());
                     if let Err(error) = self.read_dirty().await {
                         return error;
                     }
+                    rested = Instant::now() + (begun.elapsed() * REST).min(LONGEST_REST);
                     if let Err(error) = self.make_claim().await {
                         return error;
                     }
@@ -272,27 +280,23 @@ impl Observed {
         let asked = Instant::now();
         let listing = self.swarm.list(kind).await?;
         let now = self.ambient.now();
-        let mut known = self.known();
-        let mut snapshot = (*known.snapshot).clone();
+        let mut guard = self.known();
+        let Known { snapshot, touched, .. } = &mut *guard;
+        let snapshot = Arc::make_mut(snapshot);
         snapshot.taken_at = now;
-        let woken = replace(&mut snapshot, listing, |object| {
-            known.touched.get(object).is_some_and(|touched| *touched >= asked)
-        });
-        known.touched.retain(|object, touched| WatchedKind::from(object.kind) != kind || *touched >= asked);
-        known.snapshot = Arc::new(snapshot);
-        drop(known);
+        let woken = replace(snapshot, listing, |object| touched.get(object).is_some_and(|touched| *touched >= asked));
+        touched.retain(|object, touched| WatchedKind::from(object.kind) != kind || *touched >= asked);
+        drop(guard);
         self.wake(woken, kind);
         Ok(())
     }
 
     fn take_one(&self, kind: WatchedKind, id: &str, found: Option<Listing>, asked: Instant) {
-        let mut known = self.known();
-        let mut snapshot = (*known.snapshot).clone();
-        let touched = &known.touched;
+        let mut guard = self.known();
+        let Known { snapshot, touched, .. } = &mut *guard;
         let protected = |object: &ObjectRef| touched.get(object).is_some_and(|touched| *touched >= asked);
-        let woken = take_one(&mut snapshot, kind, id, found, protected);
-        known.snapshot = Arc::new(snapshot);
-        drop(known);
+        let woken = take_one(Arc::make_mut(snapshot), kind, id, found, protected);
+        drop(guard);
         self.wake(woken, kind);
     }
 

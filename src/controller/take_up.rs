@@ -91,8 +91,8 @@ impl Pass<'_> {
             return Ok(());
         }
         let Some(deployment) = self.deployment(&declared)?.cloned() else { return Ok(()) };
-        self.status.seen = Some(declared.clone());
-        self.supersede_others(&declared)?;
+        let seen = self.status.seen.replace(declared.clone());
+        self.supersede_others(&declared, seen)?;
         if !deployment.phase.is_terminal() {
             self.attempt_now(&deployment);
         } else if self.stack.control.pin.is_none() {
@@ -107,30 +107,29 @@ impl Pass<'_> {
         let source = VersionSource::Spec(Box::new(self.stack.spec.clone()));
         let version = Version { source, revision: None, images: Vec::new(), digest: None };
         let deployment = self.new_deployment(trigger, version, reason);
-        self.supersede_others(&deployment.id)?;
+        self.supersede_others(&deployment.id, self.status.seen.clone())?;
         self.attempt_now(&deployment);
         self.put(deployment);
         Ok(())
     }
 
     /// Everything unfinished before `newest` ends as superseded. A deployment that had failed and was being rolled back has
-    /// failed.
-    fn supersede_others(&mut self, newest: &DeploymentId) -> Result<(), PassError> {
-        self.end_all(Some(newest), Phase::Superseded, &format!("deployment {newest} came after it"))
+    /// failed. What came before `seen` was ended when that was taken up.
+    fn supersede_others(&mut self, newest: &DeploymentId, seen: Option<DeploymentId>) -> Result<(), PassError> {
+        self.end_all(Some(newest), seen.as_ref(), Phase::Superseded, &format!("deployment {newest} came after it"))
     }
 
-    /// Everything unfinished (before a deployment, if one is named) ends in this phase.
-    pub(super) fn end_all(&mut self, before: Option<&DeploymentId>, phase: Phase, text: &str) -> Result<(), PassError> {
-        let key = self.key().clone();
-        let open: Vec<DeploymentId> = self
-            .shared
-            .ledger
-            .history(&key, before, RECENT)?
-            .into_iter()
-            .filter(|found| !found.value.phase.is_terminal())
-            .map(|found| found.value.id)
-            .collect();
-        for id in open {
+    /// Everything unfinished (before a deployment and from one on, if they are named) ends in this phase.
+    pub(super) fn end_all(
+        &mut self,
+        before: Option<&DeploymentId>,
+        from: Option<&DeploymentId>,
+        phase: Phase,
+        text: &str,
+    ) -> Result<(), PassError> {
+        let mut ids = self.shared.ledger.history_ids(self.key(), before, RECENT)?;
+        ids.retain(|id| from.is_none_or(|from| id >= from));
+        for id in ids {
             let Some(mut deployment) = self.deployment(&id)?.cloned().filter(|found| !found.phase.is_terminal()) else {
                 continue;
             };
@@ -270,7 +269,7 @@ impl Pass<'_> {
             digest: None,
         };
         let deployment = self.new_deployment(Trigger::Git, version, reason);
-        self.supersede_others(&deployment.id)?;
+        self.supersede_others(&deployment.id, self.status.seen.clone())?;
         self.attempt_now(&deployment);
         self.put(deployment);
         Ok(())

@@ -146,9 +146,9 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
             for key in environment.tasks.take(asked, listed_at, tasks) {
                 environment.queue.add(&key, Instant::now(), Priority::Event);
             }
-            if for_all {
-                environment.announce();
-            }
+        }
+        if for_all {
+            environment.announce();
         }
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -160,16 +160,32 @@ impl Ledger {
         before: Option<&DeploymentId>,
         limit: usize,
     ) -> Result<Vec<Versioned<Deployment>>, LedgerError> {
+        let ids = self.history_ids(key, before, limit)?;
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.extend(self.deployment(&id)?);
+        }
+        Ok(found)
+    }
+
+    /// As [`Ledger::history`], but only which they are.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn history_ids(
+        &self,
+        key: &StackKey,
+        before: Option<&DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentId>, LedgerError> {
         let prefix = format!("history/{}/{}/", key.environment, key.name);
         let after = before.map(|id| format!("{prefix}{id}"));
         let index = self.store.scan(&Scan { prefix, after, backwards: true, limit })?;
-        let mut found = Vec::with_capacity(index.len());
-        for entry in index {
-            if let RecordKey::History(_, id) = RecordKey::parse(&entry.key) {
-                found.extend(self.deployment(&id)?);
-            }
-        }
-        Ok(found)
+        let ids = index.into_iter().filter_map(|entry| match RecordKey::parse(&entry.key) {
+            RecordKey::History(_, id) => Some(id),
+            _ => None,
+        });
+        Ok(ids.collect())
     }
 
     /// Deployments of all stacks, newest first, from before `before` on.
