@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skep::compose::{Attachment, ComposeFile, Render, RenderInput, VariableValue, render};
+use skep::compose::{Attachment, ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
 use skep::domain::{Compat, Digester, Rendered, StackName, UnsetVariables};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compose");
@@ -59,6 +59,10 @@ impl Case {
     }
 
     fn render(&self) -> Rendered {
+        self.try_render().unwrap_or_else(|errors| panic!("{}:\n{errors}", self.folder.display()))
+    }
+
+    fn try_render(&self) -> Result<Rendered, RenderErrors> {
         let stack = StackName::parse("shop").expect("a name");
         let digester = Digester::new([7; 32]);
         let files: Vec<ComposeFile<'_>> = self.files.iter().map(|(name, text)| ComposeFile { name, text }).collect();
@@ -75,8 +79,8 @@ impl Case {
                 folder: &self.subfolder,
                 digester: &digester,
             };
-            match render(&input).unwrap_or_else(|errors| panic!("{}:\n{errors}", self.folder.display())) {
-                Render::Done(rendered) => return *rendered,
+            match render(&input)? {
+                Render::Done(rendered) => return Ok(*rendered),
                 Render::Needs(paths) => {
                     assert_ne!(paths, BTreeSet::new());
                     attachments.extend(paths.into_iter().map(|path| {
@@ -122,6 +126,42 @@ fn every_case_renders_to_what_is_expected() {
         let expected: Value = serde_json::from_str(&expected).expect("JSON");
         assert!(found == expected, "{}:\n{}", folder.display(), serde_json::to_string_pretty(&found).expect("JSON"));
     }
+}
+
+/// Broken files with everything they are told: the place, the field, what is wrong, the mend.
+#[test]
+fn broken_files_name_the_place_and_the_mend() {
+    let path = format!("{CASES}/broken.txt");
+    let text = std::fs::read_to_string(&path).expect("broken files");
+    let mut found = String::new();
+    let mut count = 0;
+    for part in text.split("=== file\n").skip(1) {
+        let (file, _) = part.split_once("=== told\n").expect("what it is told");
+        let case = Case {
+            folder: PathBuf::from(CASES),
+            files: vec![("s.yml".to_owned(), file.to_owned())],
+            variables: BTreeMap::new(),
+            images: BTreeMap::new(),
+            compat: Compat::Strict,
+            unset: UnsetVariables::Error,
+            subfolder: "deploy".to_owned(),
+        };
+        let told = match case.try_render() {
+            Ok(rendered) => panic!("{file}\nwas taken: {rendered:#?}"),
+            Err(errors) => errors.to_string(),
+        };
+        found.push_str(&format!("=== file\n{file}=== told\n{told}\n"));
+        count += 1;
+    }
+    assert!(count >= 60, "only {count} broken files");
+    if std::env::var_os("SKEP_GOLDEN").is_some_and(|value| value == "write") {
+        std::fs::write(&path, found).expect("written");
+        return;
+    }
+    for (found, expected) in found.lines().zip(text.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found, text);
 }
 
 /// What `docker stack deploy` sends and what is rendered here, without what does not count: absent against empty, ids, the
@@ -187,6 +227,10 @@ fn canonical(value: &mut Value) {
                     && let Some(name) = inner.as_str()
                 {
                     *inner = json!({"Name": name});
+                }
+                // The engine makes it 1.
+                if key == "Replicated" && inner.as_object().is_some_and(serde_json::Map::is_empty) {
+                    *inner = json!({"Replicas": 1.0});
                 }
                 if matches!(key.as_str(), "Name" | "ConfigName" | "SecretName")
                     && let Some((name, digest)) = inner.as_str().and_then(|name| name.rsplit_once('_'))

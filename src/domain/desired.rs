@@ -26,6 +26,9 @@ pub struct Desired {
     pub external_configs: BTreeSet<String>,
     /// Secrets that must exist already.
     pub external_secrets: BTreeSet<String>,
+    /// Services that are written after others, by real name, with the names of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub depends_on: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A service to be there.
@@ -50,6 +53,7 @@ impl Desired {
             external_networks: BTreeSet::new(),
             external_configs: BTreeSet::new(),
             external_secrets: BTreeSet::new(),
+            depends_on: BTreeMap::new(),
         }
     }
 

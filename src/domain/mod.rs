@@ -37,7 +37,7 @@ pub use live::{
 };
 pub use name::{EnvironmentName, NameError, StackKey, StackName};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX, PROTECT_LABEL,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL, SecretSpec,
     content_name,
 };

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::ownership::{owner, stamp};
 use super::{Owner, Plan, PlanInput, Refusal, create, why_missing};
 use crate::domain::{Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef};
@@ -105,13 +107,27 @@ fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String
         let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));
         return Some(format!("option {key} {from} → {value:?}"));
     }
-    let asked = subnets(wanted.ipam.as_ref());
-    let there = subnets(live.ipam.as_ref());
-    let text = |subnets: &BTreeSet<&str>| subnets.iter().copied().collect::<Vec<_>>().join(" ");
-    (!asked.is_subset(&there)).then(|| format!("subnets {} → {}", text(&there), text(&asked)))
+    let there = pools(live.ipam.as_ref());
+    let met = |asked: &Value| {
+        ["Subnet", "IPRange", "Gateway"].iter().all(|key| match asked.get(key) {
+            None => true,
+            Some(value) => there.iter().any(|pool| pool.get(key) == Some(value)),
+        })
+    };
+    let asked = pools(wanted.ipam.as_ref());
+    let text = |pools: &[Value]| pools.iter().map(told).collect::<Vec<_>>().join(" ");
+    (!asked.iter().all(met)).then(|| format!("subnets {} → {}", text(there), text(asked)))
 }
 
-fn subnets(ipam: Option<&serde_json::Value>) -> BTreeSet<&str> {
-    let configs = ipam.and_then(|ipam| ipam.get("Config")).and_then(serde_json::Value::as_array);
-    configs.into_iter().flatten().filter_map(|config| config.get("Subnet")?.as_str()).collect()
+/// The pools of addresses of a network.
+fn pools(ipam: Option<&Value>) -> &[Value] {
+    ipam.and_then(|ipam| ipam.get("Config")).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn told(pool: &Value) -> String {
+    let part = |key| pool.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let parts = [("", part("Subnet")), ("from ", part("IPRange")), ("by ", part("Gateway"))];
+    let told: Vec<String> =
+        parts.iter().filter_map(|(word, value)| value.map(|value| format!("{word}{value}"))).collect();
+    told.join(" ")
 }

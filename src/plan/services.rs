@@ -2,7 +2,9 @@
 
 use super::ownership::{owner, stamp, stamp_owner};
 use super::{Owner, Plan, PlanInput, Refusal, canonical, create, diff, ports, why_missing};
-use crate::domain::{Action, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, ServiceSpec, Step};
+use crate::domain::{
+    Action, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec, Step,
+};
 
 /// Plans every wanted service; the steps stand by name, but for the ports they hand to each other.
 pub(super) fn services(input: &PlanInput<'_>, plan: &mut Plan) {
@@ -34,7 +36,10 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
     }
     let mut spec = keep_live(&wanted.spec, live);
     stamp_owner(input, &mut spec.labels);
-    let changes = diff::changes(&live.spec, &spec);
+    let mut changes = diff::changes(&live.spec, &spec);
+    if drops(input) && changes.iter().any(canonical::is_dropped) && was_sent(input, wanted, live) {
+        changes.retain(|change| !canonical::is_dropped(change));
+    }
     if changes.is_empty() {
         plan.unchanged += 1;
         return;
@@ -43,6 +48,21 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
     let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
     let reason = diff::reason(&changes);
     plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
+}
+
+/// The first major version of the engine that keeps every field of the model.
+const KEEPS_ALL: u64 = 28;
+
+/// Whether an engine of the Swarm may drop fields that it does not know.
+fn drops(input: &PlanInput<'_>) -> bool {
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u64>().ok());
+    let mut managers = input.live.nodes.values().filter(|node| node.manager).peekable();
+    managers.peek().is_none() || managers.any(|node| major(&node.engine).is_none_or(|major| major < KEEPS_ALL))
+}
+
+/// Whether just this spec is what was last sent.
+fn was_sent(input: &PlanInput<'_>, wanted: &DesiredService, live: &LiveService) -> bool {
+    live.spec.labels.get(SPEC_LABEL).is_some_and(|sent| *sent == input.digester.digest_of(&wanted.spec).to_string())
 }
 
 /// What an update keeps from the live service: the force counter, the platforms filled in at create, and, where the file
