@@ -203,13 +203,11 @@ fn name(top: &Table<'_>, input: &RenderInput<'_>) {
 /// `version` chooses nothing: every key of every version 3 is known.
 fn version(top: &Table<'_>) {
     let Some(version) = top.get("version") else { return };
-    let strict = version.found.strict();
     match version.node.written() {
-        Some(text) if !strict && text.starts_with('2') => {
+        Some(text) if !version.found.strict() && text.starts_with('2') => {
             version.error(format!("unsupported Compose file version: {text}"), "remove `version`");
         }
-        Some(_) if strict => version.warn("ignored: every key of every version 3 is known; remove it"),
-        Some(_) => {}
+        Some(_) => version.warn("ignored: every key of every version 3 is known; remove it"),
         None => version.error("must be text", "remove it"),
     }
 }

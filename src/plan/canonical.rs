@@ -115,6 +115,10 @@ fn container(container: &mut ContainerSpec) {
         mount.extra.clear();
         // The engine takes it and does not give it back.
         mount.consistency.clear();
+        if let Some(options) = mount.bind_options.as_mut().and_then(Value::as_object_mut) {
+            // What the engine makes of none.
+            options.retain(|key, value| key != "Propagation" || value != "rprivate");
+        }
         mount.bind_options = mount.bind_options.take().and_then(without_empty);
         mount.volume_options = mount.volume_options.take().and_then(without_empty);
         mount.tmpfs_options = mount.tmpfs_options.take().and_then(without_empty);

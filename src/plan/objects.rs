@@ -91,6 +91,10 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
 /// addresses of its own.
 fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
+    // A network that was just made and that the Swarm has not come to yet: it has no driver, no options, no addresses.
+    if live.driver.is_empty() {
+        return None;
+    }
     if wanted.driver != live.driver {
         return Some(format!("driver {} → {}", live.driver, wanted.driver));
     }

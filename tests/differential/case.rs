@@ -22,17 +22,27 @@ pub(crate) struct Case {
 }
 
 /// All cases of `cases/*.txt`. A case begins with `=== NAME`, then come lines `# KEY: VALUE`, then files, the first one
-/// without a name, the others after `--- PATH`. Those that end in `.yml` and stand before all others are compose files.
+/// without a name, the others after `--- PATH`. Those that end in `.yml`, in no folder, and stand before all others are compose files.
 pub(crate) fn all() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/cases");
     let mut paths: Vec<_> = std::fs::read_dir(folder).expect("cases").flatten().map(|entry| entry.path()).collect();
     paths.sort();
     let mut cases = Vec::new();
     for path in paths {
-        let text = std::fs::read_to_string(&path).expect("a file of cases");
-        cases.extend(text.split("=== ").skip(1).map(read));
+        cases.extend(in_file(&path));
     }
     cases
+}
+
+/// What `docker stack deploy` refuses or drops. The file `expect` of a case says what the engine must hold, as lines
+/// `POINTER = JSON`; `STACK` stands for the stack's name.
+pub(crate) fn beyond() -> Vec<Case> {
+    in_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/beyond.txt"))
+}
+
+fn in_file(path: &Path) -> Vec<Case> {
+    let text = std::fs::read_to_string(path).expect("a file of cases");
+    text.split("=== ").skip(1).map(read).collect()
 }
 
 fn read(text: &str) -> Case {
@@ -56,7 +66,8 @@ fn read(text: &str) -> Case {
             }
         }
     }
-    case.compose = files.iter().take_while(|(path, _)| path.ends_with(".yml")).count();
+    // Those in folders are named by others.
+    case.compose = files.iter().take_while(|(path, _)| path.ends_with(".yml") && !path.contains('/')).count();
     case.files = files;
     case
 }
@@ -72,10 +83,10 @@ impl Case {
         self.files.iter().map(|(path, text)| format!("--- {path}\n{text}")).collect()
     }
 
-    /// The keys that its compose files use, as the table of keys writes them.
+    /// The keys that its compose files, and those that they name, use, as the table of keys writes them.
     pub(crate) fn keys(&self) -> BTreeSet<String> {
         let mut keys = BTreeSet::new();
-        for (_, text) in self.compose_files() {
+        for (_, text) in self.files.iter().filter(|(path, _)| path.ends_with(".yml")) {
             let tree: Value = serde_saphyr::from_str(text).unwrap_or_default();
             walk(&tree, "", &mut keys);
         }

@@ -21,7 +21,7 @@ pub(crate) fn compare(docker: Value, skep: Value) -> Result<(), String> {
     if found.is_empty() { Ok(()) } else { Err(format!("docker → skep:\n{}", found.join("\n"))) }
 }
 
-fn normal(mut all: Value) -> Value {
+pub(crate) fn normal(mut all: Value) -> Value {
     let names = names(&all);
     if let Value::Object(map) = &mut all {
         map.shift_remove("predefined");
@@ -68,12 +68,14 @@ fn addresses(network: &mut Value) {
     }
 }
 
+fn is_own(label: &str) -> bool {
+    label.starts_with(OWN) && label != "dev.skep.protect"
+}
+
 fn walk(value: &mut Value, names: &BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, _| {
-                !IDENTITY.contains(&key.as_str()) && !GIVEN.contains(&key.as_str()) && !key.starts_with(OWN)
-            });
+            map.retain(|key, _| !IDENTITY.contains(&key.as_str()) && !GIVEN.contains(&key.as_str()) && !is_own(key));
             rename(map, names);
             let keys: Vec<String> = map.keys().cloned().collect();
             for key in keys {

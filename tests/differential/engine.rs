@@ -37,13 +37,17 @@ impl Engine {
         Self { stack: StackName::parse(stack).expect("a name"), digester: Digester::new([7; 32]) }
     }
 
-    /// Deploys with the one, then with the other, and compares.
+    /// Deploys with the one, then with the other, and compares. What is beyond the one is deployed with the other alone.
     pub(crate) async fn check(&self, case: &Case) -> Result<(), String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         for (path, text) in &case.files {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).map_err(|error| error.to_string())?;
             std::fs::write(path, text).map_err(|error| error.to_string())?;
+        }
+        if let Some((_, expected)) = case.files.iter().find(|(path, _)| path == "expect") {
+            let rendered = self.render(case, case.compat, folder.path())?;
+            return self.is_as_expected(&self.deployed(&rendered).await?, expected);
         }
         let rendered = self.render(case, case.compat, folder.path())?;
         if case.alike {
@@ -53,20 +57,39 @@ impl Engine {
         let done = self.deploy(case, folder.path()).and_then(|()| self.raw());
         self.remove()?;
         let docker = done?;
-        let done = self.apply(&rendered).await.and_then(|()| self.raw());
+        compare::compare(docker, self.deployed(&rendered).await?)
+    }
+
+    /// What the engine holds after Skep has deployed it, and removed again.
+    async fn deployed(&self, rendered: &Rendered) -> Result<Value, String> {
+        let done = self.apply(rendered).await.and_then(|()| self.raw());
         let left = match &done {
-            Ok(_) => self.plan(&rendered).await,
+            Ok(_) => self.plan(rendered).await,
             Err(_) => Ok(Plan::default()),
         };
         self.remove()?;
-        let (skep, left) = (done?, left?);
+        let (raw, left) = (done?, left?);
         if !left.is_empty() {
             return Err(format!(
                 "the plan is not empty after it was carried out: {:#?} {:?}",
                 left.steps, left.refused
             ));
         }
-        compare::compare(docker, skep)
+        Ok(raw)
+    }
+
+    fn is_as_expected(&self, raw: &Value, expected: &str) -> Result<(), String> {
+        let raw = compare::normal(raw.clone());
+        let mut faults = Vec::new();
+        for line in expected.replace("STACK", self.stack.as_str()).lines() {
+            let (pointer, value) = line.split_once(" = ").ok_or("an expectation is `POINTER = JSON`")?;
+            let value: Value = serde_json::from_str(value).map_err(|error| format!("{line}: {error}"))?;
+            let found = raw.pointer(pointer).cloned().unwrap_or_default();
+            if found != value {
+                faults.push(format!("{pointer}: {found}, not {value}"));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(format!("{}\n{raw:#}", faults.join("\n"))) }
     }
 
     fn render(&self, case: &Case, compat: Compat, folder: &Path) -> Result<Rendered, String> {
@@ -191,6 +214,15 @@ impl Engine {
         let mut all = json!({});
         for kind in KINDS {
             all[kind] = self.list(kind)?;
+        }
+        // A network that the engine has not come to yet has neither a driver nor addresses.
+        let until = Instant::now() + PATIENCE;
+        while all["networks"].as_array().is_some_and(|all| all.iter().any(|it| it["Driver"] == "")) {
+            if Instant::now() > until {
+                return Err("a network gets no driver".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            all["networks"] = self.list("networks")?;
         }
         // Networks of the nodes themselves have an id of the Swarm's, which no list holds.
         for name in ["host", "bridge"] {
