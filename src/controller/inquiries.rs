@@ -9,7 +9,7 @@ use super::environment::Connection;
 use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
-use crate::domain::{Deployment, DeploymentId, Source, StackKey, Wanted};
+use crate::domain::{Action, Deployment, DeploymentId, Effect, Source, StackKey, Wanted};
 use crate::plan::Prune;
 use crate::ports::{BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer};
 
@@ -55,6 +55,8 @@ impl Answers {
             steps: plan
                 .steps
                 .iter()
+                // What is removed to be made again is shown once.
+                .filter(|step| step.action != Action::Recreate || !matches!(step.effect, Effect::Remove { .. }))
                 .map(|step| StepAnswer {
                     kind: step.object.kind,
                     name: step.object.name.clone(),

@@ -120,7 +120,8 @@ impl Renderer {
                 digester: &self.sealer.digester(),
             };
             match render(&input).map_err(|errors: RenderErrors| RenditionError::Render(errors.to_string()))? {
-                Render::Done(done) => {
+                Render::Done(mut done) => {
+                    done.desired.ignore(&spec.policy.ignore);
                     let digest = done.desired.digest(&self.sealer.digester());
                     let warnings = done.warnings.iter().map(|warning| {
                         format!("{}:{}:{}: {}", warning.file, warning.line, warning.column, warning.message)

@@ -45,7 +45,7 @@ pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Compat, Deletion, DriftPolicy, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
+    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
     Suspension, UnsetVariables, Variable,
 };
 pub use status::{

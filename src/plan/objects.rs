@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::ownership::{owner, stamp};
+use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, create, why_missing};
-use crate::domain::{Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef};
+use crate::domain::{Action, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, Step};
 
 /// Networks that every node has by itself.
 const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
@@ -44,10 +45,22 @@ fn judge(
     }
 }
 
-pub(super) fn networks(input: &PlanInput<'_>, plan: &mut Plan) {
+pub(super) fn networks(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan) {
     for wanted in input.desired.networks.values() {
         let object = ObjectRef::new(ObjectKind::Network, &wanted.name);
-        if let Some(live) = input.live.networks.get(&wanted.name) {
+        if let Some((live, what)) = again.networks.get(wanted.name.as_str()) {
+            let mut spec = wanted.clone();
+            stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
+            let reason = format!("{what}: it is removed and made again, and the services on it with it");
+            let effects = [Effect::Remove { object: object.clone(), id: live.id.clone() }, Effect::CreateNetwork(spec)];
+            plan.steps.extend(effects.map(|effect| Step {
+                object: object.clone(),
+                action: Action::Recreate,
+                reason: reason.clone(),
+                changes: Vec::new(),
+                effect,
+            }));
+        } else if let Some(live) = input.live.networks.get(&wanted.name) {
             judge(input, object, &live.id, &live.labels, || network_difference(wanted, live), plan);
         } else {
             let mut spec = wanted.clone();
@@ -90,7 +103,7 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
 /// addresses of its own.
-fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
+pub(super) fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
     // A network that was just made and that the Swarm has not come to yet: it has no driver, no options, no addresses.
     if live.driver.is_empty() {
         return None;

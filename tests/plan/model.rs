@@ -40,6 +40,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) prune: Prune,
     pub(crate) needed: &'a BTreeSet<ObjectRef>,
     pub(crate) deployment: &'a str,
+    pub(crate) allow_recreate: bool,
 }
 
 impl World {
@@ -54,6 +55,7 @@ impl World {
             inventory: &self.inventory,
             needed: ask.needed,
             prune: ask.prune,
+            allow_recreate: ask.allow_recreate,
             digester: &digester(),
         })
     }
@@ -61,7 +63,8 @@ impl World {
     /// A world in which this was brought about from nothing.
     pub(crate) fn with(desired: &Desired) -> Self {
         let mut world = Self::default();
-        let ask = Ask { desired, prune: Prune::Later, needed: &BTreeSet::new(), deployment: "d1" };
+        let ask =
+            Ask { desired, prune: Prune::Later, needed: &BTreeSet::new(), deployment: "d1", allow_recreate: false };
         world
             .run(&world.plan(&ask))
             .unwrap_or_else(|error| panic!("the state before cannot be brought about: {error}"));
