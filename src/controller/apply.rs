@@ -43,10 +43,10 @@ impl Pass<'_> {
             Connection::Connected(_) => match self.environment.claim() {
                 Claim::Ours(_) => None,
                 Claim::Unknown => Some((Reason::Foreign, format!("environment `{name}` has not been claimed yet"))),
-                Claim::Foreign { instance, epoch } => Some((
+                Claim::Foreign { instance, .. } => Some((
                     Reason::Foreign,
                     format!(
-                        "environment `{name}` is kept by another Skep (instance {instance}); this one only observes. To hand over, stop the other and run `docker config rm skep-claim-{epoch}`"
+                        "environment `{name}` is kept by another Skep (instance {instance}); this one only observes. To take it over, run `skep environment claim {name}`"
                     ),
                 )),
             },

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::record::{Hook, Once, RecordKey, encode};
 use crate::domain::{
-    Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed, Stack, StackKey, StackStatus,
+    ClaimOrder, Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed, Stack, StackKey, StackStatus,
 };
 use crate::ports::{Transaction, Write};
 
@@ -81,6 +81,11 @@ impl Batch {
     /// Writes what is known of an environment's connection.
     pub fn put_environment_status(self, name: &EnvironmentName, status: &EnvironmentStatus) -> Self {
         self.put(&RecordKey::EnvironmentStatus(name.clone()), status)
+    }
+
+    /// Writes an order to claim an environment.
+    pub fn put_claim_order(self, name: &EnvironmentName, order: &ClaimOrder) -> Self {
+        self.put(&RecordKey::ClaimOrder(name.clone()), order)
     }
 
     /// Writes a hook.

@@ -7,6 +7,7 @@
 //! | `deployment/ID` | [`Deployment`]: one attempt | the API or the controller makes it, the controller moves it on |
 //! | `history/ENV/NAME/ID` | nothing: the index of a stack's deployments | with the deployment |
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
+//! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
@@ -29,7 +30,7 @@ pub use batch::Batch;
 pub use record::{Hook, HookProvider, HookRule, Once, RecordKey};
 
 use crate::domain::{
-    Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey,
+    ClaimOrder, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey,
     StackStatus,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
@@ -215,6 +216,14 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn environments(&self) -> Result<Vec<Versioned<Environment>>, LedgerError> {
         self.many(&Scan::all("environment/"))
+    }
+
+    /// The newest order to claim an environment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn claim_order(&self, name: &EnvironmentName) -> Result<Option<ClaimOrder>, LedgerError> {
+        Ok(self.one(&RecordKey::ClaimOrder(name.clone()))?.map(|found| found.value))
     }
 
     /// What is known of an environment's connection.

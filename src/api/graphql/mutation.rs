@@ -7,12 +7,12 @@ use async_graphql::{Context, Object};
 use super::context;
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput,
+    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput,
     ResumeStackInput, RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask,
 };
-use super::payload::{ApplyStackPayload, StackPayload};
+use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use crate::declare::{ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Refusal, VariableValue};
-use crate::domain::{Actor, SecretBytes, StackKey};
+use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -129,6 +129,21 @@ impl Mutation {
     ) -> async_graphql::Result<StackPayload> {
         let ask = ask(ctx.data::<Actor>()?, input.reason);
         about(ctx, &input.stack, async |declare, key| declare.reconcile(key, &ask).await).await
+    }
+
+    /// Orders this Skep to take an environment over from the one that holds it. `claim` of the environment says when it has.
+    async fn claim_environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.")] input: ClaimEnvironmentInput,
+    ) -> async_graphql::Result<EnvironmentPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let graph = context(ctx)?;
+        let outcome = match EnvironmentName::parse(&input.environment) {
+            Ok(name) => graph.declare.claim_environment(&name, &ask).await,
+            Err(cause) => Err(Refusal::new(Code::Invalid, cause.to_string()).field("environment").into()),
+        };
+        EnvironmentPayload::new(&graph.ledger, outcome)
     }
 
     /// Deletes the stack: what it owns is removed, volumes are kept, and then it is forgotten.

@@ -144,6 +144,12 @@ pub enum Command {
     Events(EventsArgs),
     /// Wait until a deployment has ended.
     Wait(WaitArgs),
+    /// Care for environments.
+    Environment {
+        /// What to do.
+        #[command(subcommand)]
+        action: EnvironmentAction,
+    },
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -246,6 +252,19 @@ pub enum What {
     Events {
         /// Only those about this stack.
         stack: Option<String>,
+    },
+}
+
+/// What `environment` does.
+#[derive(Debug, Subcommand)]
+pub enum EnvironmentAction {
+    /// Take an environment over from the Skep that holds it; that one only observes from then on.
+    Claim {
+        /// Its name.
+        name: String,
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -393,6 +412,7 @@ mod tests {
             "skep resume shop",
             "skep reconcile shop",
             "skep delete shop --yes --keep-running",
+            "skep environment claim prod --reason moved",
             "skep schema",
             "skep completions bash",
         ] {

@@ -96,6 +96,11 @@ pub(in crate::cli) const DEPLOYMENTS: &str = concat!(
     requests!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
+pub(in crate::cli) const CLAIM_ENVIRONMENT: &str = concat!(
+    "mutation Claim($input: ClaimEnvironmentInput!) { claimEnvironment(input: $input) { environment { ",
+    environment!(),
+    "} userErrors { code message field file line column hint } } }"
+);
 pub(in crate::cli) const ENVIRONMENTS: &str = concat!("query Environments { environments { ", environment!(), "} }");
 pub(in crate::cli) const EVENTS: &str = concat!(
     "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",

@@ -5,6 +5,7 @@ mod control;
 mod delete;
 mod deploy;
 mod diff;
+mod environment;
 mod get;
 mod manifest;
 mod watch;
@@ -42,6 +43,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
         Command::Delete(args) => delete::delete(session, &args).await,
+        Command::Environment { action } => environment::act(session, &action).await,
     }
 }
 
