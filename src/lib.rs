@@ -25,6 +25,7 @@ pub mod compose;
 pub mod controller;
 pub mod declare;
 pub mod domain;
+pub mod keys;
 pub mod ledger;
 pub mod plan;
 pub mod ports;

@@ -25,7 +25,7 @@ use crate::store::sled::SledStore;
 use crate::swarm::docker::{DockerConnector, DockerOptions};
 
 /// Where the key that everything is sealed with is kept.
-const KEY_FILE: &str = "seal.key";
+pub(super) const KEY_FILE: &str = "seal.key";
 /// The engine when nothing else is said.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -218,7 +218,9 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
         (Some(_), None) => return Ok(()),
         (_, named) => named.unwrap_or_else(|| LOCAL_ENGINE.to_owned()),
     };
-    let environment = Environment { name: name.clone(), endpoints: vec![endpoint.clone()] };
+    // What else is declared of it stays.
+    let kept = known.clone().unwrap_or_default();
+    let environment = Environment { name: name.clone(), endpoints: vec![endpoint.clone()], ..kept };
     if known.as_ref() == Some(&environment) {
         return Ok(());
     }

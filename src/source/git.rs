@@ -28,7 +28,7 @@ mod options;
 mod program;
 pub(in crate::source) mod tree;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -392,6 +392,13 @@ fn remove(folder: &Path) -> std::io::Result<()> {
 impl Source for Git {
     fn resolve<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<Revision, SourceError>> {
         Box::pin(self.resolve_(source))
+    }
+
+    fn refs<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<BTreeMap<String, String>, SourceError>> {
+        Box::pin(async move {
+            self.check(&source.url)?;
+            Ok(self.list(&source.url, None).await?.0.clone())
+        })
     }
 
     fn read<'a>(

@@ -235,6 +235,10 @@ impl Source for MemorySource {
         ))
     }
 
+    fn refs<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<BTreeMap<String, String>, SourceError>> {
+        Box::pin(self.answer(source, |calls| calls.resolve += 1, |repository| Ok(repository.refs.clone())))
+    }
+
     fn read<'a>(
         &'a self,
         source: &'a GitSource,

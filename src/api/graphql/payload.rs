@@ -87,7 +87,7 @@ impl From<Refusal> for UserError {
 }
 
 /// The refusals of a request, or a fault that is not the asker's.
-fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
+pub(super) fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
     match cause {
         DeclareError::Refused(refusals) => Ok(refusals.into_iter().map(Into::into).collect()),
         DeclareError::Ledger(cause) => Err(unavailable(cause)),
