@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "api",
     "app",
     "assess",
@@ -23,6 +23,7 @@ const ROOMS: [&str; 15] = [
     "domain",
     "keys",
     "ledger",
+    "outbound",
     "plan",
     "ports",
     "seal",
@@ -46,7 +47,8 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "api" => &["declare", "domain", "ledger", "ports"],
         "controller" => &["assess", "compose", "declare", "domain", "ledger", "plan", "ports"],
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
-        "swarm" | "source" => &["domain", "keys", "ports"],
+        "outbound" => &["domain", "keys", "ports"],
+        "swarm" | "source" => &["domain", "keys", "outbound", "ports"],
         "store" | "seal" => &["domain", "ports"],
         _ => return None,
     })

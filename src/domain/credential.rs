@@ -144,7 +144,8 @@ impl CredentialHost {
         let (name, port) = host.parts();
         let inside = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
         let six = name.contains(':');
-        if name.is_empty() || !inside || name.starts_with('-') || (six && name.parse::<std::net::Ipv6Addr>().is_err()) {
+        let shape = text.contains(['/', '@']) || name.is_empty() || !inside;
+        if shape || name.starts_with('-') || (six && name.parse::<std::net::Ipv6Addr>().is_err()) {
             return Err(format!("`{text}` is not a host, such as `git.example.org` or `git.example.org:8443`"));
         }
         if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
