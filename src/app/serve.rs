@@ -229,7 +229,7 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
     }
     let event = Event {
         time: now,
-        kind: EventType::EnvironmentConnected,
+        kind: EventType::EnvironmentDeclared,
         environment: name,
         stack: None,
         deployment: None,

@@ -10,6 +10,7 @@
 
 mod apply;
 mod check;
+mod claim;
 mod control;
 mod credential;
 mod deliver;

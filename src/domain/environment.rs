@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialName, EnvironmentName};
+use super::{Actor, CredentialName, EnvironmentName};
 
 /// A named Swarm, as declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,22 @@ pub struct EnvironmentStatus {
     pub nodes: u64,
     /// Whether this Skep may write here.
     pub claim: Claim,
+    /// The last order to claim it that was carried out.
+    #[serde(default)]
+    pub handled_claim: Option<String>,
+}
+
+/// A person's word that this Skep is to take an environment over from the one that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimOrder {
+    /// Tells it from the orders before; echoed in the status when it was carried out.
+    pub token: String,
+    /// Who ordered it.
+    pub actor: Actor,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// Who may write to an environment.

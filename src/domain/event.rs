@@ -36,6 +36,7 @@ pub enum EventType {
     EnvironmentDeclared,
     EnvironmentConnected,
     EnvironmentDisconnected,
+    EnvironmentClaimOrdered,
     EnvironmentClaimed,
     EnvironmentForeign,
     EnvironmentDeleted,

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::record::{Hook, Once, RecordKey, encode};
 use crate::domain::{
-    Credential, CredentialName, Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed, Stack, StackKey, StackStatus,
+    ClaimOrder, Credential, CredentialName, Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed,
+    Stack, StackKey, StackStatus,
 };
 use crate::ports::{Transaction, Write};
 
@@ -83,6 +84,11 @@ impl Batch {
         self.put(&RecordKey::EnvironmentStatus(name.clone()), status)
     }
 
+    /// Writes an order to claim an environment.
+    pub fn put_claim_order(self, name: &EnvironmentName, order: &ClaimOrder) -> Self {
+        self.put(&RecordKey::ClaimOrder(name.clone()), order)
+    }
+
     /// Writes a hook.
     pub fn put_hook(self, hook: &Hook) -> Self {
         self.put(&RecordKey::Hook(hook.name.clone()), hook)
@@ -98,9 +104,11 @@ impl Batch {
         self.delete(&RecordKey::Credential(name.clone()))
     }
 
-    /// Deletes an environment, and what is known of its connection.
+    /// Deletes an environment, what is known of its connection, and an order to claim it.
     pub fn delete_environment(self, name: &EnvironmentName) -> Self {
-        self.delete(&RecordKey::Environment(name.clone())).delete(&RecordKey::EnvironmentStatus(name.clone()))
+        self.delete(&RecordKey::Environment(name.clone()))
+            .delete(&RecordKey::EnvironmentStatus(name.clone()))
+            .delete(&RecordKey::ClaimOrder(name.clone()))
     }
 
     /// Puts the bytes of a record back, changed.

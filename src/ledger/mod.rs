@@ -7,6 +7,7 @@
 //! | `deployment/ID` | [`Deployment`]: one attempt | the API or the controller makes it, the controller moves it on |
 //! | `history/ENV/NAME/ID` | nothing: the index of a stack's deployments | with the deployment |
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
+//! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -34,7 +35,8 @@ pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;
 
 use crate::domain::{
-    Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey,
+    ClaimOrder, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus,
+    Event, Kept, Sealed, Stack, StackKey,
     StackStatus,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
@@ -220,6 +222,14 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn environments(&self) -> Result<Vec<Versioned<Environment>>, LedgerError> {
         self.many(&Scan::all("environment/"))
+    }
+
+    /// The newest order to claim an environment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn claim_order(&self, name: &EnvironmentName) -> Result<Option<ClaimOrder>, LedgerError> {
+        Ok(self.one(&RecordKey::ClaimOrder(name.clone()))?.map(|found| found.value))
     }
 
     /// What is known of an environment's connection.

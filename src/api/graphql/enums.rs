@@ -287,6 +287,8 @@ pub(super) enum EventType {
     EnvironmentConnected,
     /// An environment's engine does not answer.
     EnvironmentDisconnected,
+    /// This Skep is to claim an environment.
+    EnvironmentClaimOrdered,
     /// This Skep claimed an environment.
     EnvironmentClaimed,
     /// Another Skep has claimed an environment.

@@ -178,6 +178,16 @@ pub(super) struct SuspendStackInput {
     pub(super) until: Option<Time>,
 }
 
+/// What `claimEnvironment` takes.
+#[derive(Debug, Clone, InputObject)]
+pub(super) struct ClaimEnvironmentInput {
+    /// The environment's name.
+    #[graphql(default_with = "String::from(\"default\")")]
+    pub(super) environment: String,
+    /// Why, for the record.
+    pub(super) reason: Option<String>,
+}
+
 /// What `deleteStack` takes.
 #[derive(Debug, Clone, InputObject)]
 pub(super) struct DeleteStackInput {

@@ -8,16 +8,16 @@ use super::context;
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, DeleteEnvironmentInput, DeleteStackInput, DeployStackInput,
-    ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput, SuspendStackInput,
-    UnpinStackInput, ask, references,
+    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput, DeleteStackInput,
+    DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput,
+    SuspendStackInput, UnpinStackInput, ask, references,
 };
-use super::node::EnvironmentPayload;
-use super::payload::{ApplyStackPayload, StackPayload};
+use super::node::DeleteEnvironmentPayload;
+use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use crate::declare::{
     ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
 };
-use crate::domain::{Actor, SecretBytes, StackKey};
+use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -137,6 +137,21 @@ impl Mutation {
         about(ctx, &input.stack, async |declare, key| declare.reconcile(key, &ask).await).await
     }
 
+    /// Orders this Skep to take an environment over from the one that holds it. `claim` of the environment says when it has.
+    async fn claim_environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.")] input: ClaimEnvironmentInput,
+    ) -> async_graphql::Result<EnvironmentPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let graph = context(ctx)?;
+        let outcome = match EnvironmentName::parse(&input.environment) {
+            Ok(name) => graph.declare.claim_environment(&name, &ask).await,
+            Err(cause) => Err(Refusal::new(Code::Invalid, cause.to_string()).field("environment").into()),
+        };
+        EnvironmentPayload::new(&graph.ledger, outcome)
+    }
+
     /// Deletes the stack: what it owns is removed, volumes are kept, and then it is forgotten.
     async fn delete_stack(
         &self,
@@ -161,9 +176,9 @@ impl Mutation {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The environment.")] input: DeleteEnvironmentInput,
-    ) -> async_graphql::Result<EnvironmentPayload> {
+    ) -> async_graphql::Result<DeleteEnvironmentPayload> {
         let ask = ask(ctx.data::<Actor>()?, input.reason);
-        EnvironmentPayload::new(context(ctx)?.declare.delete_environment(&input.name, &ask).await)
+        DeleteEnvironmentPayload::new(context(ctx)?.declare.delete_environment(&input.name, &ask).await)
     }
 
     /// Sets values of a credential, or makes it. Values come in sealed, and are shown nowhere.

@@ -104,14 +104,14 @@ impl From<&domain::Node> for NodeView {
 
 /// What `deleteEnvironment` answers.
 #[derive(SimpleObject)]
-pub(super) struct EnvironmentPayload {
+pub(super) struct DeleteEnvironmentPayload {
     /// The name of the environment; null when the request was refused.
     name: Option<String>,
     /// Why nothing was written; empty when the request was carried out.
     user_errors: Vec<UserError>,
 }
 
-impl EnvironmentPayload {
+impl DeleteEnvironmentPayload {
     /// The answer to a request about one environment.
     pub(super) fn new(outcome: Result<domain::EnvironmentName, DeclareError>) -> async_graphql::Result<Self> {
         match outcome {

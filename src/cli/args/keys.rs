@@ -96,6 +96,14 @@ pub enum EnvironmentCommand {
     },
     /// Declare an environment, by its endpoints or from a file.
     Apply(EnvironmentApplyArgs),
+    /// Take an environment over from another Skep, which then only observes it.
+    Claim {
+        /// Its name.
+        name: String,
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Forget an environment in which no stack is declared. Nothing on its Swarm is changed.
     Delete {
         /// Its name.

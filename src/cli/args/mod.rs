@@ -401,6 +401,7 @@ mod tests {
             "skep resume shop",
             "skep reconcile shop",
             "skep delete shop --yes --keep-running",
+            "skep environment claim prod --reason moved",
             "skep schema",
             "skep completions bash",
         ] {

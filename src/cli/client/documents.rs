@@ -122,6 +122,11 @@ pub(in crate::cli) const DEPLOYMENTS: &str = concat!(
     requests!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
+pub(in crate::cli) const CLAIM_ENVIRONMENT: &str = concat!(
+    "mutation Claim($input: ClaimEnvironmentInput!) { claimEnvironment(input: $input) { environment { ",
+    environment!(),
+    "} userErrors { code message field file line column hint } } }"
+);
 pub(in crate::cli) const ENVIRONMENTS: &str = concat!("query Environments { environments { ", environment!(), "} }");
 pub(in crate::cli) const ENVIRONMENT: &str =
     concat!("query Environment($name: String!) { environment(name: $name) { ", environment!(), "} }");
