@@ -10,8 +10,8 @@ use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
 use crate::domain::{
-    Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, SecretBytes, Source,
-    StackKey,
+    Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, Sealed, SecretBytes,
+    Source, StackKey,
 };
 use crate::keys;
 use crate::ledger::{Batch, HookSecret, RecordKey, Versioned, open_values};
@@ -79,6 +79,10 @@ impl Declare {
             take_over(&path, &wanted, &mut credential);
         }
         self.check_credential(&credential, |key, message, hint| document.refuse(Code::Invalid, key, message, hint))?;
+        if let Some(key) = unproved(before.as_ref(), &credential, &asked.data) {
+            let (message, hint) = farther(&key);
+            return Err(document.refuse(Code::Invalid, "hosts", message, Some(hint)).into());
+        }
         let changes = differences(&before.as_ref().map(leaves).unwrap_or_default(), &leaves(&credential));
         credential.last_applied = Some(said.into_iter().collect::<serde_json::Map<_, _>>().into());
         if !changes.is_empty() || credential.last_applied != last {
@@ -118,7 +122,7 @@ impl Declare {
         let hosts = set.hosts.as_ref().map(|hosts| read_hosts(hosts)).transpose()?;
         self.check_sizes(&set.data)?;
         self.change_credential(&name, ask, |before| {
-            let mut credential = match (before, set.kind) {
+            let mut credential = match (before.clone(), set.kind) {
                 (Some(before), _) => before,
                 (None, Some(kind)) => self.new_credential(&name, kind),
                 (None, None) => {
@@ -134,12 +138,18 @@ impl Declare {
             if let Some(hosts) = &hosts {
                 credential.hosts.clone_from(hosts);
             }
+            let mut given = BTreeMap::new();
             for (key, value) in &set.data {
                 let value = keys::tidy(credential.kind, key, value.clone());
-                credential.data.insert(key.clone(), self.sealer.seal(value.expose())?);
+                given.insert(key.clone(), self.sealer.seal(value.expose())?);
             }
+            credential.data.extend(given.clone());
             for key in &set.remove {
                 credential.data.remove(key);
+            }
+            if let Some(key) = unproved(before.as_ref(), &credential, &given) {
+                let (message, hint) = farther(&key);
+                return Err(Refusal::new(Code::Invalid, message).field("hosts").hint(hint).into());
             }
             Ok(credential)
         })
@@ -374,10 +384,29 @@ fn credential_name(text: &str) -> Result<CredentialName, DeclareError> {
 }
 
 fn read_hosts(hosts: &[String]) -> Result<Vec<CredentialHost>, DeclareError> {
-    let read = hosts
-        .iter()
-        .map(|host| CredentialHost::parse(host).map_err(|message| Refusal::new(Code::Invalid, message).field("hosts")));
-    Ok(read.collect::<Result<_, _>>()?)
+    let refused = |message| DeclareError::from(Refusal::new(Code::Invalid, message).field("hosts"));
+    hosts.iter().map(|host| CredentialHost::parse(host).map_err(refused)).collect()
+}
+
+/// What to say of [`unproved`].
+fn farther(key: &str) -> (String, String) {
+    let message = format!("the credential would go where it did not go before, and its `{key}` was not given along");
+    (message, "give its secret values again, together with the hosts".to_owned())
+}
+
+/// Values that are no secret: who changes where a credential goes need not know them.
+const OPEN: [&str; 7] = ["ca", "cert", "knownHosts", "username", "appId", "installationId", "apiUrl"];
+
+/// The secret value that has to come along, because the credential is to go where it did not go before. Otherwise whoever
+/// may change a credential could have its values sent to himself.
+fn unproved(before: Option<&Credential>, after: &Credential, given: &BTreeMap<String, Sealed>) -> Option<String> {
+    let before = before?;
+    let farther = after.hosts.iter().any(|host| !before.hosts.contains(host))
+        || (after.hosts.is_empty() && !before.hosts.is_empty())
+        || (after.data.contains_key("apiUrl") && after.data.get("apiUrl") != before.data.get("apiUrl"));
+    let mut secrets = after.data.iter().filter(|(key, _)| !OPEN.contains(&key.as_str()));
+    let missing = secrets.find(|(key, sealed)| given.get(*key) != Some(*sealed));
+    missing.filter(|_| farther).map(|(key, _)| key.clone())
 }
 
 fn busy(name: &CredentialName) -> DeclareError {

@@ -11,6 +11,9 @@ use crate::ports::{Scan, SealError, Sealer, StoreError};
 /// The records that hold something sealed. An event and an idempotency key never do.
 const KINDS: [&str; 6] = ["credential/", "hook/", "stack/", "status/", "deployment/", "kept/"];
 
+/// Where a deployment keeps what was asked, in the asker's own words.
+const REQUESTS: [&str; 2] = ["original_request", "mapped_request"];
+
 /// Why sealing anew broke off. What was done until then stays, and doing it again goes on from there.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ResealError {
@@ -75,13 +78,17 @@ fn values(value: &mut Value, sealer: &dyn Sealer) -> Result<bool, SealError> {
             let text = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
             if map.len() == 2
                 && let (Some(digest), Some(sealed)) = (text("digest"), text("sealed"))
+                && digest.len() == 64
+                && digest.bytes().all(|c| c.is_ascii_hexdigit())
             {
                 let clear = sealer.open(&Sealed { digest: digest.into(), sealed })?;
                 let clear = inside(clear, sealer)?;
                 map.insert("sealed".to_owned(), sealer.seal(clear.expose())?.sealed.into());
                 return Ok(true);
             }
-            map.values_mut().try_fold(false, |any, item| Ok(values(item, sealer)? | any))
+            // What others sent is kept as it came: it holds nothing of ours, whatever it looks like.
+            let own = map.iter_mut().filter(|(name, _)| !REQUESTS.contains(&name.as_str()));
+            own.map(|(_, item)| item).try_fold(false, |any, item| Ok(values(item, sealer)? | any))
         }
         _ => Ok(false),
     }
@@ -97,4 +104,49 @@ fn inside(clear: SecretBytes, sealer: &dyn Sealer) -> Result<SecretBytes, SealEr
         return Ok(clear);
     }
     Ok(SecretBytes::new(serde_json::to_vec(&document).map_err(|_| SealError::Unreadable)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Kept;
+    use crate::seal::KeyFile;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn everything_opens_with_the_new_key_alone_also_what_is_sealed_within() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.key");
+        let old = KeyFile::create(&path).unwrap();
+        let ledger = Ledger::new(Arc::new(MemoryStore::new()));
+        let inner = Sealer::seal(&old, b"inner").unwrap();
+        let document = json!({ "desired": {}, "material": { "s": inner }, "secrets": [inner], "warnings": [] });
+        let kept = Sealer::seal(&old, document.to_string().as_bytes()).unwrap();
+        ledger.commit(Batch::new().put_kept(&kept)).await.unwrap();
+
+        let both = KeyFile::begin_rotation(&path).unwrap();
+        assert_eq!(ledger.reseal(&both).await, Ok(1));
+        let new = KeyFile::end_rotation(&path).unwrap();
+        let found = ledger.kept(&Kept(kept.digest.as_str().to_owned())).unwrap();
+        let opened = Sealer::open(&new, &found).unwrap();
+        let document: Value = serde_json::from_slice(opened.expose()).unwrap();
+        for sealed in [&document["material"]["s"], &document["secrets"][0]] {
+            let sealed: Sealed = serde_json::from_value(sealed.clone()).unwrap();
+            assert_eq!(Sealer::open(&new, &sealed).unwrap().expose(), b"inner");
+            assert_eq!(Sealer::open(&old, &sealed), Err(SealError::Unreadable));
+        }
+        assert!(matches!(ledger.reseal(&old).await, Err(ResealError::Seal { .. })), "what cannot be opened is told");
+    }
+
+    #[test]
+    fn what_others_sent_is_no_sealed_value() {
+        let key = KeyFile::from_bytes([1; 32]);
+        let looks_so = json!({ "digest": "a".repeat(64), "sealed": "x" });
+        let mut value = json!({ "original_request": looks_so, "images": { "digest": "1", "sealed": "2" } });
+        assert_eq!(values(&mut value, &key), Ok(false));
+    }
 }

@@ -31,7 +31,7 @@ pub enum KeyringError {
     },
     /// It does not name the host.
     #[error(
-        "the credential `{name}` is not for {place}: it names {hosts}; if it is to go there: `skep credential set {name} --host {place}`"
+        "the credential `{name}` is not for {place}: it names {hosts}; if it is to go there, add `{place}` to its hosts"
     )]
     Elsewhere {
         /// Its name.

@@ -166,3 +166,27 @@ async fn an_environment_with_stacks_stays() {
     world.declare.delete_environment("prod", &ask()).await.unwrap();
     assert_eq!(world.ledger.environments().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_credential_goes_to_new_hosts_only_by_the_word_of_who_knows_it() {
+    let world = World::with_token().await;
+    let farther = |hosts: &[&str], data: &[(&str, &str)]| SetCredential {
+        hosts: Some(hosts.iter().map(|host| (*host).to_owned()).collect()),
+        ..set("shop-git", data)
+    };
+    let evil = ["git.example.org", "evil.example"];
+    for data in [&[][..], &[("username", "bot")]] {
+        let refused = world.declare.set_credential(&farther(&evil, data), &ask()).await.unwrap_err();
+        assert!(refused.to_string().contains("its `token` was not given along"), "{refused}");
+    }
+    let text = TOKEN.replace("[git.example.org]", "[evil.example]").replace("{ token: { fromEnv: GIT_TOKEN }, ", "{ ");
+    let refused = world.refused(&text).await;
+    assert!(!refused.is_empty(), "a manifest without the token takes it nowhere either");
+    assert_eq!(world.credential("shop-git").hosts.len(), 1);
+    // Fewer hosts need no proof; more need the value itself.
+    world.declare.set_credential(&farther(&evil, &[("token", "new")]), &ask()).await.unwrap();
+    world.declare.set_credential(&farther(&evil[..1], &[]), &ask()).await.unwrap();
+    let manifest = TOKEN.replace("[git.example.org]", "[git.example.org, two.example.org]");
+    world.declare.apply(&manifest, &options("newest"), &ask()).await.unwrap();
+    assert_eq!(world.credential("shop-git").hosts.len(), 2);
+}
