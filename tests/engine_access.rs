@@ -138,7 +138,7 @@ fn door(path: &Path) -> (String, JoinHandle<()>) {
 #[tokio::test]
 async fn an_engine_behind_tls_wants_the_right_certificates() {
     let bench = Bench::new();
-    let (servers, clients) = (Authority::new(), Authority::new());
+    let (servers, clients) = (Authority::fresh(), Authority::new());
     let (endpoint, _door) = tls_door(&servers, &clients).await;
     let (certificate, key) = clients.sign();
     let ca = servers.pem();

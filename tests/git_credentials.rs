@@ -97,7 +97,7 @@ impl Bench {
         let folder = TempDir::new().unwrap();
         let repo = Repo::create(folder.path(), "shop");
         let server = GitServer::start(folder.path());
-        let authority = Authority::new();
+        let authority = Authority::fresh();
         let front = TlsFront::start(&authority, &server.base());
         front.behave(Manner { wants: Some(wants.to_owned()), ..Manner::default() });
         let ring = Arc::new(Ring::default());

@@ -195,7 +195,7 @@ async fn no_secret_comes_out_anywhere() {
     let repo = Repo::create(folder.path(), "shop");
     repo.commit("main", &[("docker-stack.yml", "services: { web: { image: 'x:1', environment: { A: $KEY } } }\n")]);
     let behind = GitServer::start(folder.path());
-    let authority = Authority::new();
+    let authority = Authority::fresh();
     let front = TlsFront::start(&authority, &behind.base());
     let header = |token: &str| {
         let coded = base64::engine::general_purpose::STANDARD.encode(format!("x-access-token:{token}"));

@@ -128,7 +128,9 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             ambient: ambient.clone(),
             sealer: sealer.clone(),
             source: Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
-            connector: Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
+            connector: Arc::new(
+                DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring)),
+            ),
             instance,
         },
         cancel.clone(),

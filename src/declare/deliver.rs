@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal, rule};
 use crate::domain::{
-    Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey, Trigger,
+    Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
+    Trigger,
 };
 use crate::ledger::{Batch, Hook, HookRule, HookSecret, Once, RecordKey, Versioned};
 

@@ -36,8 +36,7 @@ pub use reseal::ResealError;
 
 use crate::domain::{
     ClaimOrder, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus,
-    Event, Kept, Sealed, Stack, StackKey,
-    StackStatus,
+    Event, Kept, Sealed, Stack, StackKey, StackStatus,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
 

@@ -92,10 +92,7 @@ impl SourceError {
     /// Whether it is waited for: trying again may help without anybody changing the stack.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::Local { .. } | Self::Credential { .. } | Self::HostKey { .. }
-        )
+        matches!(self, Self::Unreachable { .. } | Self::Local { .. } | Self::Credential { .. } | Self::HostKey { .. })
     }
 
     /// Whether it is about who asks or who answers, not about the way there.

@@ -19,8 +19,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A fresh one.
-    pub fn new() -> Self {
+    /// A new one.
+    pub fn fresh() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }

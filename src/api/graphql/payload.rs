@@ -122,10 +122,7 @@ impl StackPayload {
 
 impl EnvironmentPayload {
     /// The answer to a request about an environment.
-    pub(super) fn new(
-        ledger: &Ledger,
-        outcome: Result<Environment, DeclareError>,
-    ) -> async_graphql::Result<Self> {
+    pub(super) fn new(ledger: &Ledger, outcome: Result<Environment, DeclareError>) -> async_graphql::Result<Self> {
         match outcome {
             Ok(environment) => {
                 let status = ledger.environment_status(&environment.name).map_err(unavailable)?;

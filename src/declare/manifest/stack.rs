@@ -105,7 +105,11 @@ fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
         let scheme = url.as_ref().map_or("https", GitUrl::scheme);
         if !matches!(scheme, "https" | "ssh") {
             let message = format!("a credential is not used over {scheme}://");
-            reader.wrong(&field, message, Some("write the address with https:// or ssh://, or leave the credential out"));
+            reader.wrong(
+                &field,
+                message,
+                Some("write the address with https:// or ssh://, or leave the credential out"),
+            );
         }
         credential_name(reader, &field)
     });
