@@ -63,8 +63,8 @@ pub(super) struct Observed {
     pub name: EnvironmentName,
     /// Its engine.
     pub swarm: Arc<dyn Swarm>,
-    /// Its stacks that wait for a look.
-    pub queue: Queue,
+    /// Its stacks that wait for a look; shared with the watch that takes this one's place.
+    pub queue: Arc<Queue>,
     /// Its tasks, while anything is under way.
     pub tasks: TaskWatch,
     /// How many of its stacks are worked on at a time.
@@ -83,13 +83,14 @@ impl Observed {
     pub(super) fn new(
         name: EnvironmentName,
         swarm: Arc<dyn Swarm>,
+        queue: Arc<Queue>,
         instance: String,
         ambient: Arc<dyn Ambient>,
     ) -> Self {
         Self {
             name,
             swarm,
-            queue: Queue::default(),
+            queue,
             tasks: TaskWatch::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
             begun_at: ambient.now(),

@@ -36,7 +36,7 @@ mod tasks;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -52,7 +52,9 @@ use self::queue::Priority;
 use self::rendition::Renderer;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
-use crate::domain::{Claim, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey};
+use crate::domain::{
+    Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
+};
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
 use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
 
@@ -164,8 +166,44 @@ impl Controller {
                     self.begin(environment.value);
                 }
             }
+            RecordKey::Environment(name) => self.end(name),
+            RecordKey::Credential(name) => self.credential_changed(name),
             RecordKey::ClaimOrder(name) if there => self.order_claim(name),
             _ => {}
+        }
+    }
+
+    /// What is read or reached with a credential is tried with its new values at once.
+    fn credential_changed(&self, name: &CredentialName) {
+        self.shared.sources.look_with(name);
+        let using: Vec<Environment> = {
+            let mut running = self.running();
+            let names: Vec<EnvironmentName> = running
+                .iter()
+                .filter(|(_, (it, _))| it.credentials().any(|it| it == name))
+                .map(|(it, _)| it.clone())
+                .collect();
+            names
+                .iter()
+                .filter_map(|name| running.remove(name))
+                .map(|(environment, cancel)| {
+                    cancel.cancel();
+                    environment
+                })
+                .collect()
+        };
+        using.into_iter().for_each(|environment| self.begin(environment));
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<EnvironmentName, (Environment, CancellationToken)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An environment that is no longer declared is left alone.
+    fn end(&self, name: &EnvironmentName) {
+        if let Some((_, cancel)) = self.running().remove(name) {
+            cancel.cancel();
+            self.shared.environments.remove(name);
         }
     }
 
@@ -181,9 +219,10 @@ impl Controller {
         }
     }
 
-    /// Begins to watch an environment; one that changed is begun anew.
+    /// Begins to watch an environment; one that changed is begun anew. Its queue is kept, so that no stack is worked on
+    /// twice at a time and none that waits is forgotten.
     fn begin(&self, environment: Environment) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running();
         if let Some((known, cancel)) = running.get(&environment.name) {
             if *known == environment {
                 return;
@@ -194,11 +233,13 @@ impl Controller {
             Ok(swarm) => swarm,
             Err(error) => {
                 tracing::error!(environment = %environment.name, %error, "the environment cannot be used");
+                running.remove(&environment.name);
                 return;
             }
         };
         let (name, instance) = (environment.name.clone(), self.shared.instance.clone());
-        let observed = Arc::new(Observed::new(name.clone(), swarm, instance, self.shared.ambient.clone()));
+        let queue = self.shared.environments.get(&name).map(|before| before.queue.clone()).unwrap_or_default();
+        let observed = Arc::new(Observed::new(name.clone(), swarm, queue, instance, self.shared.ambient.clone()));
         self.shared.environments.put(observed.clone());
         let cancel = self.cancel.child_token();
         running.insert(name.clone(), (environment, cancel.clone()));

@@ -3,15 +3,28 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, EnvironmentName};
+use super::{Actor, CredentialName, EnvironmentName};
 
 /// A named Swarm, as declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Its name.
     pub name: EnvironmentName,
-    /// Manager endpoints, `unix://…` or `tcp://…`; the first that is a reachable manager is used.
+    /// Manager endpoints, `unix://…`, `tcp://…` or `ssh://…`; the first that is a reachable manager is used.
     pub endpoints: Vec<String>,
+    /// The credential with the certificates for `tcp://` endpoints; none: they are spoken to without TLS.
+    #[serde(default)]
+    pub tls: Option<CredentialName>,
+    /// The credential with the key for `ssh://` endpoints; none: ssh uses what this machine has.
+    #[serde(default)]
+    pub ssh: Option<CredentialName>,
+}
+
+impl Environment {
+    /// The credentials it names.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        self.tls.iter().chain(&self.ssh)
+    }
 }
 
 /// What is known of an environment's connection. Written by the controller.

@@ -293,6 +293,14 @@ pub(super) enum EventType {
     EnvironmentClaimed,
     /// Another Skep has claimed an environment.
     EnvironmentForeign,
+    /// An environment is no longer declared.
+    EnvironmentDeleted,
+    /// A credential was declared.
+    CredentialDeclared,
+    /// A credential's values or hosts changed.
+    CredentialChanged,
+    /// A credential is gone.
+    CredentialDeleted,
     /// A hook was declared.
     HookDeclared,
     /// A hook's delivery was taken.
@@ -427,6 +435,8 @@ pub(super) enum DocumentKind {
     Stack,
     /// An environment.
     Environment,
+    /// A credential.
+    Credential,
     /// A hook.
     Hook,
 }

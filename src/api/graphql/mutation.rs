@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Object};
 
 use super::context;
+use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput,
-    ResumeStackInput, RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask,
+    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput, DeleteStackInput,
+    DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput,
+    SuspendStackInput, UnpinStackInput, ask, references,
 };
+use super::node::DeleteEnvironmentPayload;
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
-use crate::declare::{ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Refusal, VariableValue};
+use crate::declare::{
+    ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
+};
 use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey};
 
 /// What can be asked for.
@@ -31,7 +36,8 @@ impl Mutation {
             idempotency_key: input.idempotency_key,
             ..ask(ctx.data::<Actor>()?, input.reason)
         };
-        let options = ApplyOptions { file: input.file, dry_run: input.dry_run };
+        let references = references(input.references);
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&graph.ledger, outcome)
@@ -163,6 +169,50 @@ impl Mutation {
             declare.delete(key, input.keep_running, &ask).await
         })
         .await
+    }
+
+    /// Forgets an environment in which no stack is declared. Nothing on its Swarm is changed.
+    async fn delete_environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.")] input: DeleteEnvironmentInput,
+    ) -> async_graphql::Result<DeleteEnvironmentPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        DeleteEnvironmentPayload::new(context(ctx)?.declare.delete_environment(&input.name, &ask).await)
+    }
+
+    /// Sets values of a credential, or makes it. Values come in sealed, and are shown nowhere.
+    async fn set_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential and its values.")] input: SetCredentialInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason.clone());
+        let declare = &context(ctx)?.declare;
+        CredentialPayload::new(declare, declare.set_credential(&input.into(), &ask).await)
+    }
+
+    /// Accepts the key of a host for a credential of type SshKey: the word of a person who has compared it.
+    async fn trust_host(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential and the key.")] input: TrustHostInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let declare = &context(ctx)?.declare;
+        CredentialPayload::new(declare, declare.trust_host(&input.credential, &input.line, &ask).await)
+    }
+
+    /// Deletes a credential that nothing names any more.
+    async fn delete_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential.")] input: DeleteCredentialInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let declare = &context(ctx)?.declare;
+        let deleted = declare.delete_credential(&input.name, &ask).await;
+        CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
     }
 }
 

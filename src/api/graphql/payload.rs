@@ -98,7 +98,7 @@ impl From<Refusal> for UserError {
 }
 
 /// The refusals of a request, or a fault that is not the asker's.
-fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
+pub(super) fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
     match cause {
         DeclareError::Refused(refusals) => Ok(refusals.into_iter().map(Into::into).collect()),
         DeclareError::Ledger(cause) => Err(unavailable(cause)),
@@ -122,10 +122,7 @@ impl StackPayload {
 
 impl EnvironmentPayload {
     /// The answer to a request about an environment.
-    pub(super) fn new(
-        ledger: &Ledger,
-        outcome: Result<Environment, DeclareError>,
-    ) -> async_graphql::Result<Self> {
+    pub(super) fn new(ledger: &Ledger, outcome: Result<Environment, DeclareError>) -> async_graphql::Result<Self> {
         match outcome {
             Ok(environment) => {
                 let status = ledger.environment_status(&environment.name).map_err(unavailable)?;

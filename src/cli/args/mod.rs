@@ -1,5 +1,6 @@
 //! The command line of the whole binary. `SKEP_*` variables mirror the flags that are the same from one call to the next.
 
+mod keys;
 mod parse;
 mod serve;
 
@@ -11,6 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
+pub(in crate::cli) use keys::{
+    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs,
+};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -114,7 +118,7 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, hooks.
+    /// Record YAML documents: stacks, environments, credentials, hooks.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
@@ -144,12 +148,10 @@ pub enum Command {
     Events(EventsArgs),
     /// Wait until a deployment has ended.
     Wait(WaitArgs),
-    /// Care for environments.
-    Environment {
-        /// What to do.
-        #[command(subcommand)]
-        action: EnvironmentAction,
-    },
+    /// Keep key material for repositories, registries and engines.
+    Credential(CredentialArgs),
+    /// Show and declare environments: the named Swarms.
+    Environment(EnvironmentArgs),
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -252,19 +254,6 @@ pub enum What {
     Events {
         /// Only those about this stack.
         stack: Option<String>,
-    },
-}
-
-/// What `environment` does.
-#[derive(Debug, Subcommand)]
-pub enum EnvironmentAction {
-    /// Take an environment over from the Skep that holds it; that one only observes from then on.
-    Claim {
-        /// Its name.
-        name: String,
-        /// Why, for the record.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
     },
 }
 

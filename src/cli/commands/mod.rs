@@ -2,6 +2,7 @@
 
 mod apply;
 mod control;
+mod credential;
 mod delete;
 mod deploy;
 mod diff;
@@ -43,7 +44,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
         Command::Delete(args) => delete::delete(session, &args).await,
-        Command::Environment { action } => environment::act(session, &action).await,
+        Command::Credential(args) => credential::credential(session, &args.what).await,
+        Command::Environment(args) => environment::environment(session, &args.what).await,
     }
 }
 
