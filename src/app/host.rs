@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
 use super::telemetry;
 use crate::cli::{Host, HostError, LogFormat, ServeArgs};
@@ -36,5 +37,9 @@ impl Host for Server {
 
     fn schema(&self) -> String {
         crate::api::graphql::sdl()
+    }
+
+    fn rotate_key(&self, data: &Path) -> Result<u64, HostError> {
+        rotate_key(data).map_err(|error| HostError::Failed(error.to_string()))
     }
 }

@@ -51,6 +51,7 @@ impl Pass<'_> {
             inventory: &self.status.inventory,
             needed: &std::collections::BTreeSet::new(),
             prune: Prune::Everything,
+            pace: crate::plan::Pace::Declared,
             allow_recreate: false,
             digester: &self.shared.renderer.digester(),
         });

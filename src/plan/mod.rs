@@ -14,6 +14,7 @@
 //! | `ownership` | whose an object is |
 //! | `objects` | what networks, configs and secrets need |
 //! | `services` | what services need, and what an update keeps |
+//! | `pace` | how fast services are updated on the way back |
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
 //! | `recreate` | what is removed and made again, if that is allowed |
@@ -23,6 +24,7 @@ mod canonical;
 mod diff;
 mod objects;
 mod ownership;
+mod pace;
 mod ports;
 mod prune;
 mod recreate;
@@ -43,6 +45,7 @@ pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use ownership::{Owner, is_protected};
+pub use pace::{Pace, restores_pace};
 pub use services::{effective, keep_live};
 
 /// Everything a plan is made from.
@@ -66,6 +69,8 @@ pub struct PlanInput<'a> {
     pub needed: &'a BTreeSet<ObjectRef>,
     /// Whether and how much may be removed.
     pub prune: Prune,
+    /// How services are updated.
+    pub pace: Pace,
     /// Whether what Swarm cannot change in place may be removed and made again.
     pub allow_recreate: bool,
     /// Makes the digests of the objects.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::ownership::{owner, stamp, stamp_owner};
 use super::recreate::Again;
-use super::{Owner, Plan, PlanInput, Refusal, canonical, create, diff, ports, why_missing};
+use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, pace, ports, why_missing};
 use crate::domain::{
     Action, Desired, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec, Step,
 };
@@ -50,6 +50,9 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
     }
     let mut spec = effective(input.desired, &wanted.spec, live);
     stamp_owner(input, &mut spec.labels);
+    if input.pace == Pace::WayBack {
+        pace::hasten(&mut spec, &live.spec);
+    }
     let mut changes = diff::changes(&live.spec, &spec);
     if drops(input) && changes.iter().any(canonical::is_dropped) && was_sent(input, wanted, live) {
         changes.retain(|change| !canonical::is_dropped(change));

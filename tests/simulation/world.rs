@@ -81,7 +81,11 @@ impl World {
         let ledger = Ledger::new(store.clone());
         let sealer = Arc::new(KeyFile::from_bytes([7; 32]));
         let declare = Declare::new(ledger.clone(), sealer.clone(), ambient.clone(), Limits::default());
-        let environment = Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///sim".into()] };
+        let environment = Environment {
+            name: EnvironmentName::default(),
+            endpoints: vec!["unix:///sim".into()],
+            ..Environment::default()
+        };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
         Self { swarm, source, ledger, declare, ambient, store, sealer, lives: Vec::new(), key: key("shop") }
