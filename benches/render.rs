@@ -19,7 +19,7 @@ use skep::compose::{ComposeFile, Render, RenderInput, render};
 use skep::domain::{
     Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
 };
-use skep::plan::{Plan, PlanInput, Prune, plan};
+use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
 use skep::swarm::docker::{DockerOptions, DockerSwarm};
 
@@ -77,6 +77,7 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         inventory: &Inventory::default(),
         needed: &BTreeSet::new(),
         prune: Prune::Guarded,
+        pace: Pace::Declared,
         allow_recreate: false,
         digester,
     })
@@ -84,7 +85,8 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
 
 async fn snapshot(swarm: &DockerSwarm) -> Snapshot {
     let mut live = Snapshot::default();
-    let kinds = [WatchedKind::Service, WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Node];
+    let kinds =
+        [WatchedKind::Service, WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Node];
     for kind in kinds {
         match swarm.list(kind).await.expect("a listing") {
             Listing::Services(all) => live.services = all.into_iter().map(|it| (it.spec.name.clone(), it)).collect(),
@@ -170,6 +172,14 @@ fn main() {
     println!("skep, parse and render          {:>9.2} ms", render.as_secs_f64() * 1e3);
     println!("skep, plan                      {:>9.2} ms", plan.as_secs_f64() * 1e3);
     println!("skep, together                  {:>9.2} ms", skep.as_secs_f64() * 1e3);
-    println!("docker stack config             {:>9.2} ms   {:.0} times as much", config.as_secs_f64() * 1e3, ratio(config));
-    println!("docker stack deploy --detach    {:>9.2} ms   {:.0} times as much", deploy.as_secs_f64() * 1e3, ratio(deploy));
+    println!(
+        "docker stack config             {:>9.2} ms   {:.0} times as much",
+        config.as_secs_f64() * 1e3,
+        ratio(config)
+    );
+    println!(
+        "docker stack deploy --detach    {:>9.2} ms   {:.0} times as much",
+        deploy.as_secs_f64() * 1e3,
+        ratio(deploy)
+    );
 }
