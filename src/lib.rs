@@ -15,7 +15,10 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`].
+//! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
+
+#[macro_use]
+mod planted;
 
 pub mod api;
 pub mod app;
@@ -29,6 +32,8 @@ pub mod ledger;
 pub mod plan;
 pub mod ports;
 pub mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;
 pub mod store;
 pub mod swarm;

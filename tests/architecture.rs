@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "api",
     "app",
     "assess",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 14] = [
     "plan",
     "ports",
     "seal",
+    "sim",
     "source",
     "store",
 ];

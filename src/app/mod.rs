@@ -4,6 +4,8 @@ mod ambient;
 mod host;
 mod metrics;
 mod serve;
+#[cfg(feature = "sim")]
+mod simulate;
 mod telemetry;
 mod tls;
 

@@ -132,6 +132,7 @@ impl Observed {
         let mut errors = 0;
         loop {
             let lost = tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 lost = self.follow(&mut errors) => lost,
             };
@@ -140,6 +141,7 @@ impl Observed {
             self.connection.send_replace(Connection::Lost(lost));
             let wait = backoff(errors.min(5), self.ambient.random());
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
@@ -199,16 +201,10 @@ impl Observed {
         let mut due: Option<Instant> = None;
         let mut rested = Instant::now();
         loop {
+            // What is due goes before what comes in, and in one order: a flood of events holds nothing up, and the same seed
+            // gives the same simulation.
             tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.note(event),
-                    Some(Err(error)) => return error,
-                    None => return SwarmError::Unreachable {
-                        endpoint: self.name.to_string(),
-                        reason: "the stream of events ended".into(),
-                    },
-                },
-                () = self.changed.notified(), if due.is_none() => due = Some(rested.max(Instant::now() + GATHER)),
+                biased;
                 () = tokio::time::sleep_until(due.unwrap_or(rested)), if due.is_some() => {
                     due = None;
                     let (claim, begun) = (self.claim(), Instant::now());
@@ -229,6 +225,15 @@ impl Observed {
                     }
                     resync.as_mut().reset(Instant::now() + jittered(RESYNC, self.ambient.random()));
                 }
+                () = self.changed.notified(), if due.is_none() => due = Some(rested.max(Instant::now() + GATHER)),
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.note(event),
+                    Some(Err(error)) => return error,
+                    None => return SwarmError::Unreachable {
+                        endpoint: self.name.to_string(),
+                        reason: "the stream of events ended".into(),
+                    },
+                },
             }
         }
     }

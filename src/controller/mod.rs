@@ -125,6 +125,7 @@ impl Controller {
         self.read_all()?;
         loop {
             let note = tokio::select! {
+                biased;
                 () = self.cancel.cancelled() => break,
                 note = notes.next() => note,
             };
@@ -202,11 +203,13 @@ impl Controller {
 async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
     loop {
         let place = tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             place = environment.workers.clone().acquire_owned() => place,
         };
         let Ok(place) = place else { return };
         let key = tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             key = environment.queue.next() => key,
         };
@@ -280,6 +283,7 @@ async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: Cancell
             }
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             changed = connections.changed() => if changed.is_err() { return },
         }

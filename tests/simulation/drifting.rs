@@ -88,8 +88,8 @@ async fn a_name_that_belongs_to_someone_else_stops_everything_before_the_first_w
         },
         ..ServiceSpec::default()
     };
-    world.swarm.foreign_service(&foreign).unwrap();
-    world.gate().foreign.lock().unwrap().insert("shop_web".into());
+    let foreign = world.swarm.foreign_service(&foreign).unwrap();
+    world.laws_of().is_foreign(&foreign.id);
     world.sleep(5).await;
     world.swarm.forget_calls();
     let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
