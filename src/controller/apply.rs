@@ -130,23 +130,25 @@ impl Pass<'_> {
                 return Ok(Carried::Ended);
             }
             if deployment.progress.is_none() && plan.steps.is_empty() && self.is_live(&deployment) {
-                return self.nothing_to_do(deployment).map(|()| Carried::Ended);
+                return self.nothing_to_do(deployment, rendition).map(|()| Carried::Ended);
             }
             self.begin(&mut deployment, rendition, &plan).await?;
             if plan.steps.is_empty() {
-                return self.all_applied(deployment).map(|()| Carried::All);
+                return self.all_applied(deployment, rendition).map(|()| Carried::All);
             }
             self.checkpoint().await?;
             match self.carry_out(&mut deployment, &plan.steps, rendition).await {
                 Ok(true) => {
                     self.put(deployment.clone());
-                    return self.all_applied(deployment).map(|()| Carried::All);
+                    return self.all_applied(deployment, rendition).map(|()| Carried::All);
                 }
                 Ok(false) => self.put(deployment.clone()),
                 Err(error @ SwarmError::Refused { .. }) => {
                     self.put(deployment.clone());
-                    self.say(Kind::Applied, Is::False, Reason::PreflightFailed, error.to_string());
-                    self.fail(deployment, Failure::new(FailureClass::Preflight, error.to_string()))?;
+                    // The engine quotes what it was sent.
+                    let text = rendition.masker().mask(&error.to_string());
+                    self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
+                    self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
                     return Ok(Carried::Ended);
                 }
                 Err(error) => {
@@ -185,7 +187,8 @@ impl Pass<'_> {
         is(self.status.last_good.as_ref().map(|good| &good.version)) && is(self.status.live.as_ref())
     }
 
-    fn nothing_to_do(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
+    fn nothing_to_do(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+        self.own_what_is_wanted(rendition);
         self.converged_pointers(&deployment);
         deployment.kept = self.status.last_good.as_ref().map(|good| good.kept.clone());
         self.enter(&mut deployment, Phase::Converged, "this version runs already: nothing to do");
@@ -348,8 +351,9 @@ impl Pass<'_> {
     }
 
     /// Every step is accepted: from now on the tasks are judged.
-    fn all_applied(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
+    fn all_applied(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
         self.adopt_ids();
+        self.own_what_is_wanted(rendition);
         let now = self.shared.ambient.now();
         if let Some(progress) = &mut deployment.progress {
             progress.applied = true;
@@ -373,6 +377,33 @@ impl Pass<'_> {
                 ObjectKind::Secret => snapshot.secrets.get(name).map(|live| live.id.clone()),
                 ObjectKind::Service => snapshot.services.get(name).map(|live| live.id.clone()),
             };
+        }
+    }
+
+    /// What is wanted, is there, and needed no step is owned as well, though nothing was remembered of it: a stack of this
+    /// name was deleted before, and what it had was left running. The plan has seen that it is ours.
+    fn own_what_is_wanted(&mut self, rendition: &Rendition) {
+        let (live, wanted) = (self.environment.snapshot(), &rendition.desired);
+        let (digester, since) = (self.shared.renderer.digester(), self.now);
+        let inventory = &mut self.status.inventory.0;
+        let mut own = |kind, name: &str, id: Option<&String>, digest: &dyn Fn() -> crate::domain::Digest| {
+            let object = ObjectRef::new(kind, name);
+            if let Some(id) = id.filter(|_| !inventory.contains_key(&object)) {
+                inventory.insert(object, InventoryEntry { id: Some(id.clone()), digest: digest(), since });
+            }
+        };
+        for (name, spec) in &wanted.networks {
+            own(ObjectKind::Network, name, live.networks.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, spec) in &wanted.configs {
+            own(ObjectKind::Config, name, live.configs.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, spec) in &wanted.secrets {
+            own(ObjectKind::Secret, name, live.secrets.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, service) in &wanted.services {
+            let id = live.services.get(name).map(|it| &it.id);
+            own(ObjectKind::Service, name, id, &|| digester.digest_of(&service.spec));
         }
     }
 

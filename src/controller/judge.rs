@@ -63,7 +63,7 @@ impl Pass<'_> {
             policy: &policy,
             now: self.now,
         };
-        let assessment = assess(&input);
+        let assessment = masked(assess(&input), rendition);
         self.note_progress(&mut deployment, &assessment);
         match &assessment.verdict {
             Verdict::Converged => {
@@ -354,6 +354,21 @@ impl Pass<'_> {
         self.put(back);
         Ok(())
     }
+}
+
+/// What the engine said of the tasks, without the secrets this version knows of: it goes into records that people read.
+fn masked(mut assessment: Assessment, rendition: &Rendition) -> Assessment {
+    let told = match &mut assessment.verdict {
+        Verdict::Waiting(failure) | Verdict::Failed(failure) => Some(failure),
+        Verdict::Progressing | Verdict::Converged => None,
+    };
+    let all: Vec<&mut Failure> =
+        told.into_iter().chain(assessment.services.iter_mut().filter_map(|service| service.obstacle.as_mut())).collect();
+    if !all.is_empty() {
+        let masker = rendition.masker();
+        all.into_iter().for_each(|failure| failure.error = masker.mask(&failure.error));
+    }
+    assessment
 }
 
 fn wanted(deployment: &Deployment) -> u64 {

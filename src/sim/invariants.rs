@@ -116,6 +116,8 @@ struct State {
     /// Services the stack owned and did not want when a deployment's first removal came: (surplus, owned).
     pruned: BTreeMap<DeploymentId, (usize, usize)>,
     ages: BTreeMap<DeploymentId, time::Age>,
+    /// Stacks whose end is in the transaction that is looked at.
+    gone: Vec<StackKey>,
     last_read: (Timestamp, u64),
 }
 
@@ -145,6 +147,7 @@ impl Laws {
             burnt: BTreeMap::new(),
             pruned: BTreeMap::new(),
             ages: BTreeMap::new(),
+            gone: Vec::new(),
             last_read: (Timestamp::UNIX_EPOCH, 0),
         };
         Arc::new(Self { state: Mutex::new(state) })

@@ -73,6 +73,19 @@ impl State {
         for (old, new) in before {
             self.deployment(writer, old.as_ref(), &new);
         }
+        for key in std::mem::take(&mut self.gone) {
+            self.left_behind(&key);
+        }
+    }
+
+    /// Of a stack that is gone nothing goes on, and nothing is left that was not to be.
+    fn left_behind(&mut self, key: &StackKey) {
+        let open = self.deployments.values().filter(|it| it.stack == *key && !it.phase.is_terminal());
+        let mut wrong: Vec<String> =
+            open.map(|it| format!("{key} is gone, and {} is still {:?}", it.id, it.phase)).collect();
+        let left = self.owned(key).into_iter().filter(|object| !self.left.contains(&(key.clone(), object.clone())));
+        wrong.extend(left.map(|object| format!("{key} is gone, and {object} is left")));
+        wrong.into_iter().for_each(|text| self.breach(Law::Record, text));
     }
 
     /// Only the use-cases write what was declared. The controller may take away what has ended by itself.
@@ -119,12 +132,7 @@ impl State {
         if writer == Writer::Api || old.control.deletion.is_none() {
             self.breach(Law::Acknowledged, format!("{key} was deleted, which nobody had asked for"));
         }
-        let under_way: Vec<_> =
-            self.deployments.values().filter(|it| it.stack == *key && !it.phase.is_terminal()).cloned().collect();
-        for deployment in under_way {
-            let text = format!("{key} is gone, and {} is still {:?}", deployment.id, deployment.phase);
-            self.breach(Law::Record, text);
-        }
+        self.gone.push(key.clone());
     }
 
     fn status(&mut self, writer: Writer, key: StackKey, new: StackStatus) {
