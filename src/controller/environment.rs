@@ -180,6 +180,9 @@ impl Observed {
     }
 
     async fn resync(&self) -> Result<(), SwarmError> {
+        if planted!("nothing is listed again") {
+            return Ok(());
+        }
         self.list_all().await?;
         self.make_claim().await?;
         // When they are listed, all stacks are looked at.

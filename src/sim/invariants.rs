@@ -299,7 +299,8 @@ impl State {
     }
 
     fn finds_marker(&self, bytes: &[u8]) -> bool {
-        self.markers.iter().any(|marker| bytes.windows(marker.len()).any(|part| part == marker.as_bytes()))
+        let text = String::from_utf8_lossy(bytes);
+        self.markers.iter().any(|marker| text.contains(marker.as_str()))
     }
 
     /// The spec and the commit that a version was rendered from.

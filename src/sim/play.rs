@@ -245,9 +245,10 @@ impl Player {
         }
     }
 
-    /// How many deployments are on record.
+    /// How many deployments are on record that a person asked for.
     fn recorded(&self) -> usize {
-        self.world.ledger.deployments(None, usize::MAX).map_or(0, |all| all.len())
+        let all = self.world.ledger.deployments(None, usize::MAX).unwrap_or_default();
+        all.into_iter().filter(|found| found.value.origin.actor != crate::domain::Actor::controller()).count()
     }
 
     async fn torn(&mut self, number: usize, draft: &Draft, written: bool) {

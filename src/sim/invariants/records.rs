@@ -20,7 +20,7 @@ const MONITOR: SignedDuration = SignedDuration::from_millis(4_500);
 impl State {
     pub(super) fn committed(&mut self, writer: Writer, transaction: &Transaction) {
         let mut deployments = Vec::new();
-        let mut statuses = Vec::new();
+        let mut statuses: Vec<(StackKey, StackStatus)> = Vec::new();
         let mut keyed = false;
         for write in &transaction.writes {
             let (key, value) = match write {
@@ -42,7 +42,10 @@ impl State {
                     Ok(status) => statuses.push((key.clone(), status)),
                     Err(error) => self.breach(Law::Record, error.to_string()),
                 },
-                (RecordKey::Status(key), None) => drop(self.statuses.remove(key)),
+                (RecordKey::Status(key), None) => {
+                    statuses.retain(|(of, _)| of != key);
+                    self.statuses.remove(key);
+                }
                 (RecordKey::Deployment(_), Some(value)) => match read::<Deployment>(&parsed, value) {
                     Ok(deployment) => deployments.push(deployment),
                     Err(error) => self.breach(Law::Record, error.to_string()),
