@@ -302,10 +302,8 @@ impl Pass<'_> {
         for step in steps {
             match self.environment.swarm.apply(&step.effect, &rendition.material).await {
                 Ok(applied) => self.accepted(deployment, step, applied.id),
-                Err(SwarmError::Conflict { .. }) if planted!("a conflict counts as accepted") => {
-                    if let Effect::UpdateService { id, .. } = &step.effect {
-                        self.accepted(deployment, step, id.clone());
-                    }
+                Err(SwarmError::Conflict { object }) if planted!("a conflict fails the version") => {
+                    return Err(SwarmError::Refused { object, reason: "update out of sequence".to_owned() });
                 }
                 Err(SwarmError::Unreachable { .. }) if planted!("an answer that is lost counts as accepted") => {
                     self.accepted(deployment, step, String::new());

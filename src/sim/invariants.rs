@@ -116,6 +116,10 @@ struct State {
     /// Services the stack owned and did not want when a deployment's first removal came: (surplus, owned).
     pruned: BTreeMap<DeploymentId, (usize, usize)>,
     ages: BTreeMap<DeploymentId, time::Age>,
+    /// For how long something stands that was to end by itself.
+    overdue: BTreeMap<StackKey, SignedDuration>,
+    /// The minute at hand, and how many writes reached an engine in it.
+    minute: (Timestamp, u32),
     /// Stacks whose end is in the transaction that is looked at.
     gone: Vec<StackKey>,
     last_read: (Timestamp, u64),
@@ -147,6 +151,8 @@ impl Laws {
             burnt: BTreeMap::new(),
             pruned: BTreeMap::new(),
             ages: BTreeMap::new(),
+            overdue: BTreeMap::new(),
+            minute: (Timestamp::UNIX_EPOCH, 0),
             gone: Vec::new(),
             last_read: (Timestamp::UNIX_EPOCH, 0),
         };

@@ -16,7 +16,7 @@ use crate::domain::{EnvironmentName, ObjectKind, ObjectRef, StackKey};
 use crate::ports::{StoreError, SwarmError};
 use crate::swarm::sim::{CallKind, SimSwarm};
 
-/// After a call that hung was let go, a pass that made it may stand for so long.
+/// After an engine hung, errors in a row may have led to waits of so long.
 const HUNG: SignedDuration = SignedDuration::from_secs(320);
 /// Errors that repeat are answered by waits of at most so long.
 const BACKED_OFF: SignedDuration = SignedDuration::from_secs(310);
@@ -105,7 +105,7 @@ impl Player {
         }
         if !self.world.laws.is_broken() {
             self.say("everything is well again, and a good version is asked for".to_owned());
-            self.settle().await;
+            self.settle(schedule.seed).await;
         }
     }
 
@@ -365,6 +365,7 @@ impl Player {
         let key = self.world.homes[number].key.clone();
         let Some(swarm) = self.world.swarms.get(&key.environment).cloned() else { return };
         let full = |service: &str| format!("{}_{service}", key.name);
+        let stack = key.to_string();
         let done = match hand {
             Hand::Remove(name) => remove(&swarm, &full(name)),
             Hand::Label(name) => {
@@ -387,7 +388,15 @@ impl Player {
             Hand::Back(name) => swarm.foreign_rollback(&full(name)).is_ok(),
             Hand::Squat(name) => {
                 remove(&swarm, &full(name));
-                self.world.foreign(&swarm, &plain_service(&full(name)));
+                let mut spec = plain_service(&full(name));
+                // Nobody's, another stack's, or that of a stack of the same name that another Skep keeps.
+                let labels: &[(&str, &str)] = match name {
+                    "web" => &[],
+                    "worker" => &[(crate::domain::NAMESPACE_LABEL, "elsewhere")],
+                    _ => &[(crate::domain::INSTANCE_LABEL, "skep-z"), (crate::domain::STACK_LABEL, &stack)],
+                };
+                spec.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+                self.world.foreign(&swarm, &spec);
                 true
             }
             Hand::Leave(name) => World::is_strange(&swarm, &full(name)) && remove(&swarm, &full(name)),

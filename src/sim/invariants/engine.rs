@@ -25,6 +25,7 @@ impl State {
             return;
         }
         self.while_claimed(environment, &object);
+        self.not_too_often(&object);
         let labels = match effect {
             Effect::CreateNetwork(spec) => spec.labels.clone(),
             Effect::CreateConfig(spec) => spec.labels.clone(),
@@ -51,6 +52,17 @@ impl State {
             }
         } else if !matches!(effect, Effect::Remove { .. }) {
             self.breach(Law::Told, format!("{object} is written without saying for which stack"));
+        }
+    }
+
+    /// Nobody is hammered, whatever goes wrong.
+    fn not_too_often(&mut self, object: &ObjectRef) {
+        /// A few stacks come about within a minute, more than once; this is many times as much.
+        const MOST: u32 = 150;
+        let (since, count) = self.minute;
+        self.minute = if self.ago(since) > SignedDuration::from_mins(1) { (self.now(), 1) } else { (since, count + 1) };
+        if self.minute.1 == MOST {
+            self.breach(Law::Busy, format!("{object} is the {MOST}th write within a minute"));
         }
     }
 
@@ -139,11 +151,26 @@ impl State {
         if !self.is_doubted(key, &deployment, effect, object) {
             self.breach(Law::Doubt, format!("{object} is written for {id}, and that was not noted before"));
         }
+        self.behind_pin(key, &deployment, object);
         let burnt = deployment.version.digest.clone().and_then(|digest| self.burnt.get(&(key.clone(), digest)).cloned());
         let by_itself = deployment.origin.actor == Actor::controller()
             && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift);
         if let Some(first) = burnt.filter(|first| by_itself && first != id) {
             self.breach(Law::Held, format!("{id} tries the version of {first} again, which failed"));
+        }
+    }
+
+    /// While a pin stands, no other version is brought about.
+    fn behind_pin(&mut self, key: &StackKey, deployment: &Deployment, object: &ObjectRef) {
+        let Some(pin) = self.stacks.get(key).and_then(|stack| stack.control.pin.clone()) else { return };
+        let other = deployment.id != pin.deployment
+            && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift)
+            && deployment.rollback_of.is_none();
+        let stands = pin.until.is_none_or(|until| until > self.now());
+        // A pin is tried again as a new deployment when an outage failed it.
+        let same = self.origin(&deployment.version) == self.deployments.get(&pin.deployment).and_then(|it| self.origin(&it.version));
+        if other && stands && !same && self.ago(pin.since) > UNDER_WAY {
+            self.breach(Law::Told, format!("{object} is written for {} while {key} is pinned", deployment.id));
         }
     }
 

@@ -2,11 +2,11 @@
 
 use jiff::SignedDuration;
 
-use super::super::draft::Part;
+use super::super::draft::{Flaw, Part};
 use super::super::gate::Writer;
 use super::{Law, State};
 use crate::domain::{
-    Actor, Deployment, DeploymentPhase as Phase, INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL, Source, Stack,
+    Actor, Deployment, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL, Source, Stack,
     StackKey, StackStatus, Task, TaskState, Trigger,
 };
 use crate::ledger::{RecordKey, read};
@@ -108,6 +108,9 @@ impl State {
                 let text = format!("{key} went from generation {} to {}", old.generation, new.generation);
                 self.breach(Law::Acknowledged, text);
             }
+            Writer::Api if new.generation == old.generation && new.spec != old.spec => {
+                self.breach(Law::Acknowledged, format!("{key} was changed without a new generation"));
+            }
             Writer::Api => {}
             Writer::Controller => {
                 let over = |until: Option<jiff::Timestamp>| until.is_some_and(|until| until <= self.now());
@@ -148,6 +151,14 @@ impl State {
         if new.observed_generation > generation {
             wrong.push(format!("{key} observed generation {} of {generation}", new.observed_generation));
         }
+        if old.map_or(0, |old| old.observed_generation) < new.observed_generation {
+            let stack = self.stacks.get(&key);
+            let pinned = stack.is_some_and(|stack| stack.control.pin.is_some());
+            let declared = stack.and_then(|stack| self.deployments.get(&stack.deployment));
+            if !pinned && declared.is_some_and(|declared| !declared.phase.is_terminal() && declared.phase != Phase::RollingBack) {
+                wrong.push(format!("{key} observed generation {}, whose deployment goes on", new.observed_generation));
+            }
+        }
         if old.is_some_and(|old| old.observed_generation > new.observed_generation) {
             wrong.push(format!("{key} has unseen a generation"));
         }
@@ -184,7 +195,7 @@ impl State {
             }
         }
         let was = old.map(|old| old.phase);
-        if new.phase == Phase::Converged && was != Some(Phase::Converged) && new.progress.is_some() {
+        if new.phase == Phase::Converged && was != Some(Phase::Converged) {
             self.really_runs(new);
         }
         if new.phase == Phase::RolledBack && was != Some(Phase::RolledBack) {
@@ -194,10 +205,36 @@ impl State {
             }
         }
         let failed = matches!(new.phase, Phase::RollingBack | Phase::RolledBack);
+        let outage = new.failure.as_ref().is_some_and(|failure| {
+            use crate::domain::FailureClass as Class;
+            matches!(failure.class, Class::NodeLost | Class::QuorumLost | Class::EngineUnreachable | Class::SourceUnreachable)
+        });
+        if failed && outage && new.origin.trigger != Trigger::Drift {
+            self.breach(Law::Held, format!("{} is blamed for an outage: {:?}", new.id, new.failure));
+        }
+        if new.phase == Phase::Failed && was != Some(Phase::Failed) {
+            self.refused_for_a_reason(new);
+        }
         if failed && new.failure.is_none() {
             self.breach(Law::Record, format!("{} has failed and does not say why", new.id));
         }
         self.note_burnt(new);
+    }
+
+    /// What is refused before or while it is written has something in its way.
+    fn refused_for_a_reason(&mut self, deployment: &Deployment) {
+        let refused = deployment.failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Preflight);
+        let environment = &deployment.stack.environment;
+        let (Some(swarm), Some(draft)) = (self.swarms.get(environment), self.draft(&deployment.version)) else { return };
+        let in_the_way = draft.services.keys().any(|name| {
+            let live = swarm.service(&format!("{}_{name}", deployment.stack.name));
+            // A job cannot become a service, and what others own is left alone.
+            live.is_some_and(|live| live.spec.labels.get(INSTANCE_LABEL) != Some(&self.instance) || name == "mail")
+        });
+        let meddled = self.meddled.get(environment).is_some_and(|at| self.ago(*at) < SignedDuration::from_mins(6));
+        if refused && !in_the_way && !meddled && draft.flaw == Flaw::None && !self.is_blurred(environment) {
+            self.breach(Law::Record, format!("{} was refused without a reason: {:?}", deployment.id, deployment.message));
+        }
     }
 
     /// A version that was rolled back is not to be tried again, until a person asks for it.
@@ -205,7 +242,9 @@ impl State {
         let Some(digest) = deployment.version.digest.clone() else { return };
         let key = (deployment.stack.clone(), digest);
         let person = deployment.origin.actor != Actor::controller();
-        if deployment.rolled_back_by.is_some() && deployment.origin.trigger != Trigger::Drift {
+        let held = self.statuses.get(&deployment.stack).is_some_and(|status| status.is_held(&key.1));
+        let failed = deployment.phase == Phase::Failed && deployment.rollback_of.is_none() && held;
+        if (deployment.rolled_back_by.is_some() || failed) && deployment.origin.trigger != Trigger::Drift {
             self.burnt.entry(key).or_insert_with(|| deployment.id.clone());
         } else if person && deployment.progress.is_some() {
             self.burnt.remove(&key);
@@ -226,6 +265,10 @@ impl State {
             let image = swarm.service(&full).map(|live| live.spec.task_template.container_spec.image.clone());
             if image.as_deref() != Some(part.image.as_str()) {
                 missing.push(format!("service {full} is {image:?}, not {}", part.image));
+                continue;
+            }
+            if deployment.progress.is_none() {
+                // It ran already, and had been proven then.
                 continue;
             }
             let tasks = swarm.tasks_of(&full);

@@ -14,11 +14,15 @@ const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(70);
 /// What is declared is taken up within this time.
 const TAKEN_UP: SignedDuration = SignedDuration::from_mins(8);
 
+/// What a person's word means for what is under way is done within this time.
+const HEEDED: SignedDuration = SignedDuration::from_secs(90);
+
 /// How long a deployment has been at work.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Age {
     worked: SignedDuration,
     waited: SignedDuration,
+    cancelled: SignedDuration,
     starts: i32,
     told: bool,
 }
@@ -26,6 +30,13 @@ pub(super) struct Age {
 impl Laws {
     /// Time has passed. `blocked` says for which stacks it does not count: nobody is there, or nobody may act.
     pub fn passes(&self, span: SignedDuration, blocked: impl Fn(&StackKey) -> bool) {
+        let keys: Vec<StackKey> = self.state().stacks.keys().cloned().collect();
+        for key in keys {
+            let counts = !blocked(&key);
+            if counts {
+                self.state().ends_in_time(&key, span);
+            }
+        }
         let open: Vec<Deployment> =
             self.state().deployments.values().filter(|it| !it.phase.is_terminal()).cloned().collect();
         for deployment in open {
@@ -56,6 +67,20 @@ impl Laws {
 }
 
 impl State {
+    /// What was to end by itself at a time has ended soon after it.
+    fn ends_in_time(&mut self, key: &StackKey, span: SignedDuration) {
+        let Some(stack) = self.stacks.get(key).filter(|stack| stack.control.deletion.is_none()) else { return };
+        let over = |until: Option<jiff::Timestamp>| until.is_some_and(|until| until <= self.now());
+        let late = stack.control.pin.as_ref().is_some_and(|pin| over(pin.until))
+            || stack.control.suspension.as_ref().is_some_and(|suspension| over(suspension.until));
+        let stands = self.overdue.entry(key.clone()).or_default();
+        *stands = if late { *stands + span } else { SignedDuration::ZERO };
+        if *stands > HEEDED {
+            *stands = SignedDuration::MIN;
+            self.breach(Law::Told, format!("a pin or suspension of {key} has ended and still stands"));
+        }
+    }
+
     fn counts_for(&self, deployment: &Deployment) -> bool {
         let Some(stack) = self.stacks.get(&deployment.stack) else { return false };
         stack.control.suspension.is_none() && stack.control.deletion.is_none()
@@ -74,8 +99,12 @@ impl State {
         } else if !behind_pin {
             age.waited += span;
         }
+        if stack.control.cancel.as_ref() == Some(&deployment.id) && !rolling {
+            age.cancelled += span;
+        }
         let most = total + GRACE + FIRST_LOOK * age.starts;
         let late = (age.worked > most).then(|| format!("has been at work for {:#}", age.worked));
+        let late = late.or_else(|| (age.cancelled > HEEDED).then(|| "was cancelled and goes on".to_owned()));
         let late = late.or_else(|| (age.waited > TAKEN_UP).then(|| format!("has not been taken up for {:#}", age.waited)));
         if let Some(late) = late.filter(|_| !age.told) {
             age.told = true;

@@ -52,7 +52,7 @@ impl SimSwarm {
         });
     }
 
-    /// Calls made while this is on never return, and event streams stand still.
+    /// Calls made while this is on get no answer and end after 20 s, as the real adapter has it; event streams stand still.
     pub fn hang(&self, hang: bool) {
         self.with(|world| world.faults.switches.hang = hang);
     }

@@ -15,6 +15,9 @@ use crate::ports::{
     WatchedKind,
 };
 
+/// How long a call waits for an engine that hangs: as long as the real adapter does.
+const NO_ANSWER: std::time::Duration = std::time::Duration::from_secs(20);
+
 impl SimSwarm {
     /// One call: counted when it is made, carried out when it arrives.
     async fn call<T>(
@@ -44,7 +47,11 @@ impl SimSwarm {
         });
         match answer {
             Some(answer) => answer,
-            None => std::future::pending().await,
+            // The adapter waits no longer than this for an answer.
+            None => {
+                tokio::time::sleep(NO_ANSWER).await;
+                Err(unreachable(&self.now().endpoint, "no answer within 20 s"))
+            }
         }
     }
 
