@@ -12,6 +12,8 @@ use crate::domain::{ObjectKind, StackPhase, phase};
 
 /// Everything settles within so many seconds: the longest backoff, a resync, a deployment.
 const SETTLED: u64 = 1_500;
+/// All has been listed again by then, in seconds.
+const RESYNCED: u64 = 400;
 /// Then it is left alone for so long, in seconds: drift is forgotten, what is not needed is collected.
 const TIDIED: u64 = 700;
 /// And then nothing happens for so long, in seconds.
@@ -32,9 +34,15 @@ impl Player {
             self.wait_for_deletion(*number).await;
             self.ask_for_the_last(*number).await;
         }
-        for _ in 0..SETTLED {
+        for second in 0..SETTLED {
             if self.world.laws.is_broken() || numbers.iter().all(|number| self.has_arrived(*number)) {
                 break;
+            }
+            // What was refused because of an event that was lost is refused until a person asks again.
+            if second == RESYNCED {
+                for number in numbers.iter().filter(|number| !self.has_arrived(**number)).copied().collect::<Vec<_>>() {
+                    self.word(number, Word::Reconcile).await;
+                }
             }
             self.wait(1_000).await;
         }
