@@ -83,19 +83,22 @@ impl Pass<'_> {
         Ok(Kept::Rest(Next::Idle))
     }
 
+    /// The deployment of what was asked last: the attempt, unless that only put the last good version right.
+    pub(super) fn newest_asked(&mut self, attempt: &Deployment) -> Result<Option<Deployment>, PassError> {
+        let put_right = attempt.phase == Phase::Converged && matches!(attempt.version.source, VersionSource::Kept(_));
+        if !put_right || self.stack.control.pin.is_some() {
+            return Ok(Some(attempt.clone()));
+        }
+        match self.status.desired.as_ref().map(|desired| desired.deployment.clone()) {
+            Some(id) => Ok(self.deployment(&id)?.cloned()),
+            None => Ok(None),
+        }
+    }
+
     /// What was asked and did not come about leaves the stack stalled until something changes. That the last good version
     /// was put right meanwhile changes nothing of that.
     fn note_failure(&mut self, attempt: &Deployment) -> Result<(), PassError> {
-        let mut asked = Some(attempt.clone());
-        let put_right = attempt.phase == Phase::Converged && matches!(attempt.version.source, VersionSource::Kept(_));
-        if put_right && self.stack.control.pin.is_none() {
-            let desired = self.status.desired.as_ref().map(|desired| desired.deployment.clone());
-            asked = match desired {
-                Some(id) => self.deployment(&id)?.cloned(),
-                None => None,
-            };
-        }
-        let Some(asked) = asked else { return Ok(()) };
+        let Some(asked) = self.newest_asked(attempt)? else { return Ok(()) };
         let back = target(&self.stack, &self.status) == TargetKind::LastGood;
         let message = || asked.message.clone().unwrap_or_default();
         let class = asked.failure.as_ref().map(|failure| failure.class);

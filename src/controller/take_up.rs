@@ -212,7 +212,9 @@ impl Pass<'_> {
     fn honour_reconcile(&mut self, token: Option<String>) -> Result<(), PassError> {
         let Some(token) = token else { return Ok(()) };
         self.status.handled_reconcile = Some(token);
-        let Some(attempt) = self.attempt()?.filter(|attempt| attempt.phase == Phase::Failed) else { return Ok(()) };
+        let Some(attempt) = self.attempt()? else { return Ok(()) };
+        let asked = self.newest_asked(&attempt)?.filter(|asked| asked.phase == Phase::Failed);
+        let Some(attempt) = asked else { return Ok(()) };
         let held = attempt.version.digest.as_ref().is_some_and(|digest| self.status.is_held(digest));
         if held || self.stack.control.pin.is_some() || !matches!(attempt.version.source, VersionSource::Spec(_)) {
             return Ok(());

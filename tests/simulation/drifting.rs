@@ -112,4 +112,9 @@ async fn drift_that_is_corrected_does_not_hide_a_version_that_failed() {
     world.sleep(60).await;
     assert_eq!(world.phase(), StackPhase::Failed, "{}", world.report());
     world.silence().await;
+    // A look that is asked for tries it again all the same.
+    let count = world.history().len();
+    world.declare.reconcile(&key("shop"), &ask()).await.unwrap();
+    world.until(5, "it is tried again", |world| world.history().len() == count + 1).await;
+    assert_eq!(world.last_trigger(), (Trigger::Api, DeploymentPhase::Failed));
 }

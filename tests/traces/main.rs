@@ -21,7 +21,7 @@ use skep::swarm::sim::{Behaviour, SimSwarm};
 /// Sequences that are compared by default.
 const SEQUENCES: u64 = 20;
 /// Scripts that run on the engine at a time.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 8;
 
 /// A scenario with what the engine did.
 #[derive(Debug, Serialize, Deserialize)]

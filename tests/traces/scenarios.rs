@@ -117,7 +117,7 @@ pub(crate) fn generated(seed: u64) -> Vec<Op> {
     form.parallelism = dice.u64(0..3);
     form.action = ["pause", "rollback", "continue"][dice.usize(..3)].to_owned();
     form.restart = "none".to_owned();
-    form.monitor = 5_000;
+    form.monitor = 4_000;
     let mut ops = vec![Op::Create("web".into(), form.clone()), Op::Wait(4_000)];
     for version in 2..2 + dice.u64(1..3) {
         form.version = version;

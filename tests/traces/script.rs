@@ -1,6 +1,6 @@
 //! Operations on a Swarm as data, and what is seen of them: the same for the engine and for the simulator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,11 @@ use skep::ports::{Listing, Swarm, SwarmError, TaskFilter, WatchedKind};
 
 /// How often tasks and services are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// A wait of at least so long goes on until nothing new was seen for [`REST`], but no longer than [`PATIENCE`].
+const LONG: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,13 +183,17 @@ struct Player<'a> {
     /// Name, id and first version.
     services: BTreeMap<String, (String, VersionIndex)>,
     seen: BTreeMap<String, Seen>,
+    /// Tasks that the newest look found.
+    there: BTreeSet<String>,
+    /// How much was new so far.
+    noted: u64,
     trace: Trace,
 }
 
 /// Plays a script; names on the Swarm begin with `prefix`.
 pub(crate) async fn play(swarm: &dyn Swarm, prefix: &str, ops: &[Op]) -> Trace {
-    let mut player =
-        Player { swarm, prefix, services: BTreeMap::new(), seen: BTreeMap::new(), trace: Trace::default() };
+    let (services, seen, there) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let mut player = Player { swarm, prefix, services, seen, there, noted: 0, trace: Trace::default() };
     for op in ops {
         player.op(op).await;
     }
@@ -196,11 +205,7 @@ impl Player<'_> {
         let material = Material::default();
         let answer = match op {
             Op::Wait(milliseconds) => {
-                let end = tokio::time::Instant::now() + Duration::from_millis(*milliseconds);
-                while tokio::time::Instant::now() < end {
-                    self.look().await;
-                    tokio::time::sleep(LOOK).await;
-                }
+                self.wait(Duration::from_millis(*milliseconds)).await;
                 return;
             }
             Op::Create(name, form) => {
@@ -250,7 +255,26 @@ impl Player<'_> {
         }
     }
 
+    /// Looks on for so long; after a long wait, until all has come to rest, because an engine may be slow.
+    async fn wait(&mut self, span: Duration) {
+        let begun = tokio::time::Instant::now();
+        let (mut rests_since, mut before) = (begun, 0);
+        loop {
+            self.look().await;
+            let now = tokio::time::Instant::now();
+            if self.noted != before {
+                (rests_since, before) = (now, self.noted);
+            }
+            let rest = span < LONG || now - rests_since >= REST || now - begun >= PATIENCE;
+            if now - begun >= span && rest {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     async fn look(&mut self) {
+        self.there.clear();
         for (name, (id, _)) in self.services.clone() {
             let Some(live) = self.live(&id).await else { continue };
             if let Some(update) = &live.update {
@@ -258,6 +282,7 @@ impl Player<'_> {
                 let state = format!("{:?}", update.state);
                 if states.last() != Some(&state) {
                     states.push(state);
+                    self.noted += 1;
                 }
             }
             let tasks = self.swarm.tasks(&TaskFilter::Services(vec![id])).await.unwrap_or_default();
@@ -268,6 +293,10 @@ impl Player<'_> {
     }
 
     fn task(&mut self, name: &str, task: &Task) {
+        self.there.insert(task.id.clone());
+        if !self.seen.contains_key(&task.id) {
+            self.noted += 1;
+        }
         let seen = self.seen.entry(task.id.clone()).or_default();
         seen.place = format!("{name}.{}", task.slot.map_or("node".to_owned(), |slot| slot.to_string()));
         seen.created = task.created_at;
@@ -284,10 +313,27 @@ impl Player<'_> {
         let state = format!("{:?}{error}", task.state);
         if seen.states.last() != Some(&state) {
             seen.states.push(state);
+            self.noted += 1;
         }
     }
 
     fn told(mut self) -> Trace {
+        for (id, seen) in &mut self.seen {
+            // A task that is to go is shown shut down for 0 to 250 ms, as the reaper's rounds fall: no look is sure to see it.
+            if !self.there.contains(id) && seen.states.last().is_some_and(|last| last == "Shutdown") {
+                seen.states.pop();
+            }
+        }
+        for states in self.trace.updates.values_mut() {
+            // They may be a millisecond apart.
+            states.dedup_by(|next, last| {
+                let both = last == "RollbackStarted" && next == "RollbackCompleted";
+                if both {
+                    last.clone_from(next);
+                }
+                both
+            });
+        }
         let mut all: Vec<Seen> = self.seen.into_values().collect();
         all.sort_by(|a, b| a.created.cmp(&b.created));
         for seen in all {
