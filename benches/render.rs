@@ -84,7 +84,8 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
 
 async fn snapshot(swarm: &DockerSwarm) -> Snapshot {
     let mut live = Snapshot::default();
-    let kinds = [WatchedKind::Service, WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Node];
+    let kinds =
+        [WatchedKind::Service, WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Node];
     for kind in kinds {
         match swarm.list(kind).await.expect("a listing") {
             Listing::Services(all) => live.services = all.into_iter().map(|it| (it.spec.name.clone(), it)).collect(),
@@ -170,6 +171,14 @@ fn main() {
     println!("skep, parse and render          {:>9.2} ms", render.as_secs_f64() * 1e3);
     println!("skep, plan                      {:>9.2} ms", plan.as_secs_f64() * 1e3);
     println!("skep, together                  {:>9.2} ms", skep.as_secs_f64() * 1e3);
-    println!("docker stack config             {:>9.2} ms   {:.0} times as much", config.as_secs_f64() * 1e3, ratio(config));
-    println!("docker stack deploy --detach    {:>9.2} ms   {:.0} times as much", deploy.as_secs_f64() * 1e3, ratio(deploy));
+    println!(
+        "docker stack config             {:>9.2} ms   {:.0} times as much",
+        config.as_secs_f64() * 1e3,
+        ratio(config)
+    );
+    println!(
+        "docker stack deploy --detach    {:>9.2} ms   {:.0} times as much",
+        deploy.as_secs_f64() * 1e3,
+        ratio(deploy)
+    );
 }
