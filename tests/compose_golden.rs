@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use skep::compose::{Attachment, ComposeFile, Render, RenderInput, VariableValue, render};
+use skep::compose::{
+    Attachment, Cli, ComposeFile, Difference, KEYS, Render, RenderErrors, RenderInput, Rule, Treatment, VariableValue,
+    render,
+};
 use skep::domain::{Compat, Digester, Rendered, StackName, UnsetVariables};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compose");
@@ -59,6 +62,10 @@ impl Case {
     }
 
     fn render(&self) -> Rendered {
+        self.try_render().unwrap_or_else(|errors| panic!("{}:\n{errors}", self.folder.display()))
+    }
+
+    fn try_render(&self) -> Result<Rendered, RenderErrors> {
         let stack = StackName::parse("shop").expect("a name");
         let digester = Digester::new([7; 32]);
         let files: Vec<ComposeFile<'_>> = self.files.iter().map(|(name, text)| ComposeFile { name, text }).collect();
@@ -75,8 +82,8 @@ impl Case {
                 folder: &self.subfolder,
                 digester: &digester,
             };
-            match render(&input).unwrap_or_else(|errors| panic!("{}:\n{errors}", self.folder.display())) {
-                Render::Done(rendered) => return *rendered,
+            match render(&input)? {
+                Render::Done(rendered) => return Ok(*rendered),
                 Render::Needs(paths) => {
                     assert_ne!(paths, BTreeSet::new());
                     attachments.extend(paths.into_iter().map(|path| {
@@ -122,6 +129,152 @@ fn every_case_renders_to_what_is_expected() {
         let expected: Value = serde_json::from_str(&expected).expect("JSON");
         assert!(found == expected, "{}:\n{}", folder.display(), serde_json::to_string_pretty(&found).expect("JSON"));
     }
+}
+
+/// `docs/compose.md` holds the code's own tables. `SKEP_GOLDEN=write` writes them anew.
+#[test]
+fn the_documentation_has_the_tables_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compose.md");
+    let text = std::fs::read_to_string(path).expect("the documentation");
+    let found = with_table(&with_table(&text, "keys", &table_of_keys()), "differences", &table_of_differences());
+    if std::env::var_os("SKEP_GOLDEN").is_some_and(|value| value == "write") {
+        std::fs::write(path, found).expect("written");
+        return;
+    }
+    assert!(found == text, "docs/compose.md is not what the code says: SKEP_GOLDEN=write writes it anew");
+}
+
+/// The text with what stands between the marks of a table replaced.
+fn with_table(text: &str, name: &str, table: &str) -> String {
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let (before, rest) = text.split_once(&open).expect("the table begins");
+    let (_, after) = rest.split_once(&close).expect("the table ends");
+    format!("{before}{open}{table}{close}{after}")
+}
+
+fn table_of_keys() -> String {
+    let mut table = "| key | strict | `docker stack deploy`, and `compat: cli` | |\n|---|---|---|---|\n".to_owned();
+    for key in KEYS {
+        let strict = match key.treatment {
+            Treatment::Same => "same",
+            Treatment::Better => "better",
+            Treatment::Warned => "warned",
+            Treatment::Refused => "refused",
+        };
+        let cli = match key.cli {
+            Cli::Takes => "takes it",
+            Cli::Ignores => "ignores it",
+            Cli::Refuses => "refuses it",
+        };
+        table.push_str(&format!("| `{}` | {strict} | {cli} | {} |\n", key.path, key.note));
+    }
+    table
+}
+
+fn table_of_differences() -> String {
+    let mut table = "| what | `compat: strict` | `compat: cli` |\n|---|---|---|\n".to_owned();
+    for Rule { about, strict, cli } in Difference::ALL.map(Difference::rule) {
+        table.push_str(&format!("| {about} | {strict} | {cli} |\n"));
+    }
+    table
+}
+
+/// Each key does what the table of keys says: of one that is refused the error stands at its place, of one that is left out
+/// a warning, and what is taken gives neither.
+#[test]
+fn every_key_does_what_its_table_says() {
+    let text = std::fs::read_to_string(format!("{CASES}/keys.txt")).expect("a sample of each key");
+    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let (path, sample) = line.split_once(" = ").expect("`PATH = YAML`");
+        seen.insert(path);
+        let key = KEYS.iter().find(|key| key.path == path).unwrap_or_else(|| panic!("{path} is in no table"));
+        for compat in [Compat::Strict, Compat::Cli] {
+            let case = Case {
+                folder: PathBuf::from(CASES),
+                files: vec![("s.yml".to_owned(), sample.to_owned())],
+                variables: BTreeMap::from([(
+                    "VALUE".to_owned(),
+                    VariableValue { text: "x".to_owned(), secret: false },
+                )]),
+                images: BTreeMap::new(),
+                compat,
+                unset: UnsetVariables::Error,
+                subfolder: String::new(),
+            };
+            let expected = match (compat, key.treatment, key.cli) {
+                (Compat::Strict, Treatment::Refused, _) | (Compat::Cli, _, Cli::Refuses) => "refused",
+                (_, Treatment::Warned, _) | (Compat::Cli, _, Cli::Ignores) => "warned",
+                _ => "taken",
+            };
+            let name = path.rsplit('.').find(|step| *step != "*").expect("a name").trim_end_matches("[]");
+            let found = match case.try_render() {
+                Err(errors) => {
+                    let steps: Vec<&str> = path.split('.').filter(|step| !matches!(*step, "services" | "*")).collect();
+                    let there = errors
+                        .errors()
+                        .iter()
+                        .all(|error| steps.iter().any(|step| error.field.contains(step.trim_end_matches("[]"))));
+                    assert!(there, "{path}, {compat:?}: an error elsewhere:\n{errors}");
+                    "refused"
+                }
+                Ok(rendered) => {
+                    let told = rendered.warnings.iter().any(|warning| {
+                        let (field, said) = warning.message.split_once(": ").unwrap_or_default();
+                        field.contains(name) && (said.starts_with("ignored") || said.starts_with("Swarm does not make"))
+                    });
+                    if told { "warned" } else { "taken" }
+                }
+            };
+            if found != expected {
+                wrong.push(format!("{path}, {compat:?}: {found}, not {expected}: {sample}"));
+            }
+        }
+    }
+    let missing: Vec<&str> = KEYS
+        .iter()
+        .filter(|key| key.treatment != Treatment::Same)
+        .map(|key| key.path)
+        .filter(|path| !seen.contains(path))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new(), "no sample");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Broken files with everything they are told: the place, the field, what is wrong, the mend.
+#[test]
+fn broken_files_name_the_place_and_the_mend() {
+    let path = format!("{CASES}/broken.txt");
+    let text = std::fs::read_to_string(&path).expect("broken files");
+    let mut found = String::new();
+    let mut count = 0;
+    for part in text.split("=== file\n").skip(1) {
+        let (file, _) = part.split_once("=== told\n").expect("what it is told");
+        let case = Case {
+            folder: PathBuf::from(CASES),
+            files: vec![("s.yml".to_owned(), file.to_owned())],
+            variables: BTreeMap::new(),
+            images: BTreeMap::new(),
+            compat: Compat::Strict,
+            unset: UnsetVariables::Error,
+            subfolder: "deploy".to_owned(),
+        };
+        let told = match case.try_render() {
+            Ok(rendered) => panic!("{file}\nwas taken: {rendered:#?}"),
+            Err(errors) => errors.to_string(),
+        };
+        found.push_str(&format!("=== file\n{file}=== told\n{told}\n"));
+        count += 1;
+    }
+    assert!(count >= 60, "only {count} broken files");
+    if std::env::var_os("SKEP_GOLDEN").is_some_and(|value| value == "write") {
+        std::fs::write(&path, found).expect("written");
+        return;
+    }
+    for (found, expected) in found.lines().zip(text.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found, text);
 }
 
 /// What `docker stack deploy` sends and what is rendered here, without what does not count: absent against empty, ids, the
@@ -187,6 +340,10 @@ fn canonical(value: &mut Value) {
                     && let Some(name) = inner.as_str()
                 {
                     *inner = json!({"Name": name});
+                }
+                // The engine makes it 1.
+                if key == "Replicated" && inner.as_object().is_some_and(serde_json::Map::is_empty) {
+                    *inner = json!({"Replicas": 1.0});
                 }
                 if matches!(key.as_str(), "Name" | "ConfigName" | "SecretName")
                     && let Some((name, digest)) = inner.as_str().and_then(|name| name.rsplit_once('_'))

@@ -14,7 +14,7 @@ use crate::domain::{
     DesiredService, Failure, FailureClass, LiveService, NodeAvailability, NodeState, ServiceProgress, Task, TaskSpec,
     TaskState, UpdateState, UpdateStatus, Written,
 };
-use crate::plan::{keep_live, task_form};
+use crate::plan::{effective, task_form};
 
 /// A demand that no node meets is given this long before it counts as certain: Swarm schedules again when a node's
 /// labels change, and a person may be doing just that.
@@ -139,7 +139,7 @@ impl<'a> View<'a> {
     fn new(input: &'a AssessInput<'a>, wanted: &'a DesiredService, live: &'a LiveService) -> Self {
         let known = input.progress.services.get(&wanted.spec.name);
         let mut view = Self { input, wanted, live, known, own: Vec::new(), old_runs: false };
-        let form = task_form(&keep_live(&wanted.spec, live).task_template);
+        let form = task_form(&effective(input.target, &wanted.spec, live).task_template);
         // Most tasks of a service were made from one spec: it is brought into form once.
         let mut last: Option<(&TaskSpec, bool)> = None;
         for task in input.tasks.of(&live.id) {

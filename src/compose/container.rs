@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{DnsConfig, Healthcheck, LogDriver, Ulimit};
 
+use super::compat::Difference;
 use super::field::{Field, Table};
 use super::files::attached;
 use super::input::RenderInput;
@@ -38,6 +39,13 @@ pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mu
     let mut list: Vec<String> = values
         .into_iter()
         .map(|(key, value)| {
+            if !cli
+                && value.as_ref().is_some_and(String::is_empty)
+                && input.variables.get(&key).is_some_and(|value| !value.text.is_empty())
+            {
+                let path = format!("{}.environment.{key}", table.field.path);
+                table.field.found.differs(Difference::EmptyEnvironment, table.key_at("environment"), &path);
+            }
             let open = value.as_ref().is_none_or(|value| cli && value.is_empty());
             let known = input.variables.get(&key).filter(|_| open).map(|value| value.text.clone());
             match known.or(value) {
@@ -61,6 +69,7 @@ fn env_file(
     if matches!(field.node.value, Value::Map(_)) && field.found.strict() {
         let Some(table) = field.table() else { return BTreeMap::new() };
         required = table.given("required").and_then(|flag| flag.boolean()).unwrap_or(true);
+        table.given("format").and_then(|format| format.word(&["raw"]));
         let path = table.get("path");
         table.finish();
         let Some(path) = path else {
@@ -69,7 +78,7 @@ fn env_file(
         };
         at = path;
     }
-    let Some(path) = at.filled().and_then(|text| path::resolve(&at, &text, input.folder)) else {
+    let Some(path) = at.filled().and_then(|text| path::resolve(&at, &text)) else {
         return BTreeMap::new();
     };
     if !required && matches!(input.attachments.get(&path), Some(Err(_))) {
@@ -116,8 +125,8 @@ fn parse_env(data: &[u8], input: &RenderInput<'_>) -> Result<BTreeMap<String, Op
 
 /// `IP host` lines: a list of `host=ip` or `host:ip` in its order, or a map by host.
 pub(super) fn hosts(field: &Field<'_>) -> Vec<String> {
-    let mut hosts = Vec::new();
     if let Value::List(_) = field.node.value {
+        let mut hosts = Vec::new();
         for item in field.list() {
             let Some(text) = item.text() else { continue };
             match text.split_once('=').or_else(|| text.split_once(':')) {
@@ -127,13 +136,15 @@ pub(super) fn hosts(field: &Field<'_>) -> Vec<String> {
         }
         return hosts;
     }
+    let mut hosts = Vec::new();
     for (entry, value) in field.entries() {
         let addresses =
             if let Value::List(_) = value.node.value { value.texts() } else { value.text().into_iter().collect() };
-        hosts.extend(addresses.iter().map(|address| line(&entry.key, address)));
+        hosts.extend(addresses.into_iter().map(|address| (entry.key.clone(), address)));
     }
-    hosts.sort();
-    hosts
+    // The CLI sorts `host:address`.
+    hosts.sort_by_cached_key(|(host, address)| format!("{host}:{address}"));
+    hosts.iter().map(|(host, address)| line(host, address)).collect()
 }
 
 fn line(host: &str, address: &str) -> String {
@@ -141,20 +152,30 @@ fn line(host: &str, address: &str) -> String {
     format!("{} {}", bare.trim(), host.trim())
 }
 
-/// Name servers, if any.
-pub(super) fn dns(servers: Option<Field<'_>>, search: Option<Field<'_>>) -> Option<DnsConfig> {
-    let texts = |field: Option<Field<'_>>| -> Vec<String> {
+/// Name servers, search domains and options of the resolver, if any.
+pub(super) fn dns(table: &Table<'_>) -> Option<DnsConfig> {
+    let texts = |key| -> Vec<String> {
+        let field = table.given(key);
         field.map(|field| field.text_or_list()).unwrap_or_default().iter().filter_map(Field::filled).collect()
     };
-    if let Some(servers) = &servers {
-        for server in servers.text_or_list() {
-            if let Some(text) = server.node.written().filter(|text| text.parse::<std::net::IpAddr>().is_err()) {
-                server.error(format!("`{text}` is not an address"), "a name server is given by its IP address");
-            }
+    for server in table.given("dns").map(|servers| servers.text_or_list()).unwrap_or_default() {
+        if let Some(text) = server.node.written().filter(|text| text.parse::<std::net::IpAddr>().is_err()) {
+            server.error(format!("`{text}` is not an address"), "a name server is given by its IP address");
         }
     }
-    let config = DnsConfig { nameservers: texts(servers), search: texts(search), options: Vec::new() };
-    (config != DnsConfig::default()).then_some(config)
+    let config = DnsConfig { nameservers: texts("dns"), search: texts("dns_search"), options: texts("dns_opt") };
+    // The CLI sends it also when the lists are empty.
+    let given = table.given("dns").is_some() || table.given("dns_search").is_some();
+    (given || config != DnsConfig::default()).then_some(config)
+}
+
+/// How soon the kernel ends the process when memory runs out.
+pub(super) fn oom_score(field: &Field<'_>) -> Option<i64> {
+    let score = field.within(-1000, 1000)?;
+    if score != 0 {
+        field.warn("engines before 27.1 (API 1.46) drop it");
+    }
+    Some(score)
 }
 
 /// Capabilities to add and to drop, in Docker's normal form: upper case with `CAP_`, `ALL` alone, sorted, none in both.

@@ -8,6 +8,7 @@ use crate::domain::{
     Placement, Replicated, ReplicatedJob, ResourceSet, Resources, RestartPolicy, ServiceMode, UpdateConfig,
 };
 
+use super::beyond;
 use super::field::{Field, Table};
 use super::units;
 
@@ -30,15 +31,33 @@ pub(super) struct Deploy {
 }
 
 impl Deploy {
-    /// Reads the section; without one it is a single replica.
-    pub(super) fn read(field: Option<&Field<'_>>) -> Self {
-        let mut deploy = Self::default();
-        let Some(table) = field.and_then(Field::table) else {
-            deploy.mode.replicated = Some(Replicated::default());
-            return deploy;
+    /// Reads the section of a service and what stands beside it; with nothing it is a single replica.
+    pub(super) fn read(service: &Table<'_>) -> Self {
+        let mut deploy = match service.given("deploy").and_then(|field| field.table()) {
+            Some(table) => Self::section(&table),
+            None => Self {
+                mode: ServiceMode { replicated: Some(Replicated::default()), ..ServiceMode::default() },
+                ..Self::default()
+            },
         };
+        beyond::scale(service, &mut deploy.mode);
+        beyond::resources(service, &mut deploy.resources);
+        // The CLI sends both, also when they are empty. To the engine that is not the same as nothing: a task that was
+        // made from the one is replaced for the other.
+        deploy.resources.get_or_insert_default();
+        deploy.placement.get_or_insert_default().platforms.extend(beyond::platform(service));
+        if let Some(replicated) = &mut deploy.mode.replicated
+            && !service.field.found.strict()
+        {
+            replicated.replicas.get_or_insert(1);
+        }
+        deploy
+    }
+
+    fn section(table: &Table<'_>) -> Self {
+        let mut deploy = Self::default();
         deploy.labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
-        deploy.mode = mode(&table);
+        deploy.mode = mode(table);
         if let Some(endpoint) = table.given("endpoint_mode").and_then(|mode| mode.text().map(|text| (mode, text))) {
             let lower = endpoint.1.to_lowercase();
             if lower != "vip" && lower != "dnsrr" && !lower.is_empty() {
@@ -156,25 +175,14 @@ fn read_resources(field: &Field<'_>) -> Option<Resources> {
     let limits = table.given("limits").and_then(|set| resource_set(&set, false));
     let reservations = table.given("reservations").and_then(|set| resource_set(&set, true));
     table.finish();
-    let resources = Resources { limits, reservations, ..Resources::default() };
-    (resources != Resources::default()).then_some(resources)
+    Some(Resources { limits, reservations, ..Resources::default() })
 }
 
 fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
     let table = field.table()?;
     let mut set = ResourceSet::default();
-    if let Some(cpus) = table.given("cpus") {
-        set.nano_cpus = cpus.text_as_written().and_then(|text| cpus.check(units::cpus(&text))).unwrap_or(0);
-        if set.nano_cpus != 0 && set.nano_cpus < LEAST_CPU {
-            cpus.error("is less than 0.001 CPUs", "Swarm takes no less");
-        }
-    }
-    if let Some(memory) = table.given("memory") {
-        set.memory_bytes = memory.bytes().unwrap_or(0);
-        if set.memory_bytes != 0 && set.memory_bytes < LEAST_MEMORY {
-            memory.error(format!("{} bytes are less than 4 MiB", set.memory_bytes), "Swarm takes no less");
-        }
-    }
+    set.nano_cpus = table.given("cpus").and_then(|field| cpus(&field)).unwrap_or(0);
+    set.memory_bytes = table.given("memory").and_then(|field| memory(&field)).unwrap_or(0);
     if reservations {
         for item in table.given("generic_resources").map(|list| list.list()).unwrap_or_default() {
             set.generic_resources.extend(generic_resource(&item));
@@ -182,9 +190,26 @@ fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
     } else if let Some(pids) = table.given("pids") {
         set.pids = pids.integer().unwrap_or(0);
     }
-    table.refuse(&[("devices", "use `generic_resources`")]);
     table.finish();
-    (set != ResourceSet::default()).then_some(set)
+    Some(set)
+}
+
+/// A number of CPUs, in billionths.
+pub(super) fn cpus(field: &Field<'_>) -> Option<i64> {
+    let value = field.text_as_written().and_then(|text| field.check(units::cpus(&text)))?;
+    if value != 0 && value < LEAST_CPU {
+        field.error("is less than 0.001 CPUs", "Swarm takes no less");
+    }
+    Some(value)
+}
+
+/// An amount of memory, in bytes.
+pub(super) fn memory(field: &Field<'_>) -> Option<i64> {
+    let value = field.bytes()?;
+    if value != 0 && value < LEAST_MEMORY {
+        field.error(format!("{value} bytes are less than 4 MiB"), "Swarm takes no less");
+    }
+    Some(value)
 }
 
 fn generic_resource(field: &Field<'_>) -> Option<serde_json::Value> {
@@ -225,5 +250,5 @@ fn read_placement(field: &Field<'_>) -> Option<Placement> {
     }
     placement.max_replicas = table.given("max_replicas_per_node").and_then(|count| count.count()).unwrap_or(0);
     table.finish();
-    (placement != Placement::default()).then_some(placement)
+    Some(placement)
 }

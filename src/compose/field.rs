@@ -5,7 +5,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::compat::Difference;
 use super::findings::Findings;
+use super::keys::{self, Cli, Treatment};
+use super::near::closest;
 use super::scalar::{Kind, printed};
 use super::units;
 use super::yaml::{Entry, Node, Position, Scalar, Value};
@@ -15,13 +18,20 @@ use super::yaml::{Entry, Node, Position, Scalar, Value};
 pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     pub(super) path: String,
-    pub(super) found: &'a Findings<'a>,
+    /// The path as [`keys::KEYS`] has it.
+    shape: String,
+    pub(super) found: &'a Findings,
 }
 
 impl<'a> Field<'a> {
     /// The root of a file, with the empty path.
-    pub(super) fn root(node: &'a Node, found: &'a Findings<'a>) -> Self {
-        Self { node, path: String::new(), found }
+    pub(super) fn root(node: &'a Node, found: &'a Findings) -> Self {
+        Self::at_path(node, String::new(), "", found)
+    }
+
+    /// A value somewhere; `shape` is its path as [`keys::KEYS`] has it.
+    pub(super) fn at_path(node: &'a Node, path: String, shape: &str, found: &'a Findings) -> Self {
+        Self { node, path, shape: shape.to_owned(), found }
     }
 
     pub(super) fn at(&self) -> Position {
@@ -250,7 +260,10 @@ impl<'a> Field<'a> {
             self.wrong("a list");
             return Vec::new();
         };
-        let item = |(index, node)| Field { node, path: format!("{}[{index}]", self.path), found: self.found };
+        let item = |(index, node)| {
+            let shape = format!("{}[]", self.shape);
+            Field { node, path: format!("{}[{index}]", self.path), shape, found: self.found }
+        };
         items.iter().enumerate().map(item).collect()
     }
 
@@ -277,12 +290,13 @@ impl<'a> Field<'a> {
             self.wrong("a map");
             return Vec::new();
         };
-        entries.iter().map(|entry| (entry, self.child(entry))).collect()
+        entries.iter().map(|entry| (entry, self.child(entry, "*"))).collect()
     }
 
-    fn child(&self, entry: &'a Entry) -> Field<'a> {
-        let path = if self.path.is_empty() { entry.key.clone() } else { format!("{}.{}", self.path, entry.key) };
-        Field { node: &entry.value, path, found: self.found }
+    fn child(&self, entry: &'a Entry, step: &str) -> Field<'a> {
+        let join = |path: &str, step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
+        let (path, shape) = (join(&self.path, &entry.key), join(&self.shape, step));
+        Field { node: &entry.value, path, shape, found: self.found }
     }
 
     /// A map whose keys are known.
@@ -291,7 +305,43 @@ impl<'a> Field<'a> {
             self.wrong("a map");
             return None;
         }
-        Some(Table { field: self.clone(), asked: RefCell::default() })
+        let table = Table { field: self.clone(), hidden: Vec::new(), asked: RefCell::default() };
+        let hidden = table.entries().iter().filter(|entry| self.is_left_out(entry)).map(|entry| entry.key.as_str());
+        Some(Table { hidden: hidden.collect(), ..table })
+    }
+
+    /// Whether an entry is not to be read: it is refused or left out, which is said here.
+    fn is_left_out(&self, entry: &Entry) -> bool {
+        let child = self.child(entry, &entry.key);
+        let Some(key) = keys::find(&child.shape) else { return false };
+        let strict = self.found.strict();
+        let (treatment, note) = (key.treatment, key.note);
+        match (treatment, key.cli) {
+            (_, Cli::Refuses) if !strict => {
+                let hint = if treatment == Treatment::Refused { note } else { "remove it, or use `compat: strict`" };
+                self.found.error(entry.at, &child.path, "`docker stack deploy` refuses it", hint);
+            }
+            _ if key.by_reader => return false,
+            (Treatment::Refused, Cli::Ignores) if is_off(&entry.value) => {}
+            (Treatment::Refused, Cli::Ignores) if strict => {
+                let message = format!("Swarm cannot do this: `{}` is not part of a service", entry.key);
+                self.found.error(entry.at, &child.path, message, note);
+            }
+            (Treatment::Refused, _) if strict => {
+                self.found.error(entry.at, &child.path, "not supported in a stack", note)
+            }
+            (Treatment::Warned, _) => self.found.warn(entry.at, &child.path, &format!("ignored: {note}")),
+            (_, Cli::Ignores) if !strict && !is_off(&entry.value) => {
+                self.found.warn(entry.at, &child.path, "ignored, as `docker stack deploy` ignores it");
+            }
+            (_, Cli::Ignores) if !strict => {}
+            (Treatment::Better, Cli::Ignores) => {
+                self.found.differs(Difference::Honoured, entry.at, &child.path);
+                return false;
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// `KEY: value` as a map, or `KEY=value` and `KEY` as a list; later ones win. The values print as Go prints them.
@@ -341,9 +391,20 @@ impl<'a> Field<'a> {
     }
 }
 
-/// A map whose keys are known. Every key that is asked for is known; [`Table::finish`] refuses the others.
+/// `false`, null and empty lists ask for nothing.
+fn is_off(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar(Scalar { kind, .. }) => matches!(kind, Kind::Null | Kind::Bool(false)),
+        Value::List(items) => items.is_empty(),
+        Value::Map(_) => false,
+    }
+}
+
+/// A map whose keys are known. Every key that is asked for is known; [`Table::finish`] refuses the others. What the table
+/// of all keys refuses or leaves out is not there.
 pub(super) struct Table<'a> {
     pub(super) field: Field<'a>,
+    hidden: Vec<&'a str>,
     asked: RefCell<Vec<&'static str>>,
 }
 
@@ -358,7 +419,8 @@ impl<'a> Table<'a> {
     /// The value of `key`, if the map has it.
     pub(super) fn get(&self, key: &'static str) -> Option<Field<'a>> {
         self.asked.borrow_mut().push(key);
-        self.entries().iter().find(|entry| entry.key == key).map(|entry| self.field.child(entry))
+        let entry = self.entries().iter().find(|entry| entry.key == key && !self.hidden.contains(&key))?;
+        Some(self.field.child(entry, key))
     }
 
     /// The value of `key`, if the map has it and it is not null.
@@ -376,62 +438,19 @@ impl<'a> Table<'a> {
         if self.field.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.field.path) }
     }
 
-    /// Refuses keys that are known but have no meaning here, each with what to do instead.
-    pub(super) fn refuse(&self, keys: &[(&'static str, &'static str)]) {
-        for (key, hint) in keys {
-            if self.get(key).is_some() {
-                self.field.found.error(self.key_at(key), &self.path_of(key), "not supported in a stack", *hint);
-            }
-        }
-    }
-
     /// Reports every key that was never asked for, `x-…` apart.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
         for entry in self.entries() {
-            if asked.contains(&entry.key.as_str()) || entry.key.starts_with("x-") {
+            let key = entry.key.as_str();
+            if asked.contains(&key) || self.hidden.contains(&key) || key.starts_with("x-") {
                 continue;
             }
-            let hint = match closest(&entry.key, &asked) {
+            let hint = match closest(key, &asked) {
                 Some(key) => format!("did you mean `{key}`?"),
                 None => String::new(),
             };
             self.field.found.error(entry.at, &self.path_of(&entry.key), "unknown key", hint);
         }
     }
-}
-
-/// The candidate that a typing error away from `word`, if there is one.
-pub(super) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let word = word.to_lowercase();
-    let allowed = match word.chars().count() {
-        0..3 => 0,
-        3..5 => 1,
-        _ => 2,
-    };
-    candidates
-        .iter()
-        .map(|candidate| (distance(&word, candidate), *candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// The number of letters to add, remove, replace or swap with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, &x) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &y) in b.iter().enumerate() {
-            let mut cost = (row[j] + usize::from(x != y)).min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
-                cost = cost.min(before[j - 1] + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row.last().copied().unwrap_or(0)
 }

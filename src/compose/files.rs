@@ -3,11 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use crate::domain::{
-    ConfigReference, ConfigSpec, Digest, FileTarget, NAMESPACE_LABEL, SecretBytes, SecretReference, SecretSpec,
-    content_name,
+    ConfigReference, ConfigSpec, Digest, FileTarget, NAMESPACE_LABEL, PROTECT_LABEL, SecretBytes, SecretReference,
+    SecretSpec, content_name,
 };
 
+use super::beyond::is_protected;
+use super::compat::Difference;
 use super::field::{Field, Table};
 use super::input::RenderInput;
 use super::mounts::identity;
@@ -105,6 +109,9 @@ impl Files {
         let content = content(family, table, input, needs, external);
         let mut labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
         labels.insert(NAMESPACE_LABEL.to_owned(), input.stack.to_string());
+        if is_protected(table) {
+            labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
+        }
         let templating = table.given("template_driver").and_then(|driver| driver.word(&["golang"]));
         if external {
             self.external.insert(key.to_owned());
@@ -179,7 +186,7 @@ impl Files {
             match self.names.get(&source) {
                 None => {
                     let known: Vec<&str> = self.names.keys().map(String::as_str).collect();
-                    let hint = match super::field::closest(&source, &known) {
+                    let hint = match super::near::closest(&source, &known) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("declare it under the top-level `{}s`", family.one()),
                     };
@@ -203,6 +210,31 @@ impl Files {
         let uses = self.uses(Family::Configs, field).into_iter();
         uses.map(|(config_name, file)| ConfigReference { file: Some(file), config_name, ..ConfigReference::default() })
             .collect()
+    }
+
+    /// Puts the real name of the config that holds a credential spec into the privileges, and adds it to the configs
+    /// that the service uses: as one of the engine's own, in no file.
+    pub(super) fn credential_spec(
+        &mut self,
+        field: &Field<'_>,
+        privileges: &mut Json,
+        configs: &mut Vec<ConfigReference>,
+    ) {
+        let slot = privileges.pointer_mut("/CredentialSpec/Config");
+        let Some((key, slot)) = slot.and_then(|slot| Some((slot.as_str()?.to_owned(), slot))) else { return };
+        match self.names.get(&key) {
+            None => field.error(format!("undefined config `{key}`"), "declare it under the top-level `configs`"),
+            Some(None) => {}
+            Some(Some(name)) => {
+                if self.external.contains(&key) {
+                    self.used_external.insert(name.clone());
+                }
+                *slot = name.clone().into();
+                let runtime = Some(serde_json::Map::new());
+                configs.push(ConfigReference { runtime, config_name: name.clone(), ..ConfigReference::default() });
+                configs.sort_by(|a, b| a.config_name.cmp(&b.config_name));
+            }
+        }
     }
 
     /// A service's secrets.
@@ -260,8 +292,8 @@ fn content(
 ) -> Option<Content> {
     let strict = table.field.found.strict();
     let file = table.get("file");
-    let inline = if strict && family == Family::Configs { table.get("content") } else { None };
-    let variable = if strict { table.get("environment") } else { None };
+    let inline = if family == Family::Configs { table.get("content") } else { None };
+    let variable = table.get("environment");
     let (driver, options) = match family {
         Family::Secrets => (table.get("driver"), table.get("driver_opts")),
         Family::Configs => (None, None),
@@ -284,7 +316,7 @@ fn content(
         return Some(Content::Driver(driver.filled()?, options.map(|options| options.options()).unwrap_or_default()));
     }
     let (field, data) = if let Some(file) = file {
-        let path = path::resolve(&file, &file.filled()?, input.folder)?;
+        let path = path::resolve(&file, &file.filled()?)?;
         if family == Family::Secrets {
             file.warn("the secret stands in the clear in a file of the source; a secret variable with `environment:` keeps it out");
         }
@@ -363,7 +395,7 @@ fn reference(field: &Field<'_>) -> Option<(String, FileTarget)> {
 }
 
 /// Mode bits: `0440` and `0o440` are octal; a plain `440` is decimal, as the CLI takes it, and gets a warning.
-fn file_mode(field: &Field<'_>) -> Option<u32> {
+pub(super) fn file_mode(field: &Field<'_>) -> Option<u32> {
     let Value::Scalar(Scalar { text, kind, .. }) = &field.node.value else {
         return field.within(0, 0).and(None);
     };
@@ -373,7 +405,7 @@ fn file_mode(field: &Field<'_>) -> Option<u32> {
         if mode.is_none() {
             field.error(format!("`{text}` is not a file mode"), "write it like `0440`");
         } else if digits != "0" {
-            field.warn(&format!("read as octal; `docker stack deploy` would take `{text}` from text as decimal"));
+            field.found.differs(Difference::OctalText, field.at(), &field.path);
         }
         return mode;
     }

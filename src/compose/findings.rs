@@ -4,21 +4,41 @@ use std::cell::RefCell;
 
 use crate::domain::{Compat, Masker, Warning};
 
+use super::compat::Difference;
 use super::error::{RenderError, RenderErrors};
 use super::yaml::Position;
 
+/// A file that positions point into.
+struct File {
+    name: String,
+    /// Where the paths that it names begin, from the root of the repository.
+    folder: String,
+}
+
 /// Collects what is found. Readers of single fields write into it, so that they need not stop at the first error.
-pub(super) struct Findings<'a> {
-    files: Vec<&'a str>,
+pub(super) struct Findings {
+    files: RefCell<Vec<File>>,
     compat: Compat,
     errors: RefCell<Vec<(Position, RenderError)>>,
     warnings: RefCell<Vec<(Position, Warning)>>,
 }
 
-impl<'a> Findings<'a> {
-    /// Nothing found yet; `files` are the names that positions point into.
-    pub(super) fn new(files: Vec<&'a str>, compat: Compat) -> Self {
-        Self { files, compat, errors: RefCell::default(), warnings: RefCell::default() }
+impl Findings {
+    /// Nothing found yet.
+    pub(super) fn new(compat: Compat) -> Self {
+        Self { files: RefCell::default(), compat, errors: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// Takes up a file; gives the number that positions in it carry.
+    pub(super) fn add_file(&self, name: &str, folder: &str) -> usize {
+        let mut files = self.files.borrow_mut();
+        files.push(File { name: name.to_owned(), folder: folder.to_owned() });
+        files.len() - 1
+    }
+
+    /// The folder that paths written at this place begin in.
+    pub(super) fn folder(&self, at: Position) -> String {
+        self.files.borrow().get(at.file).map(|file| file.folder.clone()).unwrap_or_default()
     }
 
     /// Whether the specification's rules apply, not the CLI's quirks.
@@ -50,11 +70,27 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// A meaning that `docker stack deploy` would not have given; see [`Difference`].
+    pub(super) fn differs(&self, difference: Difference, at: Position, field: &str) {
+        self.warn(at, field, &difference.remark());
+    }
+
+    /// What was said of a file that positions cannot point into.
+    pub(super) fn note(&self, file: &str, message: String) {
+        let warning = Warning { file: file.to_owned(), line: 0, column: 0, message };
+        self.warnings.borrow_mut().push((Position::default(), warning));
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.errors.borrow().is_empty()
+    }
+
     fn file(&self, at: Position) -> String {
         if at.line == 0 {
             String::new()
         } else {
-            self.files.get(at.file).map_or_else(String::new, |file| (*file).to_owned())
+            self.files.borrow().get(at.file).map(|file| file.name.clone()).unwrap_or_default()
         }
     }
 

@@ -51,7 +51,8 @@ pub struct RenderInput<'a> {
     pub unset: UnsetVariables,
     /// Contents of the files named by the compose files, by the path that [`Render::Needs`] gave.
     pub attachments: &'a BTreeMap<String, Attachment>,
-    /// The folder of the first compose file, relative to the root of the repository; empty for the root itself.
+    /// The folder of the first compose file, relative to the root of the repository; empty for the root itself. Its `.env`
+    /// is asked for like any other file; it need not exist.
     pub folder: &'a str,
     /// Makes the digests of secrets.
     pub digester: &'a Digester,

@@ -4,12 +4,14 @@
 //! `${V?message}`, each with variables inside the second part; `$$` is a `$`. With `:` an empty value counts as unset.
 //!
 //! With the CLI's quirks: no `+`, no variables inside a default, a default ends at the first `}`, an operator is also taken
-//! without braces (`$A-b`), and operators are looked for in the order `:-`, `-`, `:?`, `?` anywhere in the expression.
+//! without braces (`$A-b`), operators are looked for in the order `:-`, `-`, `:?`, `?` anywhere in the expression, and a
+//! variable that is not set is empty, whatever the policy says.
 
 use std::collections::BTreeMap;
 
 use crate::domain::UnsetVariables;
 
+use super::compat::Difference;
 use super::findings::Findings;
 use super::input::VariableValue;
 use super::scalar::Kind;
@@ -28,7 +30,7 @@ pub(super) struct Variables<'a> {
 
 /// Puts variables into every text of the tree. What stands under `x-` keys at the top is left alone: it has no meaning, and
 /// where an anchor carries it elsewhere it is done there.
-pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>, found: &Findings<'_>) {
+pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>, found: &Findings) {
     let at = node.at;
     match &mut node.value {
         Value::Scalar(Scalar { text, kind: Kind::Text, interpolated }) if text.contains('$') => {
@@ -69,7 +71,7 @@ const ESCAPE: &str = "write `$$` for a `$` that is meant as such";
 
 struct Expander<'a> {
     variables: &'a Variables<'a>,
-    found: &'a Findings<'a>,
+    found: &'a Findings,
     at: Position,
     path: &'a str,
 }
@@ -104,6 +106,9 @@ impl Expander<'_> {
                 let (name, after) = name(after);
                 if !name.is_empty() {
                     out.push_str(&self.plain(name)?);
+                    if after.starts_with(['-', '?']) || after.starts_with(":-") || after.starts_with(":?") {
+                        self.found.differs(Difference::BareOperator, self.at, self.path);
+                    }
                 } else if depth > 0 {
                     // Inside a default a lone `$` is common (hashes of passwords) and cannot be misread.
                     out.push('$');
@@ -134,10 +139,18 @@ impl Expander<'_> {
             None => (operation, value),
         };
         let mut operator = operation.chars();
+        self.remark(expression, name, operation, filled.is_some());
         match (operator.next(), filled) {
             (None, _) if expression == name => self.plain(name),
             (Some('-'), Some(value)) | (Some('?'), Some(value)) => Ok(value.to_owned()),
-            (Some('-'), None) | (Some('+'), Some(_)) => self.strict(operator.as_str(), depth + 1),
+            (Some('-'), None) => {
+                let default = self.strict(operator.as_str(), depth + 1)?;
+                if default != operator.as_str() {
+                    self.found.differs(Difference::NestedVariable, self.at, self.path);
+                }
+                Ok(default)
+            }
+            (Some('+'), Some(_)) => self.strict(operator.as_str(), depth + 1),
             (Some('+'), None) => Ok(String::new()),
             (Some('?'), None) => {
                 let message = self.strict(operator.as_str(), depth + 1)?;
@@ -150,15 +163,25 @@ impl Expander<'_> {
         }
     }
 
+    /// Says where `docker stack deploy` would read an expression otherwise. What it refuses is not mentioned.
+    fn remark(&self, expression: &str, name: &str, operation: &str, filled: bool) {
+        let theirs = [":-", "-", ":?", "?"].iter().find_map(|operator| expression.split_once(operator));
+        if theirs.is_some_and(|(theirs, _)| theirs != name) && operation.starts_with('?') {
+            self.found.differs(Difference::OperatorOrder, self.at, self.path);
+        } else if operation.starts_with('-') && filled && operation.contains('}') {
+            self.found.differs(Difference::NestedVariable, self.at, self.path);
+        }
+    }
+
     /// The value of a variable that has no operator.
     fn plain(&self, name: &str) -> Result<String, Fault> {
         match (self.variables.values.get(name), self.variables.unset) {
             (Some(value), _) => Ok(value.text.clone()),
-            (None, UnsetVariables::Error) => Err(fault(
+            (None, UnsetVariables::Error) if self.found.strict() => Err(fault(
                 format!("variable `{name}` is not set"),
                 format!("set it in the stack's `variables`, or give it a default: `${{{name}:-}}`"),
             )),
-            (None, UnsetVariables::Empty) => {
+            (None, _) => {
                 self.found.warn(self.at, self.path, &format!("variable `{name}` is not set; it counts as empty"));
                 Ok(String::new())
             }
@@ -256,7 +279,7 @@ mod tests {
             .map(|(name, text)| (name.to_owned(), VariableValue { text: text.to_owned(), secret: false }))
             .collect();
         let variables = Variables { values: &values, unset: UnsetVariables::Error };
-        let found = Findings::new(vec!["f"], compat);
+        let found = Findings::new(compat);
         let mut expander = Expander { variables: &variables, found: &found, at: Position::default(), path: "p" };
         expander.expand(text).map_err(|fault| fault.message)
     }

@@ -10,9 +10,10 @@
 //!
 //! Every value keeps the place it came from.
 
+use super::compat::Difference;
 use super::mounts::short_target;
 use super::scalar::Kind;
-use super::yaml::{Entry, Node, Order, Scalar, Value};
+use super::yaml::{Entry, Node, Order, Position, Scalar, Value};
 
 /// How a field is merged.
 #[derive(Clone, Copy)]
@@ -33,9 +34,34 @@ enum Rule {
     Logging,
 }
 
-/// Puts `over` on top of `base`.
-pub(super) fn merge(base: Node, over: Node) -> Node {
-    merge_at(base, over, &mut Vec::new())
+/// A place where `docker stack deploy` would have merged otherwise, with its path.
+pub(super) type Note = (Difference, Position, String);
+
+/// Where merging stands, and what it has met.
+#[derive(Default)]
+struct Walk {
+    path: Vec<String>,
+    notes: Vec<Note>,
+}
+
+impl Walk {
+    fn note(&mut self, difference: Difference, at: Position) {
+        self.notes.push((difference, at, self.path.join(".")));
+    }
+}
+
+/// Puts `over` on top of `base`; `notes` gets what `docker stack deploy` would have merged otherwise.
+pub(super) fn merge(base: Node, over: Node, notes: &mut Vec<Note>) -> Node {
+    let mut walk = Walk::default();
+    let merged = merge_at(base, over, &mut walk);
+    notes.append(&mut walk.notes);
+    merged
+}
+
+/// Puts one service on top of another that it extends.
+pub(super) fn merge_service(base: Node, over: Node) -> Node {
+    let mut walk = Walk { path: vec!["services".to_owned(), String::new()], ..Walk::default() };
+    merge_at(base, over, &mut walk)
 }
 
 /// Removes what `!reset` marks in a tree that has nothing below it any more.
@@ -54,34 +80,81 @@ pub(super) fn settle(node: &mut Node) {
     }
 }
 
-fn merge_at(base: Node, over: Node, path: &mut Vec<String>) -> Node {
+fn merge_at(base: Node, over: Node, walk: &mut Walk) -> Node {
     if over.order.is_some() || base.order == Some(Order::Reset) {
+        if over.order.is_some() {
+            walk.note(Difference::MergeTags, over.at);
+        }
         return over;
     }
-    let rule = rule(path);
-    let environment = path.len() == 4 && is_pairs(&path[..3]);
+    let rule = rule(&walk.path);
+    let environment = walk.path.len() == 4 && is_pairs(&walk.path[..3]);
     if over.is_null() && !environment {
         return base;
     }
+    remark(&base, &over, rule, walk);
     match rule {
         Rule::Replace => over,
-        Rule::Deep => deep(base, over, path),
-        Rule::Pairs => deep(as_map(base, '='), as_map(over, '='), path),
-        Rule::Names => deep(as_map(base, '\0'), as_map(over, '\0'), path),
+        Rule::Deep => deep(base, over, walk),
+        Rule::Pairs => deep(as_map(base, '='), as_map(over, '='), walk),
+        Rule::Names => deep(as_map(base, '\0'), as_map(over, '\0'), walk),
         Rule::Texts => texts(base, over),
         Rule::Hosts => match (&base.value, &over.value) {
-            (Value::Map(_), Value::Map(_)) => deep(base, over, path),
+            (Value::Map(_), Value::Map(_)) => deep(base, over, walk),
             _ => texts(as_host_list(base), as_host_list(over)),
         },
         Rule::Keyed(identity) => keyed(base, over, identity),
         Rule::Logging => {
             let driver = |node: &Node| node.get("driver").and_then(Node::written).map(str::to_owned);
             match (driver(&base), driver(&over)) {
-                (_, None) => deep(base, over, path),
-                (base_driver, over_driver) if base_driver == over_driver => deep(base, over, path),
+                (_, None) => deep(base, over, walk),
+                (base_driver, over_driver) if base_driver == over_driver => deep(base, over, walk),
                 _ => over,
             }
         }
+    }
+}
+
+/// Notes what `docker stack deploy` would merge otherwise at this place.
+fn remark(base: &Node, over: &Node, rule: Rule, walk: &mut Walk) {
+    let path: Vec<&str> = walk.path.iter().map(String::as_str).collect();
+    let difference = match (path.as_slice(), &base.value, &over.value) {
+        (["services", _, "healthcheck", "test"], ..) => Some(Difference::MergeTest),
+        (["networks" | "volumes" | "configs" | "secrets", _], Value::Map(entries), Value::Map(new)) => {
+            let lost = entries.iter().any(|old| new.iter().all(|new| new.key != old.key));
+            lost.then_some(Difference::MergeSections)
+        }
+        (["services", _, "ports"], Value::List(items), Value::List(new)) => {
+            let unpublished = items.iter().chain(new).filter(|item| is_unpublished(item)).count();
+            (unpublished > 1).then_some(Difference::MergePorts)
+        }
+        (_, Value::List(items), Value::List(new)) if matches!(rule, Rule::Texts) => {
+            let repeated = new.iter().any(|item| items.iter().any(|old| old.written() == item.written()));
+            repeated.then_some(Difference::MergeLists)
+        }
+        ([.., "replicas" | "parallelism" | "retries" | "max_attempts"], ..) | ([_, _, "labels", ..], ..) => None,
+        (_, Value::Scalar(old), Value::Scalar(new)) => (is_zero(new) && !is_zero(old)).then_some(Difference::MergeZero),
+        _ => None,
+    };
+    if let Some(difference) = difference {
+        walk.note(difference, over.at);
+    }
+}
+
+/// Whether Go would call it the zero value.
+pub(super) fn is_zero(scalar: &Scalar) -> bool {
+    match scalar.kind {
+        Kind::Null | Kind::Bool(false) | Kind::Int(0) => true,
+        Kind::Float(value) => value == 0.0,
+        Kind::Text => scalar.text.is_empty(),
+        _ => false,
+    }
+}
+
+fn is_unpublished(port: &Node) -> bool {
+    match port.written() {
+        Some(text) => !text.contains(':'),
+        None => port.get("published").is_none_or(|published| published.written() == Some("0")),
     }
 }
 
@@ -92,12 +165,17 @@ fn is_pairs(path: &[String]) -> bool {
 fn rule(path: &[String]) -> Rule {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
+        ["services", _, "command" | "entrypoint" | "extends"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
         ["services", _, "environment" | "labels" | "sysctls"]
         | ["services", _, "deploy", "labels"]
         | ["networks" | "volumes" | "configs" | "secrets", _, "labels"] => Rule::Pairs,
         ["services", _, "networks" | "depends_on"] => Rule::Names,
-        ["services", _, "dns" | "dns_search" | "env_file" | "tmpfs" | "cap_add" | "cap_drop" | "expose"] => Rule::Texts,
+        [
+            "services",
+            _,
+            "dns" | "dns_search" | "env_file" | "tmpfs" | "cap_add" | "cap_drop" | "expose" | "profiles" | "dns_opt"
+            | "group_add" | "security_opt",
+        ] => Rule::Texts,
         ["services", _, "extra_hosts"] => Rule::Hosts,
         ["services", _, "ports"] => Rule::Keyed(port_identity),
         ["services", _, "volumes"] => Rule::Keyed(volume_identity),
@@ -107,7 +185,7 @@ fn rule(path: &[String]) -> Rule {
     }
 }
 
-fn deep(base: Node, over: Node, path: &mut Vec<String>) -> Node {
+fn deep(base: Node, over: Node, walk: &mut Walk) -> Node {
     let (at, order) = (base.at, base.order);
     match (base.value, over.value) {
         (Value::Map(mut entries), Value::Map(over)) => {
@@ -117,9 +195,9 @@ fn deep(base: Node, over: Node, path: &mut Vec<String>) -> Node {
                     continue;
                 };
                 let old = entries.remove(index);
-                path.push(entry.key.clone());
-                let value = merge_at(old.value, entry.value, path);
-                path.pop();
+                walk.path.push(entry.key.clone());
+                let value = merge_at(old.value, entry.value, walk);
+                walk.path.pop();
                 entries.insert(index, Entry { key: entry.key, at: entry.at, value });
             }
             Node { at, order, value: Value::Map(entries) }
@@ -133,7 +211,7 @@ fn deep(base: Node, over: Node, path: &mut Vec<String>) -> Node {
 }
 
 /// A list of `KEY<separator>VALUE` as a map; anything else as it is, for the reader to judge.
-fn as_map(node: Node, separator: char) -> Node {
+pub(super) fn as_map(node: Node, separator: char) -> Node {
     let Value::List(items) = &node.value else { return node };
     let mut entries: Vec<Entry> = Vec::new();
     for item in items {
@@ -148,7 +226,7 @@ fn as_map(node: Node, separator: char) -> Node {
     Node { value: Value::Map(entries), ..node }
 }
 
-fn as_host_list(node: Node) -> Node {
+pub(super) fn as_host_list(node: Node) -> Node {
     let Value::Map(entries) = &node.value else { return node };
     let mut items = Vec::new();
     for entry in entries {

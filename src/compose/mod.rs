@@ -1,8 +1,8 @@
 //! Compose files to desired objects: text, variables and files in, [`Rendered`](crate::domain::Rendered) out.
 //!
 //! ```text
-//! text ─ yaml ─► tree ─ interpolate ─► tree ┐
-//! text ─ yaml ─► tree ─ interpolate ─► tree ┴ merge ─► one tree ─ service, networks, files, … ─► Desired, Material
+//! text ─ yaml ─► tree ─ interpolate ─► extends, include ─► tree ┐
+//! text ─ yaml ─► tree ─ interpolate ─► extends, include ─► tree ┴ merge ─► one tree ─ service, … ─► Desired, Material
 //! ```
 //!
 //! Pure: no I/O, no clock, no async. A file that the compose files name is asked for with [`Render::Needs`]; the caller
@@ -13,20 +13,18 @@
 //!
 //! - configs and secrets are named by their content, because the engine cannot change it in place;
 //! - networks that no service uses are left out, as the CLI does, and so are volumes, which the nodes make;
-//! - by the specification's rules ([`Compat::Strict`](crate::domain::Compat)) what the CLI drops and what changes a
-//!   service's meaning is refused; `environment: { K: "" }` stays empty; variables may stand inside defaults; several
-//!   files are merged as the specification has it;
-//! - beyond the CLI's schema, but in the specification: `content` and `environment` of configs, `environment` of secrets,
-//!   `env_file` with `required`, `depends_on` as a map, `enable_ipv6`, numbers in quotes, `!reset` and `!override`.
+//! - where the specification's rules ([`Compat::Strict`](crate::domain::Compat)) differ from the CLI's own
+//!   ([`Compat::Cli`](crate::domain::Compat)): [`Difference`] is the table of it.
 //!
-//! With the CLI's quirks ([`Compat::Cli`](crate::domain::Compat)) follow: the interpolation grammar, an empty
-//! `environment` value taken from a variable, casts of interpolated text only, one-letter volume names read as drives,
-//! and warnings in place of errors for what the CLI ignores. Not followed yet: its merging of several files (empty, zero
-//! and false values that do not override; whole top-level entries replaced; ports merged by published port alone; lists
-//! appended with repetitions), its schemas by `version`, and relative binds, which no node could resolve.
+//! What becomes of each key stands in [`KEYS`]. Not followed with the CLI's rules either: its schemas by `version` (every
+//! key of every version 3 is known), and relative binds, which no node could resolve.
 
+mod assemble;
+mod beyond;
+mod compat;
 mod container;
 mod deploy;
+mod dotenv;
 mod error;
 mod field;
 mod files;
@@ -34,12 +32,16 @@ mod findings;
 mod image;
 mod input;
 mod interpolate;
+mod keys;
 mod merge;
+mod merge_cli;
 mod mounts;
+mod near;
 mod networks;
 mod path;
 mod ports;
-mod refused;
+
+mod relations;
 mod scalar;
 mod service;
 mod shell;
@@ -56,13 +58,14 @@ use crate::domain::{Desired, Masker, Material, Rendered, SecretBytes};
 use self::field::{Field, Table};
 use self::files::{Family, Files};
 use self::findings::Findings;
-use self::interpolate::Variables;
 use self::networks::Networks;
 use self::service::Surroundings;
 use self::yaml::{Node, Position};
 
+pub use self::compat::{Difference, Rule};
 pub use self::error::{RenderError, RenderErrors};
 pub use self::input::{Attachment, ComposeFile, Render, RenderInput, VariableValue};
+pub use self::keys::{Cli, KEYS, Key, Treatment};
 
 /// Renders compose files.
 ///
@@ -73,21 +76,27 @@ pub use self::input::{Attachment, ComposeFile, Render, RenderInput, VariableValu
 /// [`RenderErrors`] with everything that is wrong: YAML, variables, keys, values, references, sizes. Values of secret
 /// variables are masked in it.
 pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
-    let found = Findings::new(input.files.iter().map(|file| file.name).collect(), input.compat);
-    let result = tree(input, &found).and_then(|tree| convert(input, &tree, &found));
-    let secrets: Vec<SecretBytes> = input
-        .variables
+    let found = Findings::new(input.compat);
+    let mut needs = BTreeSet::new();
+    let variables = variables(input, &found, &mut needs);
+    let secrets: Vec<SecretBytes> = variables
         .values()
         .filter(|value| value.secret)
         .map(|value| SecretBytes::new(value.text.clone().into_bytes()))
         .collect();
     let masker = Masker::new(&secrets);
+    let input = &RenderInput { variables: &variables, ..*input };
+    let result = if needs.is_empty() && found.is_clean() {
+        assemble::tree(input, &found, &mut needs).and_then(|tree| convert(input, tree, &found, &mut needs))
+    } else {
+        None
+    };
     if let Some(errors) = found.errors(&masker) {
         return Err(errors);
     }
     match result {
-        Some(Converted { needs, .. }) if !needs.is_empty() => Ok(Render::Needs(needs)),
-        Some(Converted { desired, material, .. }) => {
+        _ if !needs.is_empty() => Ok(Render::Needs(needs)),
+        Some((desired, material)) => {
             Ok(Render::Done(Box::new(Rendered { desired, material, warnings: found.warnings(&masker) })))
         }
         // Nothing is given up without an error having been found.
@@ -102,51 +111,39 @@ pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
     }
 }
 
-/// All files, parsed, interpolated and merged.
-fn tree(input: &RenderInput<'_>, found: &Findings<'_>) -> Option<Node> {
-    let variables = Variables { values: input.variables, unset: input.unset };
-    let mut merged: Option<Node> = None;
-    let mut whole = true;
-    for (index, file) in input.files.iter().enumerate() {
-        match yaml::parse(index, file.text) {
-            Ok(mut node) => {
-                interpolate::interpolate(&mut node, "", &variables, found);
-                merged = Some(match merged {
-                    Some(base) => merge::merge(base, node),
-                    None => node,
-                });
-            }
-            Err(faults) => {
-                whole = false;
-                for fault in faults {
-                    found.error(fault.at, &fault.field, fault.message, fault.hint);
-                }
-            }
-        }
+/// The stack's variables over those of the repository's `.env`.
+fn variables(
+    input: &RenderInput<'_>,
+    found: &Findings,
+    needs: &mut BTreeSet<String>,
+) -> BTreeMap<String, VariableValue> {
+    if !found.strict() {
+        return input.variables.clone();
     }
-    if input.files.is_empty() {
-        found.error(Position::default(), "", "there is no compose file", "name one in `compose`");
+    let mut all = dotenv::of_folder(input.folder, input.variables, input, found, needs).unwrap_or_default();
+    let counts = |name: &String| {
+        !input.variables.contains_key(name) && input.files.iter().any(|file| file.text.contains(name.as_str()))
+    };
+    if let Some(name) = all.keys().find(|name| counts(name)) {
+        let remark = Difference::DotEnv.remark();
+        found.note(".env", format!("`{name}` comes from here. {remark}"));
     }
-    let mut merged = merged.filter(|_| whole)?;
-    merge::settle(&mut merged);
-    Some(merged)
+    all.extend(input.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
 }
 
-struct Converted {
-    desired: Desired,
-    material: Material,
-    needs: BTreeSet<String>,
-}
-
-fn convert(input: &RenderInput<'_>, tree: &Node, found: &Findings<'_>) -> Option<Converted> {
-    let root = Field::root(tree, found);
+fn convert(
+    input: &RenderInput<'_>,
+    mut tree: Node,
+    found: &Findings,
+    needs: &mut BTreeSet<String>,
+) -> Option<(Desired, Material)> {
+    let sleeping = if found.strict() { beyond::put_to_sleep(&mut tree, input.variables) } else { BTreeSet::new() };
+    let root = Field::root(&tree, found);
     let top = root.table()?;
     version(&top);
-    top.refuse(&[
-        ("name", "remove it: the stack's own name counts"),
-        ("include", "list the files in `compose`"),
-        ("models", "remove it"),
-    ]);
+    name(&top, input);
+    top.given("include");
     let section = |key| top.get(key).filter(|field| !field.node.is_null());
     let (networks, volumes) = (section("networks"), section("volumes"));
     let (configs, secrets) = (section("configs"), section("secrets"));
@@ -154,19 +151,24 @@ fn convert(input: &RenderInput<'_>, tree: &Node, found: &Findings<'_>) -> Option
     top.finish();
     if services.is_empty() {
         let at = top.key_at("services");
-        found.error(at, "services", "declares no service", "a stack has at least one; to remove a stack, delete it");
+        let hint = match sleeping.first() {
+            None => "a stack has at least one; to remove a stack, delete it",
+            Some(_) => "all wait for a profile: name it in the variable `COMPOSE_PROFILES`",
+        };
+        found.error(at, "services", "declares no service", hint);
     }
-    let mut needs = BTreeSet::new();
     let mut around = Surroundings {
         input,
         services: services.iter().map(|(entry, _)| entry.key.as_str()).collect(),
+        sleeping,
         networks: Networks::read(networks.as_ref(), input.stack),
         volumes: mounts::volumes(volumes.as_ref(), input.stack),
         used_volumes: BTreeSet::new(),
-        configs: Files::read(Family::Configs, configs.as_ref(), input, &mut needs),
-        secrets: Files::read(Family::Secrets, secrets.as_ref(), input, &mut needs),
-        needs,
+        configs: Files::read(Family::Configs, configs.as_ref(), input, needs),
+        secrets: Files::read(Family::Secrets, secrets.as_ref(), input, needs),
+        needs: std::mem::take(needs),
         ingress: BTreeMap::new(),
+        order: BTreeMap::new(),
     };
     overrides(input, &around.services, found);
     let mut desired = Desired::empty(input.stack.clone());
@@ -185,27 +187,35 @@ fn convert(input: &RenderInput<'_>, tree: &Node, found: &Findings<'_>) -> Option
     desired.external_secrets = around.secrets.used_external;
     desired.configs = around.configs.configs;
     desired.secrets = around.secrets.secrets;
-    Some(Converted { desired, material: Material(around.secrets.material), needs: around.needs })
+    desired.depends_on = relations::without_circles(around.order, input.stack, &root);
+    *needs = around.needs;
+    Some((desired, Material(around.secrets.material)))
+}
+
+/// The name of a stack is what it is declared as.
+fn name(top: &Table<'_>, input: &RenderInput<'_>) {
+    let Some(name) = top.given("name") else { return };
+    if name.filled().is_some_and(|name| name != input.stack.as_str()) {
+        name.warn(&format!("ignored: the stack's own name, `{}`, counts", input.stack));
+    }
 }
 
 /// `version` chooses nothing: every key of every version 3 is known.
 fn version(top: &Table<'_>) {
     let Some(version) = top.get("version") else { return };
-    let strict = version.found.strict();
     match version.node.written() {
-        Some(text) if !strict && text.starts_with('2') => {
+        Some(text) if !version.found.strict() && text.starts_with('2') => {
             version.error(format!("unsupported Compose file version: {text}"), "remove `version`");
         }
-        Some(_) if strict => version.warn("ignored: every key of every version 3 is known; remove it"),
-        Some(_) => {}
+        Some(_) => version.warn("ignored: every key of every version 3 is known; remove it"),
         None => version.error("must be text", "remove it"),
     }
 }
 
 /// Refuses overrides of services that do not exist.
-fn overrides(input: &RenderInput<'_>, services: &[&str], found: &Findings<'_>) {
+fn overrides(input: &RenderInput<'_>, services: &[&str], found: &Findings) {
     for service in input.images.keys().filter(|service| !services.contains(&service.as_str())) {
-        let hint = match field::closest(service, services) {
+        let hint = match near::closest(service, services) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the services are {}", services.join(", ")),
         };

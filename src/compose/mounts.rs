@@ -6,7 +6,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{Mount, NAMESPACE_LABEL, StackName};
 
+use super::beyond::is_protected;
+use super::compat::Difference;
 use super::field::{Field, Table};
+use super::files::file_mode;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};
 
@@ -74,8 +77,9 @@ pub(super) fn volumes(section: Option<&Field<'_>>, stack: &StackName) -> BTreeMa
                 options
                     .filter(|options| !options.is_empty())
                     .map(|options| config.insert("Options".to_owned(), json!(options)));
-                volume.driver = (!config.is_empty()).then_some(Json::Object(config));
+                volume.driver = Some(Json::Object(config));
             }
+            is_protected(&table);
             table.finish();
         }
         volume.labels.insert(NAMESPACE_LABEL.to_owned(), stack.to_string());
@@ -122,35 +126,48 @@ fn finish(
             field.error("a bind has no source", "name the path on the node");
             None
         }
+        // A group of volumes of the cluster, or the name of one.
+        "cluster" if !mount.source.starts_with("group:") => name_volume(field, mount, volumes, used),
         "bind" if !absolute(&mount.source) => {
             let hint = "nodes do not have the repository: use `configs` for files, or an absolute path on the nodes";
             field.error(format!("the bind `{}` is relative", mount.source), hint);
             None
         }
-        "volume" if !mount.source.is_empty() => {
-            let Some(volume) = volumes.get(&mount.source) else {
-                let message = format!("undefined volume `{}`", mount.source);
-                field.error(message, format!("declare it: `volumes: {{ {}: {{}} }}`", mount.source));
-                return None;
-            };
-            used.insert(std::mem::replace(&mut mount.source, volume.name.clone()));
-            let mut options = match mount.volume_options.take() {
-                Some(Json::Object(options)) => options,
-                _ => Map::new(),
-            };
-            if !volume.external {
-                options.insert("Labels".to_owned(), json!(volume.labels));
-                volume.driver.clone().map(|driver| options.insert("DriverConfig".to_owned(), driver));
-            }
-            mount.volume_options = Some(Json::Object(options));
-            Some(mount)
-        }
+        "volume" if !mount.source.is_empty() => name_volume(field, mount, volumes, used),
         "volume" => {
             mount.volume_options = None;
             Some(mount)
         }
         _ => Some(mount),
     }
+}
+
+/// Puts the real name of the volume into a mount.
+fn name_volume(
+    field: &Field<'_>,
+    mut mount: Mount,
+    volumes: &BTreeMap<String, Volume>,
+    used: &mut BTreeSet<String>,
+) -> Option<Mount> {
+    let Some(volume) = volumes.get(&mount.source) else {
+        let message = format!("undefined volume `{}`", mount.source);
+        field.error(message, format!("declare it: `volumes: {{ {}: {{}} }}`", mount.source));
+        return None;
+    };
+    used.insert(std::mem::replace(&mut mount.source, volume.name.clone()));
+    if mount.kind == "cluster" {
+        return Some(mount);
+    }
+    let mut options = match mount.volume_options.take() {
+        Some(Json::Object(options)) => options,
+        _ => Map::new(),
+    };
+    if !volume.external {
+        options.insert("Labels".to_owned(), json!(volume.labels));
+        volume.driver.clone().map(|driver| options.insert("DriverConfig".to_owned(), driver));
+    }
+    mount.volume_options = Some(Json::Object(options));
+    Some(mount)
 }
 
 fn absolute(path: &str) -> bool {
@@ -164,6 +181,12 @@ fn absolute(path: &str) -> bool {
 /// The target of a short mount, as written.
 pub(super) fn short_target(text: &str) -> String {
     let (parts, _) = sections(text, true);
+    parts.get(1).or_else(|| parts.first()).cloned().unwrap_or_default()
+}
+
+/// The target of a short mount as `docker stack deploy` reads it: one letter in front of a colon is a drive.
+pub(super) fn drive_target(text: &str) -> String {
+    let (parts, _) = sections(text, false);
     parts.get(1).or_else(|| parts.first()).cloned().unwrap_or_default()
 }
 
@@ -191,7 +214,10 @@ fn sections(text: &str, strict: bool) -> (Vec<String>, bool) {
 /// `[source:]target[:options]`.
 fn short(field: &Field<'_>, text: &str) -> Option<Mount> {
     let strict = field.found.strict();
-    let (parts, _) = sections(text, strict);
+    let (parts, drive) = sections(text, strict);
+    if strict && !drive && sections(text, false).1 {
+        field.found.differs(Difference::DriveLetter, field.at(), &field.path);
+    }
     if parts.iter().any(String::is_empty) {
         field.error(format!("`{text}` has an empty part"), "write it as `source:/target:options`");
         return None;
@@ -239,8 +265,8 @@ fn long(field: &Field<'_>) -> Option<Mount> {
     let table = field.table()?;
     let mut mount = Mount::default();
     match table.get("type") {
-        Some(kind) => mount.kind = kind.word(&["volume", "bind", "tmpfs"]).unwrap_or_default(),
-        None => field.error("has no `type`", "one of volume, bind, tmpfs"),
+        Some(kind) => mount.kind = kind.word(&["volume", "bind", "tmpfs", "npipe", "cluster"]).unwrap_or_default(),
+        None => field.error("has no `type`", "one of volume, bind, tmpfs, npipe, cluster"),
     }
     mount.source = table.given("source").and_then(|source| source.text()).unwrap_or_default();
     mount.target = table.given("target").and_then(|target| target.text()).unwrap_or_default();
@@ -259,8 +285,13 @@ fn long(field: &Field<'_>) -> Option<Mount> {
             _ => mount.tmpfs_options = tmpfs(&options),
         }
     }
-    if mount.kind == "tmpfs" && !mount.source.is_empty() {
-        field.error("a tmpfs has no source", "remove `source`");
+    match mount.kind.as_str() {
+        "tmpfs" if !mount.source.is_empty() => field.error("a tmpfs has no source", "remove `source`"),
+        "npipe" | "cluster" if mount.source.is_empty() => {
+            field.error(format!("a mount of the type {} has no source", mount.kind), "name it in `source`");
+        }
+        "cluster" => mount.cluster_options = Some(Map::new()),
+        _ => {}
     }
     table.finish();
     (!mount.kind.is_empty()).then_some(mount)
@@ -273,12 +304,15 @@ fn bind(field: &Field<'_>) -> Option<Json> {
     if let Some(propagation) = table.given("propagation").and_then(|text| text.word(&words)) {
         options.insert("Propagation".to_owned(), propagation.into());
     }
+    match table.given("recursive").and_then(|recursive| recursive.word(&["enabled", "disabled"])).as_deref() {
+        Some("disabled") => drop(options.insert("NonRecursive".to_owned(), true.into())),
+        _ => {}
+    }
     if let Some(create) = table.given("create_host_path")
         && create.boolean() == Some(true)
     {
         create.warn("Swarm does not make the path: it must exist on every node the service can run on");
     }
-    table.refuse(&[("selinux", "remove it"), ("recursive", "remove it")]);
     table.finish();
     Some(Json::Object(options))
 }
@@ -290,6 +324,7 @@ fn volume(field: &Field<'_>) -> Option<Json> {
         options.insert("NoCopy".to_owned(), true.into());
     }
     if let Some(path) = table.given("subpath").and_then(|path| path.filled()) {
+        table.field.warn("engines before 26 (API 1.45) drop `subpath`, and mount the whole volume");
         options.insert("Subpath".to_owned(), path.into());
     }
     table.finish();
@@ -304,7 +339,9 @@ fn tmpfs(field: &Field<'_>) -> Option<Json> {
     {
         options.insert("SizeBytes".to_owned(), size.into());
     }
-    table.refuse(&[("mode", "remove it: `docker stack deploy` does not take it")]);
+    if let Some(mode) = table.given("mode").and_then(|mode| file_mode(&mode)) {
+        options.insert("Mode".to_owned(), mode.into());
+    }
     table.finish();
     Some(Json::Object(options))
 }

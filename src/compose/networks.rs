@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::domain::{NAMESPACE_LABEL, NetworkAttachment, NetworkSpec, StackName};
+use crate::domain::{NAMESPACE_LABEL, NetworkAttachment, NetworkSpec, PROTECT_LABEL, StackName};
 
-use super::field::Field;
+use super::beyond::is_protected;
+use super::field::{Field, Table};
 use super::mounts::identity;
 use super::yaml::{Position, Value};
 
@@ -35,6 +36,10 @@ impl Networks {
             network.at = entry.at;
             if !field.node.is_null() && read(&field, &entry.key, &mut network).is_none() {
                 continue;
+            }
+            if !network.external && !is_name(&network.spec.name) {
+                let message = format!("`{}` is no name for a network", network.spec.name);
+                field.error(message, "letters, digits, `-` and `_`; a letter or digit first and last");
             }
             declared.insert(entry.key.clone(), network);
         }
@@ -88,7 +93,7 @@ impl Networks {
         if !self.declared.contains_key(key) {
             if key != "default" {
                 let known: Vec<&str> = self.declared.keys().map(String::as_str).collect();
-                let hint = match super::field::closest(key, &known) {
+                let hint = match super::near::closest(key, &known) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("declare it: `networks: {{ {key}: {{}} }}`"),
                 };
@@ -122,6 +127,13 @@ impl Networks {
     }
 }
 
+/// What Swarm takes as the name of a network, which is a part of a name in DNS.
+fn is_name(name: &str) -> bool {
+    let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let inside = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+    inside && edge(name.bytes().next()) && edge(name.bytes().last())
+}
+
 /// The network that a key stands for when nothing more is said.
 fn undeclared(key: &str, stack: &StackName) -> Network {
     let labels = BTreeMap::from([(NAMESPACE_LABEL.to_owned(), stack.to_string())]);
@@ -141,8 +153,9 @@ fn read(field: &Field<'_>, key: &str, network: &mut Network) -> Option<()> {
     spec.options = table.given("driver_opts").map(|options| options.options()).unwrap_or_default();
     spec.internal = table.given("internal").and_then(|flag| flag.boolean()).unwrap_or(false);
     spec.attachable = table.given("attachable").and_then(|flag| flag.boolean()).unwrap_or(false);
-    if field.found.strict() {
-        spec.enable_ipv6 = table.given("enable_ipv6").and_then(|flag| flag.boolean()).unwrap_or(false);
+    spec.enable_ipv6 = table.given("enable_ipv6").and_then(|flag| flag.boolean()).unwrap_or(false);
+    if is_protected(&table) {
+        spec.labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
     }
     let labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
     let namespace = std::mem::take(&mut spec.labels);
@@ -152,7 +165,7 @@ fn read(field: &Field<'_>, key: &str, network: &mut Network) -> Option<()> {
     Some(())
 }
 
-/// `{Driver, Config: [{Subnet}]}`, if the file says anything.
+/// `{Driver, Options, Config: [{Subnet, IPRange, Gateway, AuxiliaryAddresses}]}`, if the file says anything.
 fn read_ipam(field: &Field<'_>) -> Option<Json> {
     let table = field.table()?;
     let mut ipam = Map::new();
@@ -164,24 +177,52 @@ fn read_ipam(field: &Field<'_>) -> Option<Json> {
     let mut pools = Vec::new();
     for pool in table.given("config").map(|config| config.list()).unwrap_or_default() {
         let Some(pool_table) = pool.table() else { continue };
-        if let Some(subnet) = pool_table.given("subnet").and_then(|subnet| subnet.filled().map(|text| (subnet, text))) {
-            if !is_subnet(&subnet.1) {
-                subnet.0.error(format!("`{}` is not a subnet", subnet.1), "write it like `10.10.0.0/24`");
-            }
-            pools.push(json!({"Subnet": subnet.1}));
-        }
-        pool_table.refuse(&[
-            ("gateway", "remove it: `docker stack deploy` takes the subnet only"),
-            ("ip_range", "remove it: `docker stack deploy` takes the subnet only"),
-            ("aux_addresses", "remove it: `docker stack deploy` takes the subnet only"),
-        ]);
+        pools.extend(read_pool(&pool_table));
         pool_table.finish();
     }
     if !pools.is_empty() {
         ipam.insert("Config".to_owned(), Json::Array(pools));
     }
+    let options = table.given("options").map(|options| options.options()).unwrap_or_default();
+    if !options.is_empty() {
+        ipam.insert("Options".to_owned(), json!(options));
+    }
     table.finish();
     (!ipam.is_empty()).then_some(Json::Object(ipam))
+}
+
+/// One pool of addresses; `None` when it says nothing.
+fn read_pool(table: &Table<'_>) -> Option<Json> {
+    let mut pool = Map::new();
+    for (key, name) in [("subnet", "Subnet"), ("ip_range", "IPRange")] {
+        let Some(field) = table.given(key) else { continue };
+        let Some(text) = field.filled() else { continue };
+        if !is_subnet(&text) {
+            field.error(format!("`{text}` is not a subnet"), "write it like `10.10.0.0/24`");
+        }
+        pool.insert(name.to_owned(), text.into());
+    }
+    let address = |field: &Field<'_>, text: &str| {
+        if text.parse::<std::net::IpAddr>().is_err() {
+            field.error(format!("`{text}` is not an address"), "write it like `10.10.0.1`");
+        }
+    };
+    if let Some(field) = table.given("gateway")
+        && let Some(text) = field.filled()
+    {
+        address(&field, &text);
+        pool.insert("Gateway".to_owned(), text.into());
+    }
+    let mut others = Map::new();
+    for (entry, field) in table.given("aux_addresses").map(|field| field.entries()).unwrap_or_default() {
+        let Some(text) = field.filled() else { continue };
+        address(&field, &text);
+        others.insert(entry.key.clone(), text.into());
+    }
+    if !others.is_empty() {
+        pool.insert("AuxiliaryAddresses".to_owned(), Json::Object(others));
+    }
+    (!pool.is_empty()).then_some(Json::Object(pool))
 }
 
 fn is_subnet(text: &str) -> bool {

@@ -2,14 +2,30 @@
 
 use super::field::Field;
 
-/// `path`, which stands in the first compose file's `folder`, from the root of the repository.
-pub(super) fn resolve(field: &Field<'_>, path: &str, folder: &str) -> Option<String> {
+/// `path`, from the root of the repository. It begins in the folder of the file that it is written in; of the compose
+/// files that are merged, all begin in the folder of the first.
+pub(super) fn resolve(field: &Field<'_>, path: &str) -> Option<String> {
+    let parts = inside(field, path)?;
+    if parts.is_empty() || path.ends_with('/') || path.contains('\0') {
+        field.error(format!("`{path}` is not a file"), "");
+        return None;
+    }
+    Some(parts)
+}
+
+/// A folder of the repository, as [`resolve`] has it for files; empty for the root.
+pub(super) fn folder(field: &Field<'_>, path: &str) -> Option<String> {
+    inside(field, path)
+}
+
+fn inside(field: &Field<'_>, path: &str) -> Option<String> {
     if path.starts_with(['/', '\\', '~']) || path.get(1..).is_some_and(|rest| rest.starts_with(":\\")) {
         let hint = "name a file of the repository, relative to the compose file";
         field.error(format!("`{path}` is not inside the repository"), hint);
         return None;
     }
     let mut parts: Vec<&str> = Vec::new();
+    let folder = field.found.folder(field.at());
     for part in folder.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
@@ -21,9 +37,10 @@ pub(super) fn resolve(field: &Field<'_>, path: &str, folder: &str) -> Option<Str
             part => parts.push(part),
         }
     }
-    if parts.is_empty() || path.ends_with('/') || path.contains('\0') {
-        field.error(format!("`{path}` is not a file"), "");
-        return None;
-    }
     Some(parts.join("/"))
+}
+
+/// The folder that a file stands in.
+pub(super) fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

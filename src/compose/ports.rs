@@ -6,7 +6,7 @@ use crate::domain::PortConfig;
 
 use super::field::Field;
 use super::scalar::Kind;
-use super::yaml::{Position, Scalar, Value};
+use super::yaml::{Entry, Node, Position, Scalar, Value};
 
 /// The most ports one entry may stand for.
 const LONGEST_RANGE: u32 = 1024;
@@ -60,10 +60,11 @@ fn long(field: &Field<'_>) -> Option<PortConfig> {
     if let Some(mode) = table.given("mode") {
         port.publish_mode = mode.word(&["ingress", "host"]).unwrap_or_default();
     }
-    if let Some(host) = table.given("host_ip") {
+    if let Some(host) = table.given("host_ip")
+        && host.text().is_some_and(|text| !refers_to_all(&text))
+    {
         host.error("Swarm publishes a port on every address of a node", HOST_IP);
     }
-    table.refuse(&[("name", "remove it"), ("app_protocol", "remove it")]);
     table.finish();
     Some(port)
 }
@@ -74,28 +75,26 @@ fn narrow(number: i64) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-/// `[ip:][published[-to]:]target[-to][/protocol]`.
-fn short(field: &Field<'_>, text: &str) -> Vec<PortConfig> {
+/// The ports that a short notation stands for, and the address in front of them, which may be empty.
+pub(super) struct Short {
+    pub(super) ports: Vec<PortConfig>,
+    pub(super) address: String,
+}
+
+/// `[ip:][published[-to]:]target[-to][/protocol]`. An error is the message and the mend.
+pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
     let (ports, protocol) = match text.split_once('/') {
         Some((ports, protocol)) => (ports, protocol.to_ascii_lowercase()),
         None => (text, "tcp".to_owned()),
     };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        field.error(format!("`{protocol}` is none of tcp, udp, sctp"), "");
-        return Vec::new();
+        return Err((format!("`{protocol}` is none of tcp, udp, sctp"), ""));
     }
     let (host, target) = ports.rsplit_once(':').unwrap_or(("", ports));
     let (address, published) = host.rsplit_once(':').unwrap_or(("", host));
-    if !address.is_empty() {
-        if field.found.strict() {
-            field.error("Swarm publishes a port on every address of a node", HOST_IP);
-            return Vec::new();
-        }
-        field.warn("the address is ignored: the port is published on every address of a node");
-    }
-    let Some((first, last)) = field.check(range(target)) else { return Vec::new() };
-    let published = if published.is_empty() { Ok(None) } else { range(published).map(Some) };
-    let Some(published) = field.check(published) else { return Vec::new() };
+    let plain = |message| (message, "");
+    let (first, last) = range(target).map_err(plain)?;
+    let published = if published.is_empty() { None } else { Some(range(published).map_err(plain)?) };
     let port = |target_port, published_port| PortConfig {
         name: String::new(),
         protocol: protocol.clone(),
@@ -103,17 +102,59 @@ fn short(field: &Field<'_>, text: &str) -> Vec<PortConfig> {
         published_port,
         publish_mode: "ingress".to_owned(),
     };
-    match published {
+    let ports = match published {
         None => (first..=last).map(|target| port(target, 0)).collect(),
         Some((from, to)) if first == last => (from..=to).map(|published| port(first, published)).collect(),
         Some((from, to)) if to - from == last - first => {
             (first..=last).zip(from..=to).map(|(target, published)| port(target, published)).collect()
         }
         Some(_) => {
-            field.error("the two ranges have different lengths", "give both the same length, or the target one port");
+            let message = "the two ranges have different lengths".to_owned();
+            return Err((message, "give both the same length, or the target one port"));
+        }
+    };
+    Ok(Short { ports, address: address.trim_matches(['[', ']']).to_owned() })
+}
+
+/// A port as a tree, as if it had been written out.
+pub(super) fn as_node(port: &PortConfig, at: Position) -> Node {
+    let number = |key: &str, value: u32| {
+        let scalar = Scalar { text: value.to_string(), kind: Kind::Int(value.into()), interpolated: false };
+        Entry { key: key.to_owned(), at, value: Node { at, order: None, value: Value::Scalar(scalar) } }
+    };
+    let text = |key: &str, value: &str| Entry { key: key.to_owned(), at, value: Node::text(at, value) };
+    let mut entries = vec![number("target", port.target_port), text("mode", &port.publish_mode)];
+    if port.published_port > 0 {
+        entries.push(number("published", port.published_port));
+    }
+    entries.push(text("protocol", &port.protocol));
+    Node { at, order: None, value: Value::Map(entries) }
+}
+
+fn short(field: &Field<'_>, text: &str) -> Vec<PortConfig> {
+    // An address is what is wrong with it, whatever else is.
+    let address = text.split('/').next().unwrap_or_default().rsplitn(3, ':').nth(2).unwrap_or_default();
+    if !address.is_empty() && !refers_to_all(address.trim_matches(['[', ']'])) && field.found.strict() {
+        field.error("Swarm publishes a port on every address of a node", HOST_IP);
+        return Vec::new();
+    }
+    match parse(text) {
+        Ok(Short { ports, address }) => {
+            if !address.is_empty() && !field.found.strict() {
+                field.warn("the address is ignored: the port is published on every address of a node");
+            }
+            ports
+        }
+        Err((message, hint)) => {
+            field.error(message, hint);
             Vec::new()
         }
     }
+}
+
+/// The address that stands for all of a node's.
+fn refers_to_all(address: &str) -> bool {
+    matches!(address, "0.0.0.0" | "::")
 }
 
 fn range(text: &str) -> Result<(u32, u32), String> {

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{ContainerSpec, DesiredService, EndpointSpec, IMAGE_LABEL, NAMESPACE_LABEL, ServiceSpec, TaskSpec};
+use crate::domain::{
+    ContainerSpec, DesiredService, EndpointSpec, IMAGE_LABEL, NAMESPACE_LABEL, NetworkAttachment, PROTECT_LABEL,
+    ServiceSpec, TaskSpec,
+};
 
+use super::beyond;
 use super::container;
 use super::deploy::{self, Deploy};
 use super::field::{Field, Table};
@@ -13,7 +17,7 @@ use super::input::RenderInput;
 use super::mounts::{self, Volume};
 use super::networks::Networks;
 use super::ports::{self, Published};
-use super::refused;
+use super::relations::{self, Known};
 
 /// The longest name of a service, the stack's included.
 const LONGEST_NAME: usize = 63;
@@ -22,6 +26,8 @@ const LONGEST_NAME: usize = 63;
 pub(super) struct Surroundings<'a> {
     pub(super) input: &'a RenderInput<'a>,
     pub(super) services: Vec<&'a str>,
+    /// Those whose profile is not asked for.
+    pub(super) sleeping: BTreeSet<String>,
     pub(super) networks: Networks,
     pub(super) volumes: BTreeMap<String, Volume>,
     pub(super) used_volumes: BTreeSet<String>,
@@ -30,6 +36,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) needs: BTreeSet<String>,
     /// Ports that every node publishes, and the service that does.
     pub(super) ingress: BTreeMap<(u32, String), String>,
+    /// What each service depends on, by key.
+    pub(super) order: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Surroundings<'_> {
@@ -39,9 +47,12 @@ impl Surroundings<'_> {
         let stack = self.input.stack;
         let name = format!("{stack}_{key}");
         check_name(field, &name);
-        refused::report(&table, &self.services);
+        let after = relations::report(&table, &Known { services: &self.services, sleeping: &self.sleeping });
+        if !after.is_empty() {
+            self.order.insert(key.to_owned(), after);
+        }
 
-        let deploy = Deploy::read(table.given("deploy").as_ref());
+        let deploy = Deploy::read(&table);
         let mut labels = deploy.labels.clone();
         labels.insert(NAMESPACE_LABEL.to_owned(), stack.to_string());
         let mut container_spec = self.container(&table, stack.as_str());
@@ -53,7 +64,13 @@ impl Surroundings<'_> {
             Some(_) => None,
             None => deploy::restart(&restart),
         });
-        let networks = self.networks.attach(table.get("networks").as_ref(), key, stack);
+        if beyond::is_protected(&table) {
+            labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
+        }
+        let networks = match beyond::node_network(&table) {
+            Some(target) => vec![NetworkAttachment { target, ..NetworkAttachment::default() }],
+            None => self.networks.attach(table.get("networks").as_ref(), key, stack),
+        };
         let log_driver = table.given("logging").and_then(|logging| container::logging(&logging));
         let endpoint_spec = self.endpoint(&table, key, &deploy.endpoint_mode);
         table.finish();
@@ -74,7 +91,8 @@ impl Surroundings<'_> {
             mode: deploy.mode,
             update_config: deploy.update_config,
             rollback_config: deploy.rollback_config,
-            endpoint_spec,
+            // Also when it is empty: the CLI sends it, and the engine keeps what it was sent.
+            endpoint_spec: Some(endpoint_spec),
             ..ServiceSpec::default()
         };
         Some(DesiredService { key: key.to_owned(), spec })
@@ -87,7 +105,16 @@ impl Surroundings<'_> {
         labels.insert(NAMESPACE_LABEL.to_owned(), stack.to_owned());
         let (capability_add, capability_drop) = container::capabilities(table.get("cap_add"), table.get("cap_drop"));
         let words = |key| table.get(key).map(|field| container::words(&field)).unwrap_or_default();
-        let mounts = table.get("volumes").map(|field| mounts::mounts(&field, &self.volumes, &mut self.used_volumes));
+        let mut mounts = table
+            .given("volumes")
+            .map(|field| mounts::mounts(&field, &self.volumes, &mut self.used_volumes))
+            .unwrap_or_default();
+        beyond::memory_mounts(table, &mut mounts);
+        let mut configs = table.given("configs").map(|list| self.configs.config_references(&list)).unwrap_or_default();
+        let mut privileges = beyond::privileges(table);
+        if let Some(field) = table.given("credential_spec") {
+            self.configs.credential_spec(&field, &mut privileges, &mut configs);
+        }
         ContainerSpec {
             labels,
             command: words("entrypoint"),
@@ -99,14 +126,17 @@ impl Surroundings<'_> {
             tty: flag("tty"),
             open_stdin: flag("stdin_open"),
             read_only: flag("read_only"),
-            mounts: mounts.unwrap_or_default(),
+            mounts,
+            groups: beyond::groups(table),
+            privileges: Some(privileges),
+            oom_score_adj: table.given("oom_score_adj").and_then(|score| container::oom_score(&score)).unwrap_or(0),
             stop_signal: text("stop_signal"),
             stop_grace_period: table.get("stop_grace_period").and_then(|period| period.duration()),
             healthcheck: table.get("healthcheck").and_then(|check| container::healthcheck(&check)),
             hosts: table.get("extra_hosts").map(|hosts| container::hosts(&hosts)).unwrap_or_default(),
-            dns_config: container::dns(table.get("dns"), table.get("dns_search")),
+            dns_config: container::dns(table),
             secrets: table.get("secrets").map(|list| self.secrets.secret_references(&list)).unwrap_or_default(),
-            configs: table.get("configs").map(|list| self.configs.config_references(&list)).unwrap_or_default(),
+            configs,
             isolation: table.get("isolation").and_then(|isolation| isolation.filled()),
             init: table.get("init").and_then(|init| init.boolean()),
             sysctls: table.get("sysctls").map(|sysctls| sysctls.labels()).unwrap_or_default(),
@@ -118,7 +148,7 @@ impl Surroundings<'_> {
     }
 
     /// How the service is reached. A port in `ingress` mode belongs to one service of the whole Swarm.
-    fn endpoint(&mut self, table: &Table<'_>, key: &str, mode: &str) -> Option<EndpointSpec> {
+    fn endpoint(&mut self, table: &Table<'_>, key: &str, mode: &str) -> EndpointSpec {
         let published = table.get("ports").map(|ports| ports::ports(&ports)).unwrap_or_default();
         let found = table.field.found;
         for Published { port, at, path } in &published {
@@ -140,8 +170,7 @@ impl Surroundings<'_> {
             }
         }
         let ports = published.into_iter().map(|published| published.port).collect();
-        let endpoint = EndpointSpec { mode: mode.to_owned(), ports, ..EndpointSpec::default() };
-        (endpoint != EndpointSpec::default()).then_some(endpoint)
+        EndpointSpec { mode: mode.to_owned(), ports, ..EndpointSpec::default() }
     }
 }
 

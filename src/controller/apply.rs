@@ -105,6 +105,7 @@ impl Pass<'_> {
             needed: &needed,
             prune,
             pace: if back { Pace::WayBack } else { Pace::Declared },
+            allow_recreate: self.stack.spec.policy.allow_recreate,
             digester: &self.shared.renderer.digester(),
         }))
     }
@@ -270,7 +271,7 @@ impl Pass<'_> {
     /// Objects about to be made are noted without an id: whatever happens to the answer, they are ours by their labels.
     fn doubt(&mut self, steps: &[Step]) {
         let digester = self.shared.renderer.digester();
-        for step in steps.iter().filter(|step| step.action == Action::Create) {
+        for step in steps.iter().filter(|step| matches!(step.action, Action::Create | Action::Recreate)) {
             let digest = match &step.effect {
                 Effect::CreateNetwork(spec) => digester.digest_of(spec),
                 Effect::CreateConfig(spec) => digester.digest_of(spec),
@@ -293,7 +294,7 @@ impl Pass<'_> {
         for step in steps {
             match self.environment.swarm.apply(&step.effect, &rendition.material).await {
                 Ok(applied) => self.accepted(deployment, step, applied.id),
-                Err(SwarmError::InUse { .. }) if step.action == Action::Remove => return Ok(false),
+                Err(SwarmError::InUse { .. }) if matches!(step.effect, Effect::Remove { .. }) => return Ok(false),
                 Err(SwarmError::Conflict { .. } | SwarmError::Exists { .. } | SwarmError::NotFound { .. }) => {
                     for kind in [WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Service] {
                         self.environment.list(kind).await?;

@@ -8,7 +8,7 @@ use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
     Reason,
 };
-use crate::plan::{PlanInput, Prune, plan};
+use crate::plan::{PlanInput, Prune, is_protected, plan};
 use crate::ports::{SwarmError, TaskFilter};
 
 impl Pass<'_> {
@@ -52,6 +52,7 @@ impl Pass<'_> {
             needed: &std::collections::BTreeSet::new(),
             prune: Prune::Everything,
             pace: crate::plan::Pace::Declared,
+            allow_recreate: false,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self
@@ -60,6 +61,9 @@ impl Pass<'_> {
             .0
             .iter()
             .filter(|(object, _)| object.kind == crate::domain::ObjectKind::Service)
+            .filter(|(object, _)| {
+                !snapshot.services.get(&object.name).is_some_and(|live| is_protected(&live.spec.labels))
+            })
             .filter_map(|(_, entry)| entry.id.clone())
             .collect();
         for step in plan.steps {

@@ -10,7 +10,8 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    CredentialName, Deployment, DeploymentId, EnvironmentName, GitSource, GitUrl, Node, Source, StackKey, Wanted,
+    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, Source,
+    StackKey, Wanted,
 };
 use crate::plan::Prune;
 use crate::ports::{BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
@@ -57,6 +58,8 @@ impl Answers {
             steps: plan
                 .steps
                 .iter()
+                // What is removed to be made again is shown once.
+                .filter(|step| step.action != Action::Recreate || !matches!(step.effect, Effect::Remove { .. }))
                 .map(|step| StepAnswer {
                     kind: step.object.kind,
                     name: step.object.name.clone(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::compose::{ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
+use crate::compose::{Attachment, ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
 use crate::domain::{
     Desired, Digest, Digester, GitSource, Kept, Masker, Material, Revision, Sealed, SecretBytes, Source as Where,
     StackName, StackSpec, Variable,
@@ -106,15 +106,15 @@ impl Renderer {
         revision: Option<&Revision>,
     ) -> Result<Rendition, RenditionError> {
         let (variables, secrets) = self.variables(spec)?;
+        let mut attachments = BTreeMap::new();
         let (folder, texts) = match (&spec.source, revision) {
             (Where::Inline(text), _) => (String::new(), vec![("inline".to_owned(), text.clone())]),
-            (Where::Git(git), Some(revision)) => (git.path.clone(), self.compose_files(git, revision, spec).await?),
+            (Where::Git(git), Some(revision)) => self.compose_files(git, revision, spec, &mut attachments).await?,
             (Where::Git(git), None) => {
                 return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
             }
         };
         let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
-        let mut attachments = BTreeMap::new();
         loop {
             let input = RenderInput {
                 stack,
@@ -128,7 +128,8 @@ impl Renderer {
                 digester: &self.sealer.digester(),
             };
             match render(&input).map_err(|errors: RenderErrors| RenditionError::Render(errors.to_string()))? {
-                Render::Done(done) => {
+                Render::Done(mut done) => {
+                    done.desired.ignore(&spec.policy.ignore);
                     let digest = done.desired.digest(&self.sealer.digester());
                     let warnings = done.warnings.iter().map(|warning| {
                         format!("{}:{}:{}: {}", warning.file, warning.line, warning.column, warning.message)
@@ -170,31 +171,38 @@ impl Renderer {
         Ok((values, secrets))
     }
 
+    /// The folder of the first compose file, and all of them. The `.env` beside it is read along.
     async fn compose_files(
         &self,
         git: &GitSource,
         revision: &Revision,
         spec: &StackSpec,
-    ) -> Result<Vec<(String, String)>, RenditionError> {
-        let path = |name: &String| match git.path.as_str() {
-            "" => name.clone(),
+        attachments: &mut BTreeMap<String, Attachment>,
+    ) -> Result<(String, Vec<(String, String)>), RenditionError> {
+        let inside = |folder: &str, name: &str| match folder {
+            "" => name.to_owned(),
             folder => format!("{folder}/{name}"),
         };
-        let paths: BTreeSet<String> = spec.compose.iter().map(path).collect();
+        let named: Vec<String> = spec.compose.iter().map(|name| inside(&git.path, name)).collect();
+        let folder = named.first().and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder).to_owned();
+        let values = inside(&folder, ".env");
+        let paths = named.iter().chain([&values]).cloned().collect();
         let mut found = self.source.read(git, revision, &paths).await?;
         let mut texts = Vec::new();
-        for name in &spec.compose {
-            let path = path(name);
-            let bytes = match found.remove(&path) {
-                Some(Ok(bytes)) => bytes,
+        for path in named {
+            let bytes = match found.get(&path) {
+                Some(Ok(bytes)) => bytes.to_vec(),
                 Some(Err(error)) => return Err(RenditionError::File(error.to_string())),
                 None => return Err(RenditionError::File(FileError::NotFound(path).to_string())),
             };
-            let text = String::from_utf8(bytes.to_vec())
-                .map_err(|_| RenditionError::File(format!("`{path}` is not UTF-8 text")))?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| RenditionError::File(format!("`{path}` is not UTF-8 text")))?;
             texts.push((path, text));
         }
-        Ok(texts)
+        if let Some(file) = found.remove(&values) {
+            attachments.insert(values, file.map_err(|error| error.to_string()));
+        }
+        Ok((folder, texts))
     }
 
     async fn attachments(

@@ -50,6 +50,8 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     put("policy.prune", policy.prune.into());
     put("policy.images", json!(policy.images));
     put("policy.unsetVariables", json!(policy.unset_variables));
+    put("policy.ignore", json!(policy.ignore));
+    put("policy.allowRecreate", policy.allow_recreate.into());
     leaves
 }
 
@@ -126,6 +128,8 @@ fn policy(field: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         "prune" => to.prune = from.prune,
         "images" => to.images = from.images,
         "unsetVariables" => to.unset_variables = from.unset_variables,
+        "ignore" => to.ignore.clone_from(&from.ignore),
+        "allowRecreate" => to.allow_recreate = from.allow_recreate,
         _ => {}
     }
 }
@@ -165,6 +169,8 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
             "prune": policy.prune,
             "images": policy.images,
             "unsetVariables": policy.unset_variables,
+            "ignore": policy.ignore,
+            "allowRecreate": policy.allow_recreate,
         },
     })
 }
@@ -223,6 +229,8 @@ mod tests {
             |s| s.policy.prune = false,
             |s| s.policy.images = crate::domain::ImagesPolicy::Never,
             |s| s.policy.unset_variables = crate::domain::UnsetVariables::Empty,
+            |s| s.policy.ignore.extend(crate::domain::Ignored::parse("web:/Mode")),
+            |s| s.policy.allow_recreate = true,
             |s| s.source = Source::Inline("services: {}".into()),
         ]
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigSpec, Digest, Digester, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec, StackName};
+use super::{
+    ConfigSpec, Digest, Digester, Ignored, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec, StackName,
+};
 
 /// The desired objects of one version, by real name. May hold secret values in service environments, so it is only ever
 /// kept sealed, and only digested with the installation's key.
@@ -26,6 +28,12 @@ pub struct Desired {
     pub external_configs: BTreeSet<String>,
     /// Secrets that must exist already.
     pub external_secrets: BTreeSet<String>,
+    /// Services that are written after others, by real name, with the names of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub depends_on: BTreeMap<String, BTreeSet<String>>,
+    /// Fields that somebody else owns, by the real name of the service, as pointers into its spec.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ignored: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A service to be there.
@@ -50,6 +58,19 @@ impl Desired {
             external_networks: BTreeSet::new(),
             external_configs: BTreeSet::new(),
             external_secrets: BTreeSet::new(),
+            depends_on: BTreeMap::new(),
+            ignored: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up which fields somebody else owns.
+    pub fn ignore(&mut self, fields: &[Ignored]) {
+        for service in self.services.values() {
+            let own = fields.iter().filter(|field| field.service == "*" || field.service == service.key);
+            let paths: BTreeSet<String> = own.map(|field| field.path.clone()).collect();
+            if !paths.is_empty() {
+                self.ignored.insert(service.spec.name.clone(), paths);
+            }
         }
     }
 

@@ -39,7 +39,7 @@ pub use live::{
 };
 pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX, PROTECT_LABEL,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL, SecretSpec,
     content_name,
 };
@@ -47,7 +47,7 @@ pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Compat, Deletion, DriftPolicy, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
+    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
     Suspension, UnsetVariables, Variable,
 };
 pub use status::{

@@ -25,6 +25,9 @@ pub const REVISION_LABEL: &str = "dev.skep.revision";
 /// The deployment that last changed this object.
 pub const DEPLOYMENT_LABEL: &str = "dev.skep.deployment";
 
+/// Says `true` on an object that is never to be removed by Skep.
+pub const PROTECT_LABEL: &str = "dev.skep.protect";
+
 /// The kinds of objects a stack owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as Docker has them")]

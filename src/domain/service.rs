@@ -114,6 +114,8 @@ pub struct ContainerSpec {
     pub capability_drop: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null")]
     pub ulimits: Vec<Ulimit>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub oom_score_adj: i64,
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -160,6 +162,8 @@ pub struct Mount {
     pub volume_options: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_options: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -213,6 +217,9 @@ pub struct SecretReference {
 pub struct ConfigReference {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileTarget>,
+    /// Set when the engine itself uses the config, and no file of the container holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<serde_json::Map<String, serde_json::Value>>,
     /// Empty in desired specs; the adapter fills it in on the way out and empties it on the way in.
     #[serde(rename = "ConfigID", skip_serializing_if = "String::is_empty")]
     pub config_id: String,

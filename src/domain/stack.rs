@@ -88,6 +88,52 @@ pub struct Policy {
     pub images: ImagesPolicy,
     /// What an unset variable means.
     pub unset_variables: UnsetVariables,
+    /// Fields of services that somebody else owns: the live value is kept.
+    #[serde(default)]
+    pub ignore: Vec<Ignored>,
+    /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
+    #[serde(default)]
+    pub allow_recreate: bool,
+}
+
+/// A field of a service that somebody else owns. As text `SERVICE:/POINTER`, with the compose key of the service, or `*`
+/// for all, and a JSON pointer into the engine's spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ignored {
+    /// The compose key, or `*`.
+    pub service: String,
+    /// The pointer.
+    pub path: String,
+}
+
+impl Ignored {
+    /// Reads `SERVICE:/POINTER`.
+    ///
+    /// # Errors
+    /// What it should look like.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some((service, path)) if !service.is_empty() && path.starts_with('/') && path.len() > 1 => {
+                Ok(Self { service: service.to_owned(), path: path.to_owned() })
+            }
+            _ => Err(format!("`{text}` is no field of a service: write it like `web:/Mode/Replicated/Replicas`")),
+        }
+    }
+}
+
+impl TryFrom<String> for Ignored {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Ignored> for String {
+    fn from(ignored: Ignored) -> Self {
+        format!("{}:{}", ignored.service, ignored.path)
+    }
 }
 
 impl Default for Policy {
@@ -103,6 +149,8 @@ impl Default for Policy {
             prune: true,
             images: ImagesPolicy::Changed,
             unset_variables: UnsetVariables::Error,
+            ignore: Vec::new(),
+            allow_recreate: false,
         }
     }
 }

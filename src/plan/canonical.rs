@@ -9,8 +9,8 @@
 use serde_json::Value;
 
 use crate::domain::{
-    ContainerSpec, DEPLOYMENT_LABEL, EndpointSpec, FileTarget, Placement, REVISION_LABEL, Resources, SPEC_LABEL,
-    ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+    Change, ContainerSpec, DEPLOYMENT_LABEL, EndpointSpec, FileTarget, Placement, REVISION_LABEL, Resources,
+    SPEC_LABEL, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
 };
 
 /// The canonical form of a service's spec, without the labels that only say which deployment last touched it.
@@ -42,8 +42,36 @@ pub fn same_task(running: &TaskSpec, wanted: &TaskSpec) -> bool {
 pub(crate) fn task_form(spec: &TaskSpec) -> TaskSpec {
     let mut form = spec.clone();
     form.placement = None;
+    forget_what_engines_drop(&mut form.container_spec);
     task(&mut form);
     form
+}
+
+/// What older engines drop from a spec without a word: the start interval of a health check, `no-new-privileges` and the
+/// profiles (before API 1.44), the subpath of a volume (1.45), the OOM score (1.46).
+fn forget_what_engines_drop(container: &mut ContainerSpec) {
+    container.oom_score_adj = 0;
+    if let Some(check) = &mut container.healthcheck {
+        check.start_interval = 0;
+    }
+    let privileges = container.privileges.as_mut();
+    let options = container.mounts.iter_mut().filter_map(|mount| mount.volume_options.as_mut());
+    for map in privileges.into_iter().chain(options).filter_map(Value::as_object_mut) {
+        map.retain(|key, _| !DROPPED.contains(&key.as_str()));
+    }
+}
+
+/// Fields of which [`is_dropped`] knows.
+const DROPPED: [&str; 6] = ["OomScoreAdj", "StartInterval", "Subpath", "NoNewPrivileges", "Seccomp", "AppArmor"];
+
+/// Whether a difference is no more than what an older engine has dropped.
+pub(super) fn is_dropped(change: &Change) -> bool {
+    let within = |value: &Value| {
+        let map = value.as_object();
+        map.is_some_and(|map| !map.is_empty() && map.keys().all(|key| DROPPED.contains(&key.as_str())))
+    };
+    let last = change.path.rsplit('/').next().unwrap_or_default();
+    change.from.is_none() && (DROPPED.contains(&last) || change.to.as_ref().is_some_and(within))
 }
 
 fn task(task: &mut TaskSpec) {
@@ -87,6 +115,10 @@ fn container(container: &mut ContainerSpec) {
         mount.extra.clear();
         // The engine takes it and does not give it back.
         mount.consistency.clear();
+        if let Some(options) = mount.bind_options.as_mut().and_then(Value::as_object_mut) {
+            // What the engine makes of none.
+            options.retain(|key, value| key != "Propagation" || value != "rprivate");
+        }
         mount.bind_options = mount.bind_options.take().and_then(without_empty);
         mount.volume_options = mount.volume_options.take().and_then(without_empty);
         mount.tmpfs_options = mount.tmpfs_options.take().and_then(without_empty);
@@ -104,8 +136,6 @@ fn container(container: &mut ContainerSpec) {
     container.configs.sort_by_cached_key(|used| (used.config_name.clone(), target(&used.file)));
     if let Some(check) = &mut container.healthcheck {
         check.extra.clear();
-        // Engines before API 1.44 drop it. It is sent, but alone it is no reason for an update.
-        check.start_interval = 0;
     }
 }
 

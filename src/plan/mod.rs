@@ -17,6 +17,7 @@
 //! | `pace` | how fast services are updated on the way back |
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
+//! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
 
 mod canonical;
@@ -26,6 +27,7 @@ mod ownership;
 mod pace;
 mod ports;
 mod prune;
+mod recreate;
 mod services;
 
 #[cfg(test)]
@@ -42,9 +44,9 @@ use crate::domain::{
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
-pub use ownership::Owner;
+pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
-pub use services::keep_live;
+pub use services::{effective, keep_live};
 
 /// Everything a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +71,8 @@ pub struct PlanInput<'a> {
     pub prune: Prune,
     /// How services are updated.
     pub pace: Pace,
+    /// Whether what Swarm cannot change in place may be removed and made again.
+    pub allow_recreate: bool,
     /// Makes the digests of the objects.
     pub digester: &'a Digester,
 }
@@ -144,7 +148,7 @@ impl fmt::Display for Refusal {
             }
             Self::Immutable { object, what } => write!(
                 f,
-                "{object} cannot be changed in place ({what}); give it another name, or delete the stack and apply it again"
+                "{object} cannot be changed in place ({what}); allow an outage with `policy.allowRecreate`, or give it another name"
             ),
             Self::PortTaken { object, port, by } => write!(
                 f,
@@ -168,6 +172,8 @@ pub enum Waiting {
     },
     /// The version holds no service at all: that looks like a mistake, so nothing is removed for it.
     NothingWanted(Vec<ObjectRef>),
+    /// They are marked as protected: they stay until a person removes them.
+    Protected(Vec<ObjectRef>),
 }
 
 impl fmt::Display for Waiting {
@@ -181,6 +187,9 @@ impl fmt::Display for Waiting {
                 "{} left alone, because this version holds no service at all: delete the stack to remove them",
                 list(objects)
             ),
+            Self::Protected(objects) => {
+                write!(f, "{} left alone: it is protected (`x-skep.protect`); remove it by hand", list(objects))
+            }
             Self::PruneGuard { objects, of } => write!(
                 f,
                 "{} would be removed of {of} services, more than half: `skep deploy` this version by hand to agree",
@@ -237,12 +246,14 @@ fn content(effect: &Effect) -> Option<&str> {
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut plan = Plan::default();
     objects::externals(input, &mut plan);
-    objects::networks(input, &mut plan);
+    let again = recreate::Again::of(input);
+    again.remove_services(&mut plan);
+    objects::networks(input, &again, &mut plan);
     objects::configs(input, &mut plan);
     objects::secrets(input, &mut plan);
     let surplus = prune::Surplus::of(input);
     prune::in_the_way(input, &surplus, &mut plan);
-    services::services(input, &mut plan);
+    services::services(input, &again, &mut plan);
     prune::no_longer_wanted(input, surplus, &mut plan);
     plan
 }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::ownership::{owner, stamp};
+use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, create, why_missing};
-use crate::domain::{Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef};
+use crate::domain::{Action, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, Step};
 
 /// Networks that every node has by itself.
 const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
@@ -42,10 +45,22 @@ fn judge(
     }
 }
 
-pub(super) fn networks(input: &PlanInput<'_>, plan: &mut Plan) {
+pub(super) fn networks(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan) {
     for wanted in input.desired.networks.values() {
         let object = ObjectRef::new(ObjectKind::Network, &wanted.name);
-        if let Some(live) = input.live.networks.get(&wanted.name) {
+        if let Some((live, what)) = again.networks.get(wanted.name.as_str()) {
+            let mut spec = wanted.clone();
+            stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
+            let reason = format!("{what}: it is removed and made again, and the services on it with it");
+            let effects = [Effect::Remove { object: object.clone(), id: live.id.clone() }, Effect::CreateNetwork(spec)];
+            plan.steps.extend(effects.map(|effect| Step {
+                object: object.clone(),
+                action: Action::Recreate,
+                reason: reason.clone(),
+                changes: Vec::new(),
+                effect,
+            }));
+        } else if let Some(live) = input.live.networks.get(&wanted.name) {
             judge(input, object, &live.id, &live.labels, || network_difference(wanted, live), plan);
         } else {
             let mut spec = wanted.clone();
@@ -88,7 +103,7 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
 /// addresses of its own. Driver, options and addresses read back empty until Swarm's allocator has taken the network up.
-fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
+pub(super) fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
     let allocated = !live.driver.is_empty();
     if allocated && wanted.driver != live.driver {
         return Some(format!("driver {} → {}", live.driver, wanted.driver));
@@ -109,13 +124,27 @@ fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String
         let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));
         return Some(format!("option {key} {from} → {value:?}"));
     }
-    let asked = subnets(wanted.ipam.as_ref());
-    let there = subnets(live.ipam.as_ref());
-    let text = |subnets: &BTreeSet<&str>| subnets.iter().copied().collect::<Vec<_>>().join(" ");
-    (!asked.is_subset(&there)).then(|| format!("subnets {} → {}", text(&there), text(&asked)))
+    let there = pools(live.ipam.as_ref());
+    let met = |asked: &Value| {
+        ["Subnet", "IPRange", "Gateway"].iter().all(|key| match asked.get(key) {
+            None => true,
+            Some(value) => there.iter().any(|pool| pool.get(key) == Some(value)),
+        })
+    };
+    let asked = pools(wanted.ipam.as_ref());
+    let text = |pools: &[Value]| pools.iter().map(told).collect::<Vec<_>>().join(" ");
+    (!asked.iter().all(met)).then(|| format!("subnets {} → {}", text(there), text(asked)))
 }
 
-fn subnets(ipam: Option<&serde_json::Value>) -> BTreeSet<&str> {
-    let configs = ipam.and_then(|ipam| ipam.get("Config")).and_then(serde_json::Value::as_array);
-    configs.into_iter().flatten().filter_map(|config| config.get("Subnet")?.as_str()).collect()
+/// The pools of addresses of a network.
+fn pools(ipam: Option<&Value>) -> &[Value] {
+    ipam.and_then(|ipam| ipam.get("Config")).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn told(pool: &Value) -> String {
+    let part = |key| pool.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let parts = [("", part("Subnet")), ("from ", part("IPRange")), ("by ", part("Gateway"))];
+    let told: Vec<String> =
+        parts.iter().filter_map(|(word, value)| value.map(|value| format!("{word}{value}"))).collect();
+    told.join(" ")
 }

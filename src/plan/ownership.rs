@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::PlanInput;
 use crate::domain::{
-    DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, NAMESPACE_LABEL, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
+    DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, NAMESPACE_LABEL, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL,
+    STACK_LABEL,
 };
 
 /// Whose an object is.
@@ -56,6 +57,12 @@ pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels:
             None => Owner::Somebody,
         },
     }
+}
+
+/// Whether the labels of an object say that it is never to be removed.
+#[must_use]
+pub fn is_protected(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(PROTECT_LABEL).is_some_and(|value| value == "true")
 }
 
 /// The labels that say whose an object is.

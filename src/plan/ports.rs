@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Plan, PlanInput, Refusal};
-use crate::domain::{Action, Effect, PortConfig, ServiceSpec, Step};
+use crate::domain::{Effect, PortConfig, ServiceSpec, Step};
 
 /// A published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,26 +36,22 @@ fn new_spec(step: &Step) -> Option<&ServiceSpec> {
     }
 }
 
-/// Appends the steps of services to the plan: by name, but a service that takes a port after the one that gives it up.
-/// Where a port is not given up, or two services would have to swap theirs, nothing can be carried out.
+/// Appends the steps of services to the plan: by name, but a service after those it depends on, and one that takes a port
+/// after the one that gives it up. Where both cannot be had, the ports count: nothing waits for what a service depends on
+/// anyway. Where a port is not given up, or two services would have to swap theirs, nothing can be carried out.
 pub(super) fn in_order(input: &PlanInput<'_>, steps: Vec<Step>, plan: &mut Plan) {
     let needs = needs(input, &steps, plan);
     let mut steps: BTreeMap<String, Step> = steps.into_iter().map(|step| (step.object.name.clone(), step)).collect();
-    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut waiting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for need in &needs {
-        *open.entry(need.taker.as_str()).or_default() += 1;
-        waiting.entry(need.giver.as_str()).or_default().push(&need.taker);
+    let ports: Vec<(&str, &str)> = needs.iter().map(|need| (need.giver.as_str(), need.taker.as_str())).collect();
+    let mut edges = ports.clone();
+    for (name, after) in &input.desired.depends_on {
+        edges.extend(after.iter().map(|first| (first.as_str(), name.as_str())));
     }
-    let mut ready: BTreeSet<String> = steps.keys().filter(|name| !open.contains_key(name.as_str())).cloned().collect();
-    while let Some(name) = ready.pop_first() {
-        for taker in waiting.remove(name.as_str()).into_iter().flatten() {
-            let left = open.entry(taker).or_default();
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                ready.insert(taker.to_owned());
-            }
-        }
+    let names: BTreeSet<&str> = steps.keys().map(String::as_str).collect();
+    let all = sorted(&names, &edges);
+    let order = if all.len() == names.len() { all } else { sorted(&names, &ports) };
+    let order: Vec<String> = order.into_iter().map(str::to_owned).collect();
+    for name in order {
         plan.steps.extend(steps.remove(&name));
     }
     for need in needs.iter().filter(|need| steps.contains_key(&need.taker) && steps.contains_key(&need.giver)) {
@@ -64,6 +60,29 @@ pub(super) fn in_order(input: &PlanInput<'_>, steps: Vec<Step>, plan: &mut Plan)
         plan.refused.push(Refusal::PortTaken { object, port, by });
     }
     plan.steps.extend(steps.into_values());
+}
+
+/// The names by themselves, but of each edge the first before the second; without those that stand in a circle.
+fn sorted<'a>(names: &BTreeSet<&'a str>, edges: &[(&'a str, &'a str)]) -> Vec<&'a str> {
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut waiting: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
+    for (first, second) in edges.iter().filter(|(first, second)| names.contains(first) && names.contains(second)) {
+        *open.entry(second).or_default() += 1;
+        waiting.entry(first).or_default().push(second);
+    }
+    let mut ready: BTreeSet<&'a str> = names.iter().filter(|name| !open.contains_key(**name)).copied().collect();
+    let mut order = Vec::new();
+    while let Some(name) = ready.pop_first() {
+        order.push(name);
+        for second in waiting.remove(name).into_iter().flatten() {
+            let left = open.entry(second).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ready.insert(second);
+            }
+        }
+    }
+    order
 }
 
 /// A port that goes from one service of the stack to another.
@@ -119,8 +138,12 @@ fn publishers<'a>(specs: impl Iterator<Item = &'a ServiceSpec>) -> Publishers<'a
 
 /// Who holds which port now, without what the plan removes already.
 fn holders<'a>(input: &PlanInput<'a>, plan: &Plan) -> Publishers<'a> {
-    let leaving: BTreeSet<&str> =
-        plan.steps.iter().filter(|step| step.action == Action::Remove).map(|step| step.object.name.as_str()).collect();
+    let leaving: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.effect, Effect::Remove { .. }))
+        .map(|step| step.object.name.as_str())
+        .collect();
     let staying = input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str()));
     publishers(staying.map(|live| &live.spec))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ownership::is_protected;
 use super::ports::published;
 use super::{Owner, Plan, PlanInput, Prune, Waiting, ownership};
 use crate::domain::{Action, Desired, Effect, LiveService, ObjectKind, ObjectRef, Step};
@@ -17,18 +18,25 @@ pub(super) struct Surplus<'a> {
     services: Vec<(&'a ObjectRef, &'a LiveService)>,
     /// How many services the stack owns on the Swarm, wanted ones included.
     owned: usize,
+    /// Its services that would go, were they not protected.
+    protected: Vec<ObjectRef>,
 }
 
 impl<'a> Surplus<'a> {
     pub(super) fn of(input: &PlanInput<'a>) -> Self {
-        let mut surplus = Self { services: Vec::new(), owned: 0 };
+        let mut surplus = Self { services: Vec::new(), owned: 0, protected: Vec::new() };
         for object in input.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service) {
             let Some(live) = input.live.services.get(&object.name) else { continue };
             if ownership::owner(input, object, &live.id, &live.spec.labels) != Owner::ThisStack {
                 continue;
             }
             surplus.owned += 1;
-            if !input.desired.services.contains_key(&object.name) && !input.needed.contains(object) {
+            if input.desired.services.contains_key(&object.name) || input.needed.contains(object) {
+                continue;
+            }
+            if is_protected(&live.spec.labels) {
+                surplus.protected.push(object.clone());
+            } else {
                 surplus.services.push((object, live));
             }
         }
@@ -65,7 +73,11 @@ pub(super) fn no_longer_wanted(input: &PlanInput<'_>, surplus: Surplus<'_>, plan
     }
     let guarded = surplus.guarded(input);
     let owned = surplus.owned;
-    let unused = unused(input, &surplus);
+    let (unused, mut protected) = unused(input, &surplus);
+    protected.extend(surplus.protected.iter().cloned());
+    if !protected.is_empty() {
+        plan.waiting.push(Waiting::Protected(protected));
+    }
     let planned: BTreeSet<_> = plan.steps.iter().map(|step| step.object.clone()).collect();
     let services = surplus.services.into_iter().map(|(object, live)| (object.clone(), live.id.clone()));
     let gone: Vec<_> = services.chain(unused).filter(|(object, _)| !planned.contains(object)).collect();
@@ -99,8 +111,8 @@ fn is_wanted(desired: &Desired, object: &ObjectRef) -> bool {
 
 /// Secrets, configs and networks that are owned, neither wanted nor needed, and used by no service that stays. In the
 /// order in which they go. The services of the Swarm are looked through once, and only if there is a candidate.
-fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> Vec<(ObjectRef, String)> {
-    let mut candidates = BTreeMap::new();
+fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> (Vec<(ObjectRef, String)>, Vec<ObjectRef>) {
+    let (mut candidates, mut protected) = (BTreeMap::new(), Vec::new());
     for object in input.inventory.0.keys() {
         if is_wanted(input.desired, object) || input.needed.contains(object) {
             continue;
@@ -114,6 +126,10 @@ fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> Vec<(ObjectRef, Strin
         if let Some((id, labels)) = live
             && ownership::owner(input, object, id, labels) == Owner::ThisStack
         {
+            if is_protected(labels) {
+                protected.push(object.clone());
+                continue;
+            }
             candidates.insert((object.kind, object.name.as_str()), id.clone());
         }
     }
@@ -127,7 +143,7 @@ fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> Vec<(ObjectRef, Strin
     }
     let mut gone: Vec<_> = candidates.into_iter().map(|((kind, name), id)| (ObjectRef::new(kind, name), id)).collect();
     gone.sort_by(|(a, _), (b, _)| b.kind.cmp(&a.kind).then_with(|| a.name.cmp(&b.name)));
-    gone
+    (gone, protected)
 }
 
 /// What a service refers to.

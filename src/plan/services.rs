@@ -1,14 +1,19 @@
 //! Services: made, or changed in place where they differ.
 
+use serde_json::{Map, Value};
+
 use super::ownership::{owner, stamp, stamp_owner};
+use super::recreate::Again;
 use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, pace, ports, why_missing};
-use crate::domain::{Action, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, ServiceSpec, Step};
+use crate::domain::{
+    Action, Desired, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec, Step,
+};
 
 /// Plans every wanted service; the steps stand by name, but for the ports they hand to each other.
-pub(super) fn services(input: &PlanInput<'_>, plan: &mut Plan) {
+pub(super) fn services(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan) {
     let mut own = Plan::default();
     for service in input.desired.services.values() {
-        one(input, service, &mut own);
+        one(input, service, again, &mut own);
     }
     let steps = std::mem::take(&mut own.steps);
     ports::in_order(input, steps, plan);
@@ -16,8 +21,19 @@ pub(super) fn services(input: &PlanInput<'_>, plan: &mut Plan) {
     plan.unchanged += own.unchanged;
 }
 
-fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
+fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: &mut Plan) {
     let object = ObjectRef::new(ObjectKind::Service, &wanted.spec.name);
+    if let Some((live, reason)) = again.services.get(wanted.spec.name.as_str()) {
+        // What an autoscaler or a person has chosen outlives it, where the mode stays what it was.
+        let mut spec = if live.spec.mode.kind() == wanted.spec.mode.kind() {
+            effective(input.desired, &wanted.spec, live)
+        } else {
+            wanted.spec.clone()
+        };
+        stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
+        let (reason, effect) = (reason.clone(), Effect::CreateService(spec));
+        return plan.steps.push(Step { object, action: Action::Recreate, reason, changes: Vec::new(), effect });
+    }
     let Some(live) = input.live.services.get(&wanted.spec.name) else {
         let mut spec = wanted.spec.clone();
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
@@ -32,12 +48,15 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
     if from != to {
         return plan.refused.push(Refusal::Immutable { object, what: format!("mode {from} → {to}") });
     }
-    let mut spec = keep_live(&wanted.spec, live);
+    let mut spec = effective(input.desired, &wanted.spec, live);
     stamp_owner(input, &mut spec.labels);
     if input.pace == Pace::WayBack {
         pace::hasten(&mut spec, &live.spec);
     }
-    let changes = diff::changes(&live.spec, &spec);
+    let mut changes = diff::changes(&live.spec, &spec);
+    if drops(input) && changes.iter().any(canonical::is_dropped) && was_sent(input, wanted, live) {
+        changes.retain(|change| !canonical::is_dropped(change));
+    }
     if changes.is_empty() {
         plan.unchanged += 1;
         return;
@@ -46,6 +65,70 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
     let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
     let reason = diff::reason(&changes);
     plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
+}
+
+/// The first major version of the engine that keeps every field of the model.
+const KEEPS_ALL: u64 = 28;
+
+/// Whether an engine of the Swarm may drop fields that it does not know.
+fn drops(input: &PlanInput<'_>) -> bool {
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u64>().ok());
+    let mut managers = input.live.nodes.values().filter(|node| node.manager).peekable();
+    managers.peek().is_none() || managers.any(|node| major(&node.engine).is_none_or(|major| major < KEEPS_ALL))
+}
+
+/// Whether just this spec is what was last sent.
+fn was_sent(input: &PlanInput<'_>, wanted: &DesiredService, live: &LiveService) -> bool {
+    live.spec.labels.get(SPEC_LABEL).is_some_and(|sent| *sent == input.digester.digest_of(&wanted.spec).to_string())
+}
+
+/// What a service becomes: what is wanted, with what an update keeps from the live one, and with the live values of the
+/// fields that somebody else owns.
+#[must_use]
+pub fn effective(desired: &Desired, wanted: &ServiceSpec, live: &LiveService) -> ServiceSpec {
+    let spec = keep_live(wanted, live);
+    let Some(paths) = desired.ignored.get(&wanted.name) else { return spec };
+    let (Ok(mut value), Ok(theirs)) = (serde_json::to_value(&spec), serde_json::to_value(&live.spec)) else {
+        return spec;
+    };
+    for path in paths {
+        put(&mut value, path, theirs.pointer(path));
+    }
+    // A pointer to where no such value can stand changes nothing.
+    serde_json::from_value(value).unwrap_or(spec)
+}
+
+/// Puts a value at a pointer, or takes away what stands there.
+fn put(root: &mut Value, path: &str, value: Option<&Value>) {
+    let Some((parent, name)) = path.rsplit_once('/') else { return };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    let mut place = root;
+    for step in parent.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        place = match place {
+            Value::Object(map) => {
+                if value.is_none() && !map.contains_key(&step) {
+                    return;
+                }
+                map.entry(step).or_insert_with(|| Value::Object(Map::new()))
+            }
+            Value::Array(items) => match step.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                Some(item) => item,
+                None => return,
+            },
+            _ => return,
+        };
+    }
+    match (place, value) {
+        (Value::Object(map), Some(value)) => drop(map.insert(name, value.clone())),
+        (Value::Object(map), None) => drop(map.shift_remove(&name)),
+        (Value::Array(items), Some(value)) => {
+            if let Some(item) = name.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                *item = value.clone();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// What an update keeps from the live service: the force counter, the platforms filled in at create, and, where the file

@@ -342,7 +342,13 @@ fn every_case_gives_the_plan_that_was_written_down() {
         remember(&mut world, &read(folder, "inventory.json").unwrap_or(json!({})));
         let desired = desired(folder);
         let needed = case.needed.iter().map(|text| before.object(text)).collect();
-        let ask = Ask { desired: &desired, prune: prune(case.prune.as_deref()), needed: &needed, deployment: "d2" };
+        let ask = Ask {
+            desired: &desired,
+            prune: prune(case.prune.as_deref()),
+            needed: &needed,
+            deployment: "d2",
+            allow_recreate: false,
+        };
         let plan = world.plan(&ask);
         let text = render(&case.about, &plan);
         let file = folder.join("plan.txt");

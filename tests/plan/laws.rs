@@ -307,7 +307,13 @@ impl Case {
         }
         let before = self.before.desired();
         let none = BTreeSet::new();
-        let first = world.plan(&Ask { desired: &before, prune: Prune::Later, needed: &none, deployment: "d1" });
+        let first = world.plan(&Ask {
+            desired: &before,
+            prune: Prune::Later,
+            needed: &none,
+            deployment: "d1",
+            allow_recreate: false,
+        });
         if !first.refused.is_empty() {
             return None;
         }
@@ -380,6 +386,7 @@ impl Tally {
                 Waiting::PruneAfterConvergence(_) => "PruneAfterConvergence",
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
+                Waiting::Protected(_) => panic!("nothing here is protected"),
             });
         }
     }
@@ -502,7 +509,7 @@ fn try_case(case: &Case, tally: &mut Tally) {
     let Some(mut world) = case.world() else { return tally.count("no state before") };
     let desired = case.after.desired();
     let needed = case.needed(&world);
-    let ask = |prune, deployment| Ask { desired: &desired, prune, needed: &needed, deployment };
+    let ask = |prune, deployment| Ask { desired: &desired, prune, needed: &needed, deployment, allow_recreate: false };
     let foreign = foreign(&world);
     let needed_there: Vec<_> = needed.iter().filter(|object| is_there(&world, object)).cloned().collect();
 
@@ -550,7 +557,8 @@ fn try_case(case: &Case, tally: &mut Tally) {
 fn delete(world: &mut World, tally: &mut Tally) {
     let foreign = foreign(world);
     let (desired, none) = (Desired::empty(stack().name), BTreeSet::new());
-    let ask = Ask { desired: &desired, prune: Prune::Everything, needed: &none, deployment: "d4" };
+    let ask =
+        Ask { desired: &desired, prune: Prune::Everything, needed: &none, deployment: "d4", allow_recreate: false };
     let plan = world.plan(&ask);
     lawful(world, &ask, &plan);
     assert!(!plan.has_writes() && plan.waiting.is_empty(), "{plan:#?}");
@@ -622,7 +630,13 @@ fn a_plan_is_cheap_in_a_crowded_swarm() {
         };
         world.live.services.insert(live.spec.name.clone(), Arc::new(live));
     }
-    let ask = Ask { desired: &desired, prune: Prune::Guarded, needed: &BTreeSet::new(), deployment: "d2" };
+    let ask = Ask {
+        desired: &desired,
+        prune: Prune::Guarded,
+        needed: &BTreeSet::new(),
+        deployment: "d2",
+        allow_recreate: false,
+    };
     let started = std::time::Instant::now();
     for _ in 0..20 {
         assert!(world.plan(&ask).is_empty());

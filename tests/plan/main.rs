@@ -7,3 +7,5 @@ mod golden;
 mod laws;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod rules;

@@ -40,6 +40,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) prune: Prune,
     pub(crate) needed: &'a BTreeSet<ObjectRef>,
     pub(crate) deployment: &'a str,
+    pub(crate) allow_recreate: bool,
 }
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
             needed: ask.needed,
             prune: ask.prune,
             pace: Pace::Declared,
+            allow_recreate: ask.allow_recreate,
             digester: &digester(),
         })
     }
@@ -62,7 +64,8 @@ impl World {
     /// A world in which this was brought about from nothing.
     pub(crate) fn with(desired: &Desired) -> Self {
         let mut world = Self::default();
-        let ask = Ask { desired, prune: Prune::Later, needed: &BTreeSet::new(), deployment: "d1" };
+        let ask =
+            Ask { desired, prune: Prune::Later, needed: &BTreeSet::new(), deployment: "d1", allow_recreate: false };
         world
             .run(&world.plan(&ask))
             .unwrap_or_else(|error| panic!("the state before cannot be brought about: {error}"));

@@ -107,6 +107,10 @@ pub(super) struct PolicyView {
     images: ImagesPolicy,
     /// What an unset variable means.
     unset_variables: UnsetVariables,
+    /// Fields of services that somebody else owns, as `SERVICE:/POINTER`: the live value is kept.
+    ignore: Vec<String>,
+    /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
+    allow_recreate: bool,
 }
 
 impl From<domain::Policy> for PolicyView {
@@ -122,6 +126,8 @@ impl From<domain::Policy> for PolicyView {
             prune: it.prune,
             images: it.images.into(),
             unset_variables: it.unset_variables.into(),
+            ignore: it.ignore.into_iter().map(String::from).collect(),
+            allow_recreate: it.allow_recreate,
         }
     }
 }

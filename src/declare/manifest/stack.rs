@@ -9,8 +9,8 @@ use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, credential_name, environment_name, stack_name};
 use crate::domain::{
-    Compat, DriftPolicy, GitSource, GitUrl, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey, StackSpec,
-    UnsetVariables, Variable, Wanted,
+    Compat, DriftPolicy, GitSource, GitUrl, Ignored, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey,
+    StackSpec, UnsetVariables, Variable, Wanted,
 };
 use crate::ports::Sealer;
 
@@ -229,7 +229,16 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
     set(reader, &mut fields, "images", &mut policy.images, |r, f| r.choice(f, &images));
     let unset = [("error", UnsetVariables::Error), ("empty", UnsetVariables::Empty)];
     set(reader, &mut fields, "unsetVariables", &mut policy.unset_variables, |r, f| r.choice(f, &unset));
-    later(reader, &mut fields);
+    if let Some(field) = fields.take("ignore") {
+        for item in reader.list(&field) {
+            let Some(text) = reader.text(&item) else { continue };
+            match Ignored::parse(&text) {
+                Ok(ignored) => policy.ignore.push(ignored),
+                Err(message) => reader.wrong(&item, message, None),
+            }
+        }
+    }
+    set(reader, &mut fields, "allowRecreate", &mut policy.allow_recreate, Reader::boolean);
     reader.finish(fields);
     if reader.refusals.len() == before
         && let Err(message) = check::deadlines(&policy)
@@ -261,21 +270,6 @@ fn mode(reader: &mut Reader, fields: &mut Fields<'_>, policy: &mut Policy) {
             reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
         }
         None => {}
-    }
-}
-
-/// Fields of the contract that come later: what they would do by default is taken, the rest is refused.
-fn later(reader: &mut Reader, fields: &mut Fields<'_>) {
-    if let Some(field) = fields.take("ignore")
-        && !is_empty_list(&field)
-    {
-        reader.unsupported(&field, "remove it; `drift: report` leaves foreign changes alone");
-    }
-    if let Some(field) = fields.take("allowRecreate")
-        && reader.boolean(&field) == Some(true)
-    {
-        let message = "`policy.allowRecreate: true` is not supported yet".to_owned();
-        reader.refuse(Code::Unsupported, field.node.at, &field.path, message, Some("remove it"));
     }
 }
 

@@ -43,11 +43,11 @@ policy:
   totalDeadline: 2h
   monitor: 500ms
   drift: report
-  ignore: []
+  ignore: ['web:/Mode/Replicated/Replicas']
   prune: false
   images: never
   unsetVariables: empty
-  allowRecreate: false
+  allowRecreate: true
 ";
     let manifest = read(text).unwrap();
     let Body::Stack(key, spec) = &manifest.documents[0].body else { panic!("no stack") };
@@ -61,7 +61,8 @@ policy:
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["A"]["Plain"], "1.10");
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["C"]["Plain"], "no");
     assert_eq!(spec.policy.monitor, SignedDuration::from_millis(500));
-    assert!(!spec.policy.prune && spec.policy.irreversible);
+    assert!(!spec.policy.prune && spec.policy.irreversible && spec.policy.allow_recreate);
+    assert_eq!(spec.policy.ignore[0].path, "/Mode/Replicated/Replicas");
 }
 
 #[test]
@@ -79,8 +80,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     for (text, name) in [
         (format!("{stack}dependsOn: [{{ stack: db }}]\n"), "`dependsOn`"),
         (format!("{stack}policy: {{ mode: approve }}\n"), "`policy.mode: approve`"),
-        (format!("{stack}policy: {{ ignore: [x] }}\n"), "`policy.ignore`"),
-        (format!("{stack}policy: {{ allowRecreate: true }}\n"), "`policy.allowRecreate: true`"),
         (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
         ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
         ("kind: Catalog\nname: c\n".into(), "`Catalog`"),

@@ -74,10 +74,17 @@ impl Names {
                 network.target.clone_from(name);
             }
         }
-        for config in &mut spec.container_spec.configs {
+        let container = &mut spec.container_spec;
+        if let Some(slot) = credential_config(&mut container.privileges) {
+            let used = container.configs.iter().find(|config| slot.as_str() == Some(config.config_id.as_str()));
+            if let Some(config) = used {
+                *slot = config.config_name.clone().into();
+            }
+        }
+        for config in &mut container.configs {
             config.config_id.clear();
         }
-        for secret in &mut spec.container_spec.secrets {
+        for secret in &mut container.secrets {
             secret.secret_id.clear();
         }
     }
@@ -138,4 +145,11 @@ impl Names {
     pub(super) fn job_has_slots(&self, id: &str) -> Option<bool> {
         self.read().jobs.get(id).copied()
     }
+}
+
+/// Where the privileges of a container say which config holds its Windows account: a name in the model, an id to the
+/// engine. That config is among the container's too.
+pub(super) fn credential_config(privileges: &mut Option<serde_json::Value>) -> Option<&mut serde_json::Value> {
+    let slot = privileges.as_mut()?.pointer_mut("/CredentialSpec/Config")?;
+    slot.as_str().is_some_and(|text| !text.is_empty()).then_some(slot)
 }

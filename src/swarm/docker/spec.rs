@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::Stored;
+use super::names::{Stored, credential_config};
 use super::read::filters;
 use super::session::Session;
 use super::wire::{WireConfig, WireSecret};
@@ -33,6 +33,12 @@ impl Session {
 
         for config in container.configs.iter_mut().filter(|config| config.config_id.is_empty()) {
             config.config_id = self.id_of(Stored::Config, &config.config_name)?;
+        }
+        if let Some(slot) = credential_config(&mut container.privileges) {
+            let used = container.configs.iter().find(|config| slot.as_str() == Some(config.config_name.as_str()));
+            if let Some(config) = used {
+                *slot = config.config_id.clone().into();
+            }
         }
         for secret in container.secrets.iter_mut().filter(|secret| secret.secret_id.is_empty()) {
             secret.secret_id = self.id_of(Stored::Secret, &secret.secret_name)?;

@@ -1,0 +1,189 @@
+//! Where `compat: strict` and `compat: cli` differ: the one table of it. The documentation is checked against it, and a
+//! rendering names the differences that matter to its files.
+
+/// A rule by which the two ways of reading a compose file differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each says what it is in `rule`")]
+pub enum Difference {
+    UnsetVariable,
+    NestedVariable,
+    BareOperator,
+    OperatorOrder,
+    Alternative,
+    DotEnv,
+    EmptyEnvironment,
+    NumbersInText,
+    OctalText,
+    DriveLetter,
+    MountOption,
+    PortAddress,
+    StaticAddress,
+    LeftOut,
+    Honoured,
+    BeyondSchema,
+    Replicas,
+    DependsOn,
+    Composition,
+    MergeZero,
+    MergeLists,
+    MergePorts,
+    MergeTest,
+    MergeSections,
+    MergeTags,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// What it is about.
+    pub about: &'static str,
+    /// What happens by the specification's rules.
+    pub strict: &'static str,
+    /// What happens as in `docker stack deploy`.
+    pub cli: &'static str,
+}
+
+impl Difference {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 25] = [
+        Self::UnsetVariable,
+        Self::NestedVariable,
+        Self::BareOperator,
+        Self::OperatorOrder,
+        Self::Alternative,
+        Self::DotEnv,
+        Self::EmptyEnvironment,
+        Self::NumbersInText,
+        Self::OctalText,
+        Self::DriveLetter,
+        Self::MountOption,
+        Self::PortAddress,
+        Self::StaticAddress,
+        Self::LeftOut,
+        Self::Honoured,
+        Self::BeyondSchema,
+        Self::Replicas,
+        Self::DependsOn,
+        Self::Composition,
+        Self::MergeZero,
+        Self::MergeLists,
+        Self::MergePorts,
+        Self::MergeTest,
+        Self::MergeSections,
+        Self::MergeTags,
+    ];
+
+    /// The line of the table.
+    #[must_use]
+    pub const fn rule(self) -> Rule {
+        let (about, strict, cli) = match self {
+            Self::UnsetVariable => (
+                "a variable that is not set, without a default",
+                "an error; with `policy.unsetVariables: empty` empty, and a warning",
+                "empty, and a warning",
+            ),
+            Self::NestedVariable => (
+                "`${A:-${B}}`",
+                "variables inside a default are put in",
+                "the default ends at the first `}` and is taken as it is",
+            ),
+            Self::BareOperator => (
+                "`$A-b`, an operator without braces",
+                "the value of `A`, then `-b`",
+                "an operator: the value of `A`, or else what follows up to the next `}` or the end",
+            ),
+            Self::OperatorOrder => (
+                "`${A:?use-b}`",
+                "the operator is what stands after the name",
+                "`:-`, `-`, `:?`, `?` are looked for in this order anywhere: here the default `b`",
+            ),
+            Self::Alternative => ("`${A:+b}` and `${A+b}`", "`b` when `A` is set", "an error"),
+            Self::DotEnv => {
+                ("`.env` beside the first compose file", "its values count below the stack's variables", "not read")
+            }
+            Self::EmptyEnvironment => {
+                ("`environment: { K: \"\" }` while a variable `K` is set", "stays empty", "takes the variable's value")
+            }
+            Self::NumbersInText => (
+                "a number or boolean in quotes, such as `replicas: \"3\"`",
+                "taken as what it says",
+                "an error, unless a variable was put into it",
+            ),
+            Self::OctalText => (
+                "`mode: \"0440\"`, a mode from text",
+                "octal, as it is without quotes",
+                "decimal, when a variable was put into it",
+            ),
+            Self::DriveLetter => (
+                "`x:/y`, a volume with a name of one letter",
+                "the volume `x` at `/y`",
+                "read as a drive: an anonymous volume at `x:/y`",
+            ),
+            Self::MountOption => ("an unknown option of a mount", "an error", "ignored, and a warning"),
+            Self::PortAddress => (
+                "a port with an address, `127.0.0.1:80:80`",
+                "an error: Swarm publishes on every address; `0.0.0.0` and `::` are taken",
+                "the address is ignored, and a warning",
+            ),
+            Self::StaticAddress => {
+                ("`ipv4_address`, `ipv6_address`", "an error: Swarm gives no fixed addresses", "ignored, and a warning")
+            }
+            Self::LeftOut => (
+                "keys that Swarm has nothing for, such as `privileged`, `devices`, `pid`",
+                "an error, because the service would not be what the file says",
+                "ignored, and a warning",
+            ),
+            Self::Honoured => (
+                "`tmpfs`, `shm_size`, `oom_score_adj`, `network_mode: host` and `bridge`, `security_opt: no-new-privileges`",
+                "honoured",
+                "ignored, and a warning",
+            ),
+            Self::BeyondSchema => (
+                "what is in the specification and not in the CLI's schema, such as `content` of configs, `env_file` with `required`, \
+                 `depends_on` as a map, `enable_ipv6`, `gateway`, `group_add`, `dns_opt`, `scale`, `mem_limit`, `platform`",
+                "honoured",
+                "an error",
+            ),
+            Self::Replicas => (
+                "`deploy.replicas` left out",
+                "the number that runs is kept, so that an autoscaler or a person may own it; 1 for a new service",
+                "1, with every deployment",
+            ),
+            Self::DependsOn => (
+                "`depends_on`",
+                "services are written in this order; a name that does not exist is an error",
+                "ignored, and a warning",
+            ),
+            Self::Composition => ("`extends`, `include`, `profiles`, `name`", "as in the specification", "an error"),
+            Self::MergeZero => (
+                "several files: a later empty text, zero or `false`",
+                "replaces what stood before",
+                "it replaces nothing (but of `replicas`, `parallelism`, `retries`, `max_attempts`, and an empty label)",
+            ),
+            Self::MergeLists => (
+                "several files: a list in both",
+                "appended; for names and addresses without repetition",
+                "appended, repetitions and all",
+            ),
+            Self::MergePorts => (
+                "several files: ports, mounts, configs, secrets",
+                "merged by published port, target and protocol; by target",
+                "merged by published port alone, so that one port without a published one is left; configs and secrets by source",
+            ),
+            Self::MergeTest => ("several files: `healthcheck.test`", "replaced", "the later one's words are appended"),
+            Self::MergeSections => (
+                "several files: the same network, volume, config or secret, or the same attachment of a service",
+                "merged key by key",
+                "the later entry replaces the earlier one; of an attachment the aliases are replaced and options are lost",
+            ),
+            Self::MergeTags => ("`!reset` and `!override`", "followed", "not looked at"),
+        };
+        Rule { about, strict, cli }
+    }
+
+    /// What is said where the difference matters to a file that is read by the specification's rules.
+    pub(super) fn remark(self) -> String {
+        let Rule { about, cli, .. } = self.rule();
+        format!("`docker stack deploy` differs here ({about}): {cli}; `compat: cli` does the same")
+    }
+}
