@@ -18,7 +18,10 @@
 //! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
 //! to, and ssh with a credential), for `declare` and the adapters that go out.
 //!
-//! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`].
+//! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
+
+#[macro_use]
+mod planted;
 
 pub mod api;
 pub mod app;
@@ -34,6 +37,8 @@ pub mod outbound;
 pub mod plan;
 pub mod ports;
 pub mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;
 pub mod store;
 pub mod swarm;

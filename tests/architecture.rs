@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "api",
     "app",
     "assess",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 16] = [
     "plan",
     "ports",
     "seal",
+    "sim",
     "source",
     "store",
 ];

@@ -138,7 +138,7 @@ fn door(path: &Path) -> (String, JoinHandle<()>) {
 #[tokio::test]
 async fn an_engine_behind_tls_wants_the_right_certificates() {
     let bench = Bench::new();
-    let (servers, clients) = (Authority::fresh(), Authority::new());
+    let (servers, clients) = (Authority::fresh(), Authority::fresh());
     let (endpoint, _door) = tls_door(&servers, &clients).await;
     let (certificate, key) = clients.sign();
     let ca = servers.pem();
@@ -206,12 +206,12 @@ async fn an_engine_behind_ssh_is_reached_with_a_key_once_its_host_is_trusted() {
     drop((events, swarm));
     let pids = std::fs::read_to_string(&pids).unwrap();
     let pids: BTreeSet<&str> = pids.lines().collect();
-    let gone = |pid: &&str| {
+    let runs = |pid: &&str| {
         // One that has ended and was not asked about yet runs no more.
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     };
     let ended = async {
-        while pids.iter().any(|pid| gone(&pid)) {
+        while pids.iter().any(runs) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

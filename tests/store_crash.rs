@@ -8,20 +8,19 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+#[path = "support/power.rs"]
+mod power;
+
 use futures_util::{FutureExt, StreamExt};
+use power::{Acknowledged, WRITERS, copy, runtime, verify, work};
 use skep::ports::{Entry, Scan, Store, StoreError, Transaction, Write};
 use skep::store::sled::{LONGEST_INLINE, SledOptions, SledStore};
 
 const CHILD: &str = "SKEP_TEST_STORE_CHILD";
-const WRITERS: u64 = 4;
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
 
 fn put(key: &str, value: &[u8]) -> Transaction {
     Transaction { expects: vec![], writes: vec![Write::Put { key: key.into(), value: value.into() }] }
@@ -30,29 +29,6 @@ fn put(key: &str, value: &[u8]) -> Transaction {
 fn everything(store: &SledStore) -> Vec<Entry> {
     store.scan(&Scan::all("")).unwrap()
 }
-
-/// One transaction of a writer: an entry of the log and a record of its own, now and then a large one.
-fn work(writer: u64, number: u64) -> Transaction {
-    let text = format!("{writer} {number}").into_bytes();
-    let padded = |length: usize| {
-        let mut value = text.clone();
-        value.resize(length.max(text.len()), b' ');
-        value
-    };
-    let record =
-        padded(if number % 50 == 7 { LONGEST_INLINE + 1 } else { usize::try_from(number * 37 % 3000).unwrap() });
-    Transaction {
-        expects: vec![],
-        writes: vec![
-            Write::Append { log: "log".into(), value: text },
-            Write::Put { key: format!("record/{writer}/{}", number % 40), value: record },
-            Write::Delete { key: format!("record/{writer}/{}", (number + 13) % 40) },
-        ],
-    }
-}
-
-/// What a child was told and what it says of it: `writer number place-in-log revision` for each acknowledged transaction.
-type Acknowledged = (u64, u64, u64, u64);
 
 /// Not a claim but the child of those below: writes until it is killed or refused.
 #[test]
@@ -111,52 +87,6 @@ fn lines(output: impl std::io::Read) -> Vec<String> {
     BufReader::new(output).read_to_string(&mut text).unwrap();
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     text[..whole].lines().map(str::to_owned).collect()
-}
-
-/// Every acknowledged transaction is there, none is there twice, and each is there whole.
-fn verify(store: &SledStore, acknowledged: &[Acknowledged]) {
-    let log = store.scan(&Scan::all("log/")).unwrap();
-    let mut places = BTreeMap::new();
-    for (at, entry) in log.iter().enumerate() {
-        assert_eq!(entry.key, format!("log/{:016x}", at + 1), "the log has a gap");
-        let text = String::from_utf8(entry.value.to_vec()).unwrap();
-        assert_eq!(places.insert(text.clone(), entry.clone()), None, "`{text}` is there twice");
-    }
-    for (writer, number, place, revision) in acknowledged {
-        let entry = places.get(&format!("{writer} {number}"));
-        let entry = entry.unwrap_or_else(|| panic!("lost: {writer} {number}, acknowledged as {place} at {revision}"));
-        assert_eq!((&entry.key, entry.revision), (&format!("log/{place:016x}"), *revision));
-    }
-    // Replay of the whole log gives exactly the records that are there.
-    let mut records = BTreeMap::new();
-    for entry in &log {
-        let text = String::from_utf8(entry.value.to_vec()).unwrap();
-        let (writer, number) = text.split_once(' ').unwrap();
-        for write in work(writer.parse().unwrap(), number.parse().unwrap()).writes {
-            match write {
-                Write::Put { key, value } => drop(records.insert(key, (value, entry.revision))),
-                Write::Delete { key } => drop(records.remove(&key)),
-                Write::Append { .. } => {}
-            }
-        }
-    }
-    let found = store.scan(&Scan::all("record/")).unwrap();
-    let found: BTreeMap<_, _> =
-        found.into_iter().map(|entry| (entry.key, (entry.value.to_vec(), entry.revision))).collect();
-    assert!(found == records, "the records are not what the log says");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// Every file of a folder with its bytes.
@@ -252,73 +182,12 @@ fn every_acknowledged_write_survives_a_full_disk() {
     verify(&SledStore::open(folder.path()).unwrap(), &all);
 }
 
-/// After each sync the disk is taken to hold what was synced, and of what is written after it any pages or none: each
-/// such disk must open with all that was acknowledged before.
+/// `SKEP_CUTS=1000` makes so many cuts.
 #[test]
 fn every_acknowledged_write_survives_a_power_cut_between_any_two_syncs() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let images = folder.path().join("images");
-    let syncs = Arc::new(AtomicU64::new(0));
-    let on = Arc::new(AtomicBool::new(false));
-    let sync = {
-        let (data, images, syncs, on) = (data.clone(), images.clone(), Arc::clone(&syncs), Arc::clone(&on));
-        move |file: &fs::File| {
-            file.sync_data()?;
-            if on.load(Ordering::SeqCst) {
-                copy(&data, &images.join(syncs.fetch_add(1, Ordering::SeqCst).to_string()));
-            }
-            Ok(())
-        }
-    };
-    let store = SledStore::open_with(&data, &SledOptions { sync: Arc::new(sync), ..SledOptions::default() }).unwrap();
-    let runtime = runtime();
-    let mut all: Vec<Acknowledged> = Vec::new();
-    let mut numbers = [0; WRITERS as usize];
-    let mut write = |all: &mut Vec<Acknowledged>, count: usize| {
-        for at in 0..count {
-            let writer = at as u64 % WRITERS;
-            let number = numbers[at % numbers.len()];
-            numbers[at % numbers.len()] += 1;
-            let done = runtime.block_on(store.commit(work(writer, number))).unwrap();
-            all.push((writer, number, done.appended[0], done.revision));
-        }
-    };
-    let mut random = fastrand::Rng::with_seed(7);
-    // Far apart, so that the cuts meet the end of a segment and its cleaning too.
-    for _ in 0..6 {
-        write(&mut all, random.usize(50..400));
-        on.store(true, Ordering::SeqCst);
-        let first = syncs.load(Ordering::SeqCst);
-        write(&mut all, 1);
-        let durable = all.clone();
-        write(&mut all, random.usize(1..4));
-        on.store(false, Ordering::SeqCst);
-        let (old, new) = (images.join(first.to_string()), images.join((first + 1).to_string()));
-        for cut in 0..4 {
-            let disk = folder.path().join("disk");
-            copy(&new, &disk);
-            let before = fs::File::open(old.join("store/db")).unwrap();
-            let after = fs::File::options().write(true).open(disk.join("store/db")).unwrap();
-            let mut page = [0; 4096];
-            for at in (0..before.metadata().unwrap().len()).step_by(page.len()) {
-                let length = before.read_at(&mut page, at).unwrap();
-                // At the first cut none of the new pages is there, later about half of them.
-                if cut == 0 || random.bool() {
-                    after.write_all_at(&page[..length], at).unwrap();
-                }
-            }
-            if cut == 0 {
-                after.set_len(before.metadata().unwrap().len()).unwrap();
-            }
-            fs::copy(old.join("tip"), disk.join("tip")).unwrap();
-            let opened = SledStore::open(&disk).unwrap();
-            verify(&opened, &durable);
-            drop(opened);
-            fs::remove_dir_all(&disk).unwrap();
-        }
-        fs::remove_dir_all(&images).unwrap();
-    }
+    let cuts = std::env::var("SKEP_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(48);
+    let made = power::cuts(cuts, 7);
+    println!("{made} cuts of power: nothing that was acknowledged is lost");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
 use super::telemetry;
-use crate::cli::{Host, HostError, LogFormat, ServeArgs};
+use crate::cli::{Host, HostError, LogFormat, ServeArgs, SimulateArgs};
 
 /// The real server.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,5 +41,17 @@ impl Host for Server {
 
     fn rotate_key(&self, data: &Path) -> Result<u64, HostError> {
         rotate_key(data).map_err(|error| HostError::Failed(error.to_string()))
+    }
+
+    #[cfg(feature = "sim")]
+    fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError> {
+        super::simulate::simulate(args, say)
+    }
+
+    /// The simulator and virtual time are for those who work on Skep: a binary that serves carries neither.
+    #[cfg(not(feature = "sim"))]
+    fn simulate(&self, _: &SimulateArgs, _: &mut dyn FnMut(&str)) -> Result<bool, HostError> {
+        let text = "this binary holds no simulator: build one with `cargo build --features sim`, and ask that one";
+        Err(HostError::Failed(text.to_owned()))
     }
 }

@@ -5,6 +5,8 @@ mod host;
 mod metrics;
 mod rotate;
 mod serve;
+#[cfg(feature = "sim")]
+mod simulate;
 mod telemetry;
 mod tls;
 

@@ -38,6 +38,7 @@ fn is_versions(input: &AssessInput<'_>, failure: &Failure) -> bool {
     use FailureClass as Class;
     let node_there = input.live.nodes.values().any(|node| node.takes_tasks());
     match failure.class {
+        Class::EngineUnreachable if planted!("an unreachable engine is the version's fault") => return true,
         Class::NodeLost | Class::QuorumLost | Class::EngineUnreachable | Class::SourceUnreachable => return false,
         Class::Render | Class::Preflight | Class::Hook => return true,
         _ if !node_there => return false,

@@ -98,10 +98,11 @@ pub fn assess(input: &AssessInput<'_>) -> Assessment {
         input.target.services.values().map(|wanted| service::report(input, wanted)).collect();
     let healthy = services.iter().map(|service| service.healthy).sum();
     let wanted = services.iter().map(|service| service.wanted).sum();
-    let all_settled = input.progress.applied && services.iter().all(|service| service.settled);
+    let applied = input.progress.applied || planted!("half of a plan is enough");
+    let all_settled = applied && services.iter().all(|service| service.settled);
     let newest_task = services.iter().filter_map(|service| service.newest_task).max();
     let healthy_since = all_settled.then(|| {
-        let unbroken = input.progress.newest_task == newest_task;
+        let unbroken = input.progress.newest_task == newest_task || planted!("a task replaced unseen goes unnoticed");
         input.progress.healthy_since.filter(|_| unbroken).unwrap_or(input.now)
     });
     let monitor = monitor(input);
@@ -134,11 +135,12 @@ fn verdict(
             _ => Verdict::Failed(failure.clone()),
         };
     }
+    let monitor = if planted!("nobody waits for the monitor period") { SignedDuration::ZERO } else { monitor };
     if healthy_since.is_some_and(|since| input.now.duration_since(since) >= monitor) {
         return Verdict::Converged;
     }
     let evidence = worst(input, services.iter());
-    if input.now >= progress.total_deadline {
+    if input.now >= progress.total_deadline && !planted!("the total deadline is not looked at") {
         return Verdict::Failed(overdue(input, services, evidence, "total"));
     }
     if let Some((failure, Fault::Infrastructure)) = evidence {

@@ -102,7 +102,8 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
     let view = View::new(input, wanted, live);
     let expected = view.expected();
     let (healthy, newest_task) = view.healthy();
-    let settled = healthy == expected && !view.old_runs && (expected > 0 || view.may_be_empty());
+    let enough = healthy == expected || (planted!("one task is enough") && healthy > 0);
+    let settled = enough && !view.old_runs && (expected > 0 || view.may_be_empty());
     let obstacle = view.obstacle(expected).filter(|obstacle| !settled || obstacle.sure == Sure::Already);
     let (doomed, doomed_at) = match obstacle.as_ref().map(|obstacle| obstacle.sure) {
         Some(Sure::Already) => (true, None),
@@ -145,7 +146,7 @@ impl<'a> View<'a> {
         for task in input.tasks.of(&live.id) {
             let current = match last {
                 Some((spec, current)) if *spec == task.spec => current,
-                _ => task_form(&task.spec) == form,
+                _ => task_form(&task.spec) == form || planted!("an old task is judged"),
             };
             last = Some((&task.spec, current));
             if current && (!task.state.is_over() || !view.is_baseline(task) || view.is_job() && !view.wrote()) {
@@ -228,6 +229,8 @@ impl<'a> View<'a> {
         let replacing = self.updated() && self.news().is_some_and(|update| update.state == UpdateState::Updating);
         let good = self.own.iter().filter(|task| match self.is_job() {
             true => task.state == TaskState::Complete && self.of_this_iteration(task),
+            false if planted!("a task that ended counts as running") => task.state >= TaskState::Running,
+            false if planted!("a task that starts counts as running") => task.state >= TaskState::Assigned,
             false => task.state == TaskState::Running && self.stays(task) && !(replacing && self.is_baseline(task)),
         });
         let mut places = BTreeSet::new();

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use thiserror::Error;
 
-pub use args::{Cli, LogFormat, ServeArgs};
+pub use args::{Cli, LogFormat, ServeArgs, SimulateArgs};
 pub use exit::Exit;
 
 use args::{Command, CredentialArgs, CredentialCommand, Globals};
@@ -55,6 +55,12 @@ pub trait Host {
     /// # Errors
     /// [`HostError`] when a server has the folder open, or something in it cannot be opened. Doing it again goes on.
     fn rotate_key(&self, data: &Path) -> Result<u64, HostError>;
+
+    /// Plays schedules in a simulated world; each line goes to `say` as soon as it is known. Whether all laws held.
+    ///
+    /// # Errors
+    /// [`HostError`] when this binary holds no simulator, or what was asked makes no sense.
+    fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError>;
 }
 
 /// Why the server does not serve, in a sentence, with the mend where it is known.
@@ -112,6 +118,15 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
             })?;
             console.print(&format!("{count} records are sealed with the new key"))?;
             Ok(Exit::Done)
+        }
+        Command::Simulate(args) => {
+            let mut unread = Ok(());
+            let mut say = |line: &str| unread = console.print(line);
+            let held = host.simulate(&args, &mut say).map_err(|error| match error {
+                HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep simulate --help`"),
+                HostError::Failed(message) => CliError::new(Exit::Error, message),
+            })?;
+            unread.map(|()| if held { Exit::Done } else { Exit::Error })
         }
         Command::Schema => console.print(&host.schema()).map(|()| Exit::Done),
         Command::Completions { shell } => {

@@ -42,6 +42,7 @@ impl Pass<'_> {
             Connection::Lost(error) => Some((Reason::EngineUnreachable, error.to_string())),
             Connection::Connected(_) => match self.environment.claim() {
                 Claim::Ours(_) => None,
+                Claim::Foreign { .. } if planted!("the claim is not checked") => None,
                 Claim::Unknown => Some((Reason::Foreign, format!("environment `{name}` has not been claimed yet"))),
                 Claim::Foreign { instance, .. } => Some((
                     Reason::Foreign,
@@ -125,31 +126,37 @@ impl Pass<'_> {
             return Ok(Carried::Ended);
         }
         for _ in 0..ROUNDS {
-            let plan = self.plan(&deployment, rendition, Prune::Later)?;
+            let when = if planted!("pruned before it has converged") { Prune::Asked } else { Prune::Later };
+            let plan = self.plan(&deployment, rendition, when)?;
             if !plan.refused.is_empty() {
                 let text = plan.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
                 self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
                 return Ok(Carried::Ended);
             }
-            if deployment.progress.is_none() && plan.steps.is_empty() && self.is_live(&deployment) {
-                return self.nothing_to_do(deployment).map(|()| Carried::Ended);
+            let same = plan.steps.is_empty() || planted!("what was applied once counts as live");
+            if deployment.progress.is_none() && same && self.is_live(&deployment) {
+                return self.nothing_to_do(deployment, rendition).map(|()| Carried::Ended);
             }
             self.begin(&mut deployment, rendition, &plan).await?;
             if plan.steps.is_empty() {
-                return self.all_applied(deployment).map(|()| Carried::All);
+                return self.all_applied(deployment, rendition).map(|()| Carried::All);
             }
-            self.checkpoint().await?;
+            if !planted!("nothing is noted before the call") {
+                self.checkpoint().await?;
+            }
             match self.carry_out(&mut deployment, &plan.steps, rendition).await {
                 Ok(true) => {
                     self.put(deployment.clone());
-                    return self.all_applied(deployment).map(|()| Carried::All);
+                    return self.all_applied(deployment, rendition).map(|()| Carried::All);
                 }
                 Ok(false) => self.put(deployment.clone()),
                 Err(error @ SwarmError::Refused { .. }) => {
                     self.put(deployment.clone());
-                    self.say(Kind::Applied, Is::False, Reason::PreflightFailed, error.to_string());
-                    self.fail(deployment, Failure::new(FailureClass::Preflight, error.to_string()))?;
+                    // The engine quotes what it was sent.
+                    let text = rendition.masker().mask(&error.to_string());
+                    self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
+                    self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
                     return Ok(Carried::Ended);
                 }
                 Err(error) => {
@@ -188,7 +195,8 @@ impl Pass<'_> {
         is(self.status.last_good.as_ref().map(|good| &good.version)) && is(self.status.live.as_ref())
     }
 
-    fn nothing_to_do(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
+    fn nothing_to_do(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+        self.own_what_is_wanted(rendition);
         self.converged_pointers(&deployment);
         deployment.kept = self.status.last_good.as_ref().map(|good| good.kept.clone());
         self.enter(&mut deployment, Phase::Converged, "this version runs already: nothing to do");
@@ -228,13 +236,16 @@ impl Pass<'_> {
             for step in plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Service) {
                 if step.action != Action::Remove {
                     let service = progress.services.entry(step.object.name.clone()).or_default();
-                    service.written = Written::Unknown;
+                    service.written = match planted!("a write is not doubted") {
+                        true => Written::Unchanged,
+                        false => Written::Unknown,
+                    };
                 }
             }
         }
         if !plan.steps.is_empty() {
             deployment.kept = Some(self.kept(deployment, rendition)?);
-            self.status.live = None;
+            self.status.live = self.status.live.take().filter(|_| planted!("the live version outlives a change"));
         }
         self.doubt(&plan.steps);
         self.enter(deployment, Phase::Applying, format!("{} steps to carry out", plan.steps.len()));
@@ -261,8 +272,11 @@ impl Pass<'_> {
             if let Some(service) = known.get_mut(&live.spec.name) {
                 service.existed = true;
                 service.updated_before = live.update.as_ref().and_then(|update| update.started_at);
-                service.baseline =
-                    tasks.iter().filter(|task| task.service_id == live.id).map(|task| task.id.clone()).collect();
+                service.baseline = if planted!("old tasks are not remembered") { &[][..] } else { &tasks[..] }
+                    .iter()
+                    .filter(|task| task.service_id == live.id)
+                    .map(|task| task.id.clone())
+                    .collect();
             }
         }
         Ok(known)
@@ -294,6 +308,12 @@ impl Pass<'_> {
         for step in steps {
             match self.environment.swarm.apply(&step.effect, &rendition.material).await {
                 Ok(applied) => self.accepted(deployment, step, applied.id),
+                Err(SwarmError::Conflict { object }) if planted!("a conflict fails the version") => {
+                    return Err(SwarmError::Refused { object, reason: "update out of sequence".to_owned() });
+                }
+                Err(SwarmError::Unreachable { .. }) if planted!("an answer that is lost counts as accepted") => {
+                    self.accepted(deployment, step, String::new());
+                }
                 Err(SwarmError::InUse { .. }) if matches!(step.effect, Effect::Remove { .. }) => return Ok(false),
                 Err(SwarmError::Conflict { .. } | SwarmError::Exists { .. } | SwarmError::NotFound { .. }) => {
                     for kind in [WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Service] {
@@ -351,8 +371,11 @@ impl Pass<'_> {
     }
 
     /// Every step is accepted: from now on the tasks are judged.
-    fn all_applied(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
-        self.adopt_ids();
+    fn all_applied(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+        if !planted!("what a lost answer made is not adopted") {
+            self.adopt_ids();
+        }
+        self.own_what_is_wanted(rendition);
         let now = self.shared.ambient.now();
         if let Some(progress) = &mut deployment.progress {
             progress.applied = true;
@@ -361,6 +384,12 @@ impl Pass<'_> {
         self.say(Kind::Applied, Is::True, Reason::Succeeded, "the engine has accepted every step");
         self.enter(&mut deployment, Phase::Verifying, "waiting for the tasks to run");
         self.status.live = Some(Self::pointer(&deployment));
+        if planted!("good as soon as it is applied")
+            && let Some(kept) = deployment.kept.clone()
+        {
+            let version = Self::pointer(&deployment);
+            self.status.last_good = Some(crate::domain::LastGood { version, kept, since: now });
+        }
         self.put(deployment);
         Ok(())
     }
@@ -379,10 +408,38 @@ impl Pass<'_> {
         }
     }
 
+    /// What is wanted, is there, and needed no step is owned as well, though nothing was remembered of it: a stack of this
+    /// name was deleted before, and what it had was left running. The plan has seen that it is ours.
+    fn own_what_is_wanted(&mut self, rendition: &Rendition) {
+        let (live, wanted) = (self.environment.snapshot(), &rendition.desired);
+        let (digester, since) = (self.shared.renderer.digester(), self.now);
+        let inventory = &mut self.status.inventory.0;
+        let mut own = |kind, name: &str, id: Option<&String>, digest: &dyn Fn() -> crate::domain::Digest| {
+            let object = ObjectRef::new(kind, name);
+            if let Some(id) = id.filter(|_| !inventory.contains_key(&object)) {
+                inventory.insert(object, InventoryEntry { id: Some(id.clone()), digest: digest(), since });
+            }
+        };
+        for (name, spec) in &wanted.networks {
+            own(ObjectKind::Network, name, live.networks.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, spec) in &wanted.configs {
+            own(ObjectKind::Config, name, live.configs.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, spec) in &wanted.secrets {
+            own(ObjectKind::Secret, name, live.secrets.get(name).map(|it| &it.id), &|| digester.digest_of(spec));
+        }
+        for (name, service) in &wanted.services {
+            let id = live.services.get(name).map(|it| &it.id);
+            own(ObjectKind::Service, name, id, &|| digester.digest_of(&service.spec));
+        }
+    }
+
     /// How much a deployment's owner has agreed may be removed.
     pub(super) fn prune_of(deployment: &Deployment) -> Prune {
         match deployment.origin.trigger {
             Trigger::Api | Trigger::Rest | Trigger::Adopt | Trigger::Rollback => Prune::Asked,
+            _ if planted!("every version may remove all") => Prune::Asked,
             _ => Prune::Guarded,
         }
     }

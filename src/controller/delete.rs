@@ -18,7 +18,8 @@ impl Pass<'_> {
         self.environment.tasks.leave(&self.stack.key);
         self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
         self.adopt_ids();
-        if deletion.keep_running || self.status.inventory == Inventory::default() {
+        let keep_running = deletion.keep_running && !planted!("a deletion keeps nothing running");
+        if keep_running || planted!("a deletion removes nothing") || self.status.inventory == Inventory::default() {
             return self.gone().await;
         }
         let text = format!("{} asked for its deletion", deletion.actor.name);

@@ -47,7 +47,8 @@ impl Pass<'_> {
         let live = self.environment.snapshot();
         let applied_at = progress.applied_at.unwrap_or(progress.started_at);
         let own = || rendition.desired.services.keys().filter_map(|name| live.services.get(name));
-        let listed = tasks.listed_at > applied_at && own().all(|live| tasks.by_service.contains_key(&live.id));
+        let new = tasks.listed_at > applied_at || planted!("a listing from before the write is judged by");
+        let listed = new && own().all(|live| tasks.by_service.contains_key(&live.id));
         self.follow_tasks(rendition, (!listed).then(|| applied_at.max(tasks.listed_at)));
         if !listed {
             return self.wait_for_tasks(deployment);
@@ -63,7 +64,7 @@ impl Pass<'_> {
             policy: &policy,
             now: self.now,
         };
-        let assessment = assess(&input);
+        let assessment = masked(assess(&input), rendition);
         self.note_progress(&mut deployment, &assessment);
         match &assessment.verdict {
             Verdict::Converged => {
@@ -90,6 +91,8 @@ impl Pass<'_> {
             return;
         };
         let span = self.stack.spec.policy.monitor.checked_add(FIRST_LOOK).unwrap_or(FIRST_LOOK);
+        let span =
+            if planted!("a restart begins the deadline anew") { self.stack.spec.policy.total_deadline } else { span };
         let soonest = begun.checked_add(span).unwrap_or(begun);
         progress.total_deadline = progress.total_deadline.max(soonest);
         progress.progress_deadline = progress.progress_deadline.max(soonest);
@@ -147,7 +150,7 @@ impl Pass<'_> {
         progress.healthy_since = None;
         let deadline = progress.total_deadline;
         let deadline = self.not_before_a_look(deadline);
-        if self.now >= deadline {
+        if self.now >= deadline && !planted!("an outage has no end") {
             let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
             self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
             return Ok(Judged::Ended);
@@ -282,6 +285,9 @@ impl Pass<'_> {
                 failure.log_tail = lines.into_iter().map(|line| line.line).collect();
             }
         }
+        if planted!("evidence is not masked") {
+            return failure;
+        }
         let masker = rendition.masker();
         failure.error = masker.mask(&failure.error);
         failure.log_tail = failure.log_tail.iter().map(|line| masker.mask(line)).collect();
@@ -305,12 +311,13 @@ impl Pass<'_> {
         if deployment.progress.is_some() {
             self.say(Kind::Healthy, Is::False, reason_of(failure.class), &why);
         }
-        if let Some(failed) = deployment.rollback_of.clone() {
+        if let Some(failed) = deployment.rollback_of.clone().filter(|_| !planted!("a rollback is rolled back")) {
             self.enter(&mut deployment, Phase::Failed, &why);
             self.put(deployment);
             return self.rollback_did_not_come_about(&failed, &format!("the rollback failed: {why}"));
         }
-        if fault == Fault::Infrastructure || deployment.progress.is_none() {
+        let outage = fault == Fault::Infrastructure && !planted!("an outage is the version's fault");
+        if outage || deployment.progress.is_none() {
             self.enter(&mut deployment, Phase::Failed, &why);
             self.put(deployment);
             return Ok(());
@@ -334,7 +341,8 @@ impl Pass<'_> {
         let policy = &self.stack.spec.policy;
         let allowed = policy.on_failure == OnFailure::Rollback && !policy.irreversible;
         let Some(good) = self.status.last_good.clone().filter(|_| allowed) else { return Ok(()) };
-        if good.version.digest == deployment.version.digest {
+        let itself = good.version.digest == deployment.version.digest;
+        if itself && !planted!("a rollback is rolled back") {
             return Ok(());
         }
         let version = Version {
@@ -352,8 +360,28 @@ impl Pass<'_> {
         }
         self.attempt_now(&back);
         self.put(back);
+        if planted!("rolled back before the rollback is done") {
+            self.enter(deployment, Phase::RolledBack, why);
+        }
         Ok(())
     }
+}
+
+/// What the engine said of the tasks, without the secrets this version knows of: it goes into records that people read.
+fn masked(mut assessment: Assessment, rendition: &Rendition) -> Assessment {
+    let told = match &mut assessment.verdict {
+        Verdict::Waiting(failure) | Verdict::Failed(failure) => Some(failure),
+        Verdict::Progressing | Verdict::Converged => None,
+    };
+    let all: Vec<&mut Failure> = told
+        .into_iter()
+        .chain(assessment.services.iter_mut().filter_map(|service| service.obstacle.as_mut()))
+        .collect();
+    if !all.is_empty() {
+        let masker = rendition.masker();
+        all.into_iter().for_each(|failure| failure.error = masker.mask(&failure.error));
+    }
+    assessment
 }
 
 fn wanted(deployment: &Deployment) -> u64 {

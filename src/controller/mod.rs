@@ -127,6 +127,7 @@ impl Controller {
         self.read_all()?;
         loop {
             let note = tokio::select! {
+                biased;
                 () = self.cancel.cancelled() => break,
                 note = notes.next() => note,
             };
@@ -257,11 +258,13 @@ impl Controller {
 async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
     loop {
         let place = tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             place = environment.workers.clone().acquire_owned() => place,
         };
         let Ok(place) = place else { return };
         let key = tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             key = environment.queue.next() => key,
         };
@@ -299,6 +302,7 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
             let count = errors.entry(key.clone()).or_insert(0);
             *count += 1;
             let wait = backoff(*count, shared.ambient.random());
+            let wait = if planted!("an error is answered at once") { SHORTEST_WAIT } else { wait };
             tracing::warn!(stack = %key, %error, errors = *count, ?wait, "a pass broke off");
             environment.queue.add(&key, Instant::now() + wait, Priority::Event);
         }
@@ -335,6 +339,7 @@ async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: Cancell
             }
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             changed = connections.changed() => if changed.is_err() { return },
         }

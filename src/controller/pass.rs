@@ -234,7 +234,7 @@ impl<'a> Pass<'a> {
     /// Holds a version: it is not tried again by itself.
     pub(super) fn hold(&mut self, deployment: &Deployment, reason: &str) {
         let Some(digest) = &deployment.version.digest else { return };
-        if self.status.is_held(digest) {
+        if self.status.is_held(digest) || planted!("a hold is lost") {
             return;
         }
         let held = Held { version: Self::pointer(deployment), reason: reason.to_owned(), since: self.now };

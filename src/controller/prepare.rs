@@ -72,7 +72,7 @@ impl Pass<'_> {
 
     /// A version that failed here is not tried again by itself; a person's word releases it.
     fn is_refused_as_held(&mut self, deployment: &mut Deployment, rendition: &Rendition) -> bool {
-        if !self.status.is_held(&rendition.digest) {
+        if !self.status.is_held(&rendition.digest) || planted!("a held version is not refused") {
             return false;
         }
         let person = deployment.origin.actor != Actor::controller();
@@ -163,6 +163,7 @@ impl Pass<'_> {
             return progress.total_deadline;
         }
         let since = self.status.attempt_since.unwrap_or(deployment.created_at);
+        let since = if planted!("the clock before the first write begins anew") { self.now } else { since };
         since.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)
     }
 

@@ -114,6 +114,7 @@ impl Queue {
             match soonest {
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(at) => {}
                     }

@@ -142,6 +142,7 @@ impl Sources {
             let (sources, source, again, stop) = (self.clone(), source.clone(), again.clone(), stop.clone());
             async move {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = sources.poll(source, again) => {}
                 }
@@ -172,6 +173,7 @@ impl Sources {
                 _ => backoff(errors, self.ambient.random()).min(period.max(std::time::Duration::from_secs(1))),
             };
             tokio::select! {
+                biased;
                 () = again.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }

@@ -56,6 +56,7 @@ impl Pass<'_> {
         }
         let converged = matches!(attempt.phase, Phase::Converged);
         let prune = if converged { Self::prune_of(attempt) } else { Prune::Later };
+        let prune = if planted!("the guard over pruning is off") { Prune::Everything } else { prune };
         let plan = self.plan(attempt, &rendition, prune)?;
         let refusal = plan.refused.first().map(ToString::to_string);
         let (removals, writes): (Vec<Step>, Vec<Step>) =
@@ -89,19 +90,22 @@ impl Pass<'_> {
         Ok(Kept::Rest(Next::Idle))
     }
 
+    /// The deployment of what was asked last: the attempt, unless that only put the last good version right.
+    pub(super) fn newest_asked(&mut self, attempt: &Deployment) -> Result<Option<Deployment>, PassError> {
+        let put_right = attempt.phase == Phase::Converged && matches!(attempt.version.source, VersionSource::Kept(_));
+        if !put_right || self.stack.control.pin.is_some() {
+            return Ok(Some(attempt.clone()));
+        }
+        match self.status.desired.as_ref().map(|desired| desired.deployment.clone()) {
+            Some(id) => Ok(self.deployment(&id)?.cloned()),
+            None => Ok(None),
+        }
+    }
+
     /// What was asked and did not come about leaves the stack stalled until something changes. That the last good version
     /// was put right meanwhile changes nothing of that.
     fn note_failure(&mut self, attempt: &Deployment) -> Result<(), PassError> {
-        let mut asked = Some(attempt.clone());
-        let put_right = attempt.phase == Phase::Converged && matches!(attempt.version.source, VersionSource::Kept(_));
-        if put_right && self.stack.control.pin.is_none() {
-            let desired = self.status.desired.as_ref().map(|desired| desired.deployment.clone());
-            asked = match desired {
-                Some(id) => self.deployment(&id)?.cloned(),
-                None => None,
-            };
-        }
-        let Some(asked) = asked else { return Ok(()) };
+        let Some(asked) = self.newest_asked(attempt)? else { return Ok(()) };
         let back = target(&self.stack, &self.status) == TargetKind::LastGood;
         let message = || asked.message.clone().unwrap_or_default();
         let class = asked.failure.as_ref().map(|failure| failure.class);
@@ -120,6 +124,7 @@ impl Pass<'_> {
     /// What failed by the infrastructure's fault alone is tried again, as a new attempt.
     fn try_again(&mut self, attempt: &Deployment) -> Result<Option<Kept>, PassError> {
         let held = attempt.version.digest.as_ref().is_some_and(|digest| self.status.is_held(digest));
+        let held = held && !planted!("a held version is tried again as if an outage had failed it");
         let Some(failure) = attempt.failure.as_ref().filter(|_| attempt.phase == Phase::Failed && !held) else {
             return Ok(None);
         };
@@ -159,6 +164,9 @@ impl Pass<'_> {
             self.status.drift.found = found;
         }
         self.say(Kind::Drifted, Is::True, Reason::DriftDetected, &text);
+        if planted!("drift is only shown") {
+            return Ok(Kept::Rest(Next::Idle));
+        }
         let policy = &self.stack.spec.policy;
         if policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe || !self.may_write() {
             return Ok(Kept::Rest(Next::Idle));
@@ -201,6 +209,7 @@ impl Pass<'_> {
         let drift = &self.status.drift;
         let last = drift.corrected_at?;
         let wait = match drift.corrections {
+            _ if planted!("a tireless writer is fought") => Duration::ZERO,
             _ if self.now.duration_since(last) > FORGET => Duration::ZERO,
             0 | 1 => Duration::ZERO,
             more => backoff(more.saturating_add(2), 0),
@@ -240,6 +249,7 @@ impl Pass<'_> {
                 ObjectKind::Secret => live.secrets.contains_key(name) || wanted.secrets.contains_key(name),
                 ObjectKind::Service => live.services.contains_key(name) || wanted.services.contains_key(name),
             };
+            let there = there && !planted!("what is not wanted is forgotten before it is gone");
             there || (entry.id.is_none() && now.duration_since(entry.since) < FORGET)
         });
     }
@@ -287,12 +297,7 @@ impl Pass<'_> {
 
     /// What is left to do once a version has converged: what is owned and no longer wanted goes; the pace of a rollback
     /// becomes the file's own again.
-    async fn finish(
-        &mut self,
-        attempt: &Deployment,
-        steps: &[Step],
-        rendition: &Rendition,
-    ) -> Result<Kept, PassError> {
+    async fn finish(&mut self, attempt: &Deployment, steps: &[Step], rendition: &Rendition) -> Result<Kept, PassError> {
         self.checkpoint().await?;
         let mut deployment = attempt.clone();
         if self.carry_out(&mut deployment, steps, rendition).await? {

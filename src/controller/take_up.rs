@@ -18,7 +18,7 @@ impl Pass<'_> {
     /// Takes up everything that was asked. Gives `false` when the stack is suspended: then nothing more is to be done.
     pub(super) async fn take_up(&mut self) -> Result<bool, PassError> {
         self.end_what_has_ended().await?;
-        if self.stack.control.suspension.is_some() {
+        if self.stack.control.suspension.is_some() && !planted!("a suspension is not heeded") {
             self.status.suspended_since.get_or_insert(self.now);
             self.environment.tasks.leave(&self.stack.key);
             return Ok(false);
@@ -36,7 +36,7 @@ impl Pass<'_> {
         let control = &self.stack.control;
         let over = |until: Option<Timestamp>| until.is_some_and(|until| until <= self.now);
         let resume = control.suspension.as_ref().is_some_and(|suspension| over(suspension.until));
-        let unpin = control.pin.as_ref().is_some_and(|pin| over(pin.until));
+        let unpin = control.pin.as_ref().is_some_and(|pin| over(pin.until)) && !planted!("a pin never ends");
         if resume {
             self.stack.control.suspension = None;
             self.event(EventType::Resumed, None, "Expired", "the suspension has ended");
@@ -127,6 +127,9 @@ impl Pass<'_> {
         phase: Phase,
         text: &str,
     ) -> Result<(), PassError> {
+        if planted!("what came before is not ended") {
+            return Ok(());
+        }
         let mut ids = self.shared.ledger.history_ids(self.key(), before, RECENT)?;
         ids.retain(|id| from.is_none_or(|from| id >= from));
         for id in ids {
@@ -149,7 +152,8 @@ impl Pass<'_> {
     }
 
     fn honour_cancel(&mut self) -> Result<(), PassError> {
-        let Some(asked) = self.stack.control.cancel.clone() else { return Ok(()) };
+        let asked = self.stack.control.cancel.clone().filter(|_| !planted!("a cancellation is not heeded"));
+        let Some(asked) = asked else { return Ok(()) };
         let Some(deployment) = self.deployment(&asked)?.cloned().filter(|found| !found.phase.is_terminal()) else {
             return Ok(());
         };
@@ -208,7 +212,9 @@ impl Pass<'_> {
     fn honour_reconcile(&mut self, token: Option<String>) -> Result<(), PassError> {
         let Some(token) = token else { return Ok(()) };
         self.status.handled_reconcile = Some(token);
-        let Some(attempt) = self.attempt()?.filter(|attempt| attempt.phase == Phase::Failed) else { return Ok(()) };
+        let Some(attempt) = self.attempt()? else { return Ok(()) };
+        let asked = self.newest_asked(&attempt)?.filter(|asked| asked.phase == Phase::Failed);
+        let Some(attempt) = asked else { return Ok(()) };
         let held = attempt.version.digest.as_ref().is_some_and(|digest| self.status.is_held(digest));
         if held || self.stack.control.pin.is_some() || !matches!(attempt.version.source, VersionSource::Spec(_)) {
             return Ok(());
@@ -255,7 +261,8 @@ impl Pass<'_> {
         }
         let cancelled = desired.revision.is_none()
             && self.deployment(&desired.deployment)?.is_some_and(|known| known.phase == Phase::Cancelled);
-        if cancelled || self.stack.control.pin.is_some() {
+        let pinned = self.stack.control.pin.is_some() && !planted!("a push does not wait behind a pin");
+        if cancelled || pinned {
             let text = format!("commit {} waits behind the pin", revision.short());
             self.status.desired = Some(Pointer { revision: Some(revision), digest: None, ..desired });
             if !cancelled {

@@ -129,6 +129,7 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
         let changed = environment.tasks.changed.notified();
         let Some((filter, for_all)) = environment.tasks.filter() else {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 () = changed => continue,
             }
@@ -139,6 +140,7 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
             TaskFilter::All => environment.snapshot().services.values().map(|live| live.id.clone()).collect(),
         };
         let answer = tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             answer = environment.swarm.tasks(&filter) => answer,
         };
@@ -151,6 +153,7 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
             environment.announce();
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             () = tokio::time::sleep_until(started + PERIOD) => {}
         }

@@ -111,7 +111,7 @@ impl Declare {
             events.push((EventType::Unpinned, "an explicit version ends the pin".to_owned()));
         }
         if !changes.is_empty() {
-            stack.generation += 1;
+            stack.generation += if planted!("a change is no new generation") { 0 } else { 1 };
             stack.updated_at = self.now();
             let message = format!("generation {} changes {}", stack.generation, changes.join(", "));
             events.push((EventType::StackChanged, message));

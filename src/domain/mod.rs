@@ -39,16 +39,16 @@ pub use live::{
 };
 pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX, PROTECT_LABEL,
-    NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL, SecretSpec,
-    content_name,
+    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
+    SecretSpec, content_name,
 };
 pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl, StackSpec,
-    Suspension, UnsetVariables, Variable,
+    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl,
+    StackSpec, Suspension, UnsetVariables, Variable,
 };
 pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,

@@ -41,7 +41,12 @@ impl fmt::Display for Owner {
 /// create whose answer was lost, or when the snapshot is older than what was written since.
 pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>) -> Owner {
     let entry = input.inventory.0.get(object);
+    if planted!("what has our name is ours") {
+        return Owner::ThisStack;
+    }
+    let own = input.instance.to_owned();
     let instance = labels.get(INSTANCE_LABEL);
+    let instance = if planted!("another Skep's objects are ours") { Some(&own) } else { instance };
     if let Some(other) = instance.filter(|instance| *instance != input.instance) {
         return Owner::OtherInstance(other.clone());
     }

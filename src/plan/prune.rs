@@ -27,7 +27,8 @@ impl<'a> Surplus<'a> {
         let mut surplus = Self { services: Vec::new(), owned: 0, protected: Vec::new() };
         for object in input.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service) {
             let Some(live) = input.live.services.get(&object.name) else { continue };
-            if ownership::owner(input, object, &live.id, &live.spec.labels) != Owner::ThisStack {
+            let owner = ownership::owner(input, object, &live.id, &live.spec.labels);
+            if owner != Owner::ThisStack && !planted!("a foreign service of our name is pruned") {
                 continue;
             }
             surplus.owned += 1;
@@ -45,7 +46,10 @@ impl<'a> Surplus<'a> {
 
     /// So much would go that a person has to ask for it.
     fn guarded(&self, input: &PlanInput<'_>) -> bool {
-        input.prune == Prune::Guarded && self.services.len() > 1 && self.services.len() * 2 > self.owned
+        input.prune == Prune::Guarded
+            && !planted!("half of a stack may go unasked")
+            && self.services.len() > 1
+            && self.services.len() * 2 > self.owned
     }
 }
 
@@ -85,7 +89,8 @@ pub(super) fn no_longer_wanted(input: &PlanInput<'_>, surplus: Surplus<'_>, plan
         return;
     }
     let objects = || gone.iter().map(|(object, _)| object.clone()).collect();
-    if input.desired.services.is_empty() && input.prune != Prune::Everything {
+    let nothing = input.desired.services.is_empty() && !planted!("an empty version removes everything");
+    if nothing && input.prune != Prune::Everything {
         return plan.waiting.push(Waiting::NothingWanted(objects()));
     }
     if input.prune == Prune::Later {
@@ -114,7 +119,8 @@ fn is_wanted(desired: &Desired, object: &ObjectRef) -> bool {
 fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> (Vec<(ObjectRef, String)>, Vec<ObjectRef>) {
     let (mut candidates, mut protected) = (BTreeMap::new(), Vec::new());
     for object in input.inventory.0.keys() {
-        if is_wanted(input.desired, object) || input.needed.contains(object) {
+        let wanted = is_wanted(input.desired, object) && !planted!("configs in use are candidates");
+        if wanted || input.needed.contains(object) {
             continue;
         }
         let live = match object.kind {

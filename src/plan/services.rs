@@ -57,7 +57,7 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
     if drops(input) && changes.iter().any(canonical::is_dropped) && was_sent(input, wanted, live) {
         changes.retain(|change| !canonical::is_dropped(change));
     }
-    if changes.is_empty() {
+    if changes.is_empty() && !planted!("an update that changes nothing is sent") {
         plan.unchanged += 1;
         return;
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::git::listing::{Found, Listing, full_commit};
 use super::git::tree::parts;
@@ -52,7 +52,7 @@ struct State {
 #[derive(Debug, Clone)]
 pub struct MemorySource {
     state: Arc<Mutex<State>>,
-    changed: Arc<watch::Sender<()>>,
+    changed: Arc<Notify>,
 }
 
 impl Default for MemorySource {
@@ -65,7 +65,7 @@ impl MemorySource {
     /// No repository at all.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Arc::default(), changed: Arc::new(watch::Sender::new(())) }
+        Self { state: Arc::default(), changed: Arc::new(Notify::new()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,7 +74,7 @@ impl MemorySource {
 
     fn change<T>(&self, url: &str, change: impl FnOnce(&mut Repository) -> T) -> T {
         let result = change(self.state().repositories.entry(url.to_owned()).or_default());
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         result
     }
 
@@ -117,6 +117,14 @@ impl MemorySource {
             repository.refs.insert(name, id.clone());
             Revision(id)
         })
+    }
+
+    /// A file of a commit, as it was written.
+    #[must_use]
+    pub fn text(&self, url: &str, revision: &Revision, path: &str) -> Option<String> {
+        let state = self.state();
+        let bytes = state.repositories.get(url)?.commits.get(&revision.0)?.files.get(path)?;
+        String::from_utf8(bytes.to_vec()).ok()
     }
 
     /// Puts a tag on a commit, or moves it there.
@@ -169,9 +177,11 @@ impl MemorySource {
         look: impl FnOnce(&Repository) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let url = source.url.as_str();
-        let mut changed = self.changed.subscribe();
         count(&mut self.state().calls);
         loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             {
                 let state = self.state();
                 match state.repositories.get(url) {
@@ -188,9 +198,7 @@ impl MemorySource {
                     }
                 }
             }
-            if changed.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            changed.await;
         }
     }
 }

@@ -205,7 +205,7 @@ impl Engine {
             inventory: &Inventory::default(),
             needed: &BTreeSet::new(),
             prune: Prune::Never,
-            pace: Pace::Declared,
+            pace: skep::plan::Pace::Declared,
             allow_recreate: false,
             digester: &self.digester,
         }))

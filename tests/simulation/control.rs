@@ -169,10 +169,10 @@ async fn deleting_removes_what_is_owned_and_nothing_else() {
             },
             ..ServiceSpec::default()
         };
-        world.swarm.foreign_service(&foreign).unwrap();
+        let foreign = world.swarm.foreign_service(&foreign).unwrap();
         world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
         world.until_phase(60, StackPhase::Converged).await;
-        world.gate().foreign.lock().unwrap().insert("shop_other".into());
+        world.laws_of().is_foreign(&foreign.id);
         world.declare.delete(&key("shop"), keep_running, &ask()).await.unwrap();
         world.until(60, "the stack is gone", |world| world.stack().is_none()).await;
         let left = if keep_running { vec!["shop_other", "shop_web", "shop_worker"] } else { vec!["shop_other"] };

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use skep::domain::*;
+use skep::sim::gate::At;
 use skep::swarm::sim::{Behaviour, CallKind};
 
-use crate::gate::At;
 use crate::world::*;
 
 fn compose(image: &str) -> String {

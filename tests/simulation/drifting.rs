@@ -88,8 +88,8 @@ async fn a_name_that_belongs_to_someone_else_stops_everything_before_the_first_w
         },
         ..ServiceSpec::default()
     };
-    world.swarm.foreign_service(&foreign).unwrap();
-    world.gate().foreign.lock().unwrap().insert("shop_web".into());
+    let foreign = world.swarm.foreign_service(&foreign).unwrap();
+    world.laws_of().is_foreign(&foreign.id);
     world.sleep(5).await;
     world.swarm.forget_calls();
     let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
@@ -112,4 +112,9 @@ async fn drift_that_is_corrected_does_not_hide_a_version_that_failed() {
     world.sleep(60).await;
     assert_eq!(world.phase(), StackPhase::Failed, "{}", world.report());
     world.silence().await;
+    // A look that is asked for tries it again all the same.
+    let count = world.history().len();
+    world.declare.reconcile(&key("shop"), &ask()).await.unwrap();
+    world.until(5, "it is tried again", |world| world.history().len() == count + 1).await;
+    assert_eq!(world.last_trigger(), (Trigger::Api, DeploymentPhase::Failed));
 }

@@ -1,7 +1,7 @@
 //! The controller in a simulated world, in virtual time: what it promises, as scenarios.
 //!
-//! `world` puts a controller between a simulated Swarm, repositories and a store in memory; `gate` stands between them and
-//! lets it crash. After every scenario the laws of `World::laws` are checked.
+//! `world` puts a controller between a simulated Swarm, repositories and a store in memory; the gate of `skep::sim` stands
+//! between them, lets it crash, and shows the laws all that goes through. `storms` plays whole seeded schedules.
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod control;
@@ -11,7 +11,6 @@ mod credentials;
 mod drifting;
 mod failing;
 mod following;
-mod gate;
 mod modes;
 mod outages;
 mod preempting;

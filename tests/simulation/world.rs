@@ -11,12 +11,12 @@ use skep::domain::*;
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{Sealer, Source, Store};
 use skep::seal::KeyFile;
+use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
+use skep::sim::invariants::Laws;
 use skep::source::memory::MemorySource;
 use skep::store::memory::MemoryStore;
-use skep::swarm::sim::{CallKind, SimAmbient, SimConnector, SimOptions, SimSwarm, WriteCall};
+use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
 use tokio_util::sync::CancellationToken;
-
-use crate::gate::{At, Gate, GatedConnector, GatedStore};
 
 pub const URL: &str = "https://git.example/shop.git";
 pub const INSTANCE: &str = "skep-a";
@@ -36,6 +36,7 @@ pub struct World {
     pub declare: Declare,
     pub ambient: Arc<SimAmbient>,
     store: Arc<MemoryStore>,
+    laws: Arc<Laws>,
     sealer: Arc<KeyFile>,
     lives: Vec<Life>,
     key: StackKey,
@@ -80,7 +81,11 @@ impl World {
         let store = Arc::new(MemoryStore::new());
         let ledger = Ledger::new(store.clone());
         let sealer = Arc::new(KeyFile::from_bytes([7; 32]));
-        let declare = Declare::new(ledger.clone(), sealer.clone(), ambient.clone(), Limits::default());
+        let laws = Laws::new(INSTANCE, swarm.clock());
+        laws.watch_swarm(&EnvironmentName::default(), &swarm);
+        let gate = Gate::new(None, laws.clone());
+        let gated = GatedStore { store: store.clone(), gate, writer: Writer::Api };
+        let declare = Declare::new(Ledger::new(Arc::new(gated)), sealer.clone(), ambient.clone(), Limits::default());
         let environment = Environment {
             name: EnvironmentName::default(),
             endpoints: vec!["unix:///sim".into()],
@@ -88,7 +93,7 @@ impl World {
         };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
-        Self { swarm, source, ledger, declare, ambient, store, sealer, lives: Vec::new(), key: key("shop") }
+        Self { swarm, source, ledger, declare, ambient, store, laws, sealer, lives: Vec::new(), key: key("shop") }
     }
 
     /// A world whose controller runs.
@@ -103,14 +108,12 @@ impl World {
     }
 
     pub fn start_as(&mut self, instance: &str, crash: Option<At>) {
-        let gate = Gate::new(crash);
+        let gate = Gate::new(crash, self.laws.clone());
         let cancel = CancellationToken::new();
-        let store: Arc<dyn Store> = Arc::new(GatedStore { store: self.store.clone(), gate: gate.clone() });
-        let connector = GatedConnector {
-            swarms: SimConnector::new().with("default", self.swarm.clone()),
-            swarm: self.swarm.clone(),
-            gate: gate.clone(),
-        };
+        let gated = GatedStore { store: self.store.clone(), gate: gate.clone(), writer: Writer::Controller };
+        let store: Arc<dyn Store> = Arc::new(gated);
+        let swarms = BTreeMap::from([(EnvironmentName::default(), self.swarm.clone())]);
+        let connector = GatedConnector { swarms, gate: gate.clone() };
         let parts = Parts {
             ledger: Ledger::new(store),
             ambient: self.ambient.clone(),
@@ -122,6 +125,11 @@ impl World {
         let controller = Controller::new(parts, cancel.clone());
         tokio::spawn(async move { controller.run().await });
         self.lives.push(Life { cancel, gate });
+    }
+
+    /// What looks on.
+    pub fn laws_of(&self) -> &Laws {
+        &self.laws
     }
 
     pub fn gate(&self) -> Arc<Gate> {
@@ -267,44 +275,14 @@ impl World {
 
     /// What holds at every moment.
     pub fn always(&self) {
-        for life in &self.lives {
-            let broken = life.gate.broken.lock().unwrap();
-            assert!(broken.is_empty(), "{broken:?}\n{}", self.report());
-        }
-        if let Some(stack) = self.stack() {
-            let status = self.status();
-            assert!(status.observed_generation <= stack.generation, "{}", self.report());
-        }
+        let broken = self.laws.breaches();
+        assert!(broken.is_empty(), "{broken:?}\n{}", self.report());
     }
 
     /// What holds whenever nothing is under way.
     pub fn laws(&self) {
+        self.laws.settled(&self.key);
         self.always();
-        let Some(stack) = self.stack() else { return };
-        let status = self.status();
-        for deployment in self.history() {
-            let waits = stack.control.pin.is_some() && deployment.id == stack.deployment;
-            assert!(deployment.phase.is_terminal() || waits, "{deployment:?} has not ended\n{}", self.report());
-            assert_eq!(deployment.phase.is_terminal(), deployment.finished_at.is_some(), "{}", self.report());
-        }
-        let found = status.target.as_ref().map(|target| target.kind);
-        assert_eq!(found, Some(target(&stack, &status)), "the target is as the pure function says");
-        let mark = format!("{}", stack.key);
-        for kind in [ObjectKind::Network, ObjectKind::Config, ObjectKind::Secret, ObjectKind::Service] {
-            for name in self.swarm.names(kind) {
-                let object = ObjectRef::new(kind, &name);
-                let owned = name.starts_with("shop_");
-                let entry = status.inventory.0.get(&object);
-                assert!(
-                    !owned || entry.is_some_and(|entry| entry.id.is_some()),
-                    "{mark}: {object} is an orphan: {entry:?}\n{}",
-                    self.report()
-                );
-            }
-        }
-        for object in status.inventory.0.keys() {
-            assert!(self.swarm.names(object.kind).contains(&object.name), "{object} is owned and not there");
-        }
     }
 
     /// Effects that took place, as text.

@@ -152,6 +152,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
+    Simulate(SimulateArgs),
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -160,6 +162,23 @@ pub enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+}
+
+/// `simulate`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SimulateArgs {
+    /// Seed of the schedule; with `--count`, of the first one.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Only these acts of it, by number; `none` for none at all.
+    #[arg(long, value_name = "N,N,…", conflicts_with = "count")]
+    pub only: Option<String>,
+    /// Play so many schedules, and tell what they come to instead of a story.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// File that holds the next seed: begins there, and can be broken off and begun again.
+    #[arg(long, value_name = "FILE", requires = "count", value_hint = ValueHint::FilePath)]
+    pub resume: Option<PathBuf>,
 }
 
 /// A stack, and why something is done to it.

@@ -21,7 +21,7 @@ use super::session::Session;
 /// Carries a command out. Those that need no server are not for here.
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Serve(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
+        Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
         Command::Deploy(args) => deploy::deploy(session, &args).await,
         Command::Rollback(args) => deploy::rollback(session, &args).await,

@@ -106,10 +106,19 @@ impl Committer {
                 pending.insert(key.clone(), touched.before.clone());
             }
             let (key, bytes) = stage.totals.record();
+            if planted!("a transaction is written in two") {
+                shared.db.apply_batch(std::mem::take(&mut batch)).map_err(sled)?;
+                shared.db.flush().map_err(sled)?;
+            }
             batch.insert(key, bytes);
             shared.db.apply_batch(batch).map_err(sled)?;
         }
-        shared.db.flush().map_err(sled)?;
+        if planted!("the store is not synced before the answer") {
+            return Ok(());
+        }
+        if !planted!("sled is not flushed before the sync") {
+            shared.db.flush().map_err(sled)?;
+        }
         (self.sync)(&self.data).map_err(|error| shared.folder.io("the log cannot be synced", &error))
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::behaviour::Behaviour;
-use super::clock::{SimAmbient, SimClock};
-use super::fault::{CallKind, Fault, WriteCall};
+use super::clock::{SimAmbient, SimClock, millis};
+use super::fault::{CallKind, Fault, Faults, WriteCall};
 use super::world::World;
 use super::{SimNode, SimSwarm};
 use crate::domain::{
@@ -51,7 +52,7 @@ impl SimSwarm {
         });
     }
 
-    /// Calls made while this is on never return, and event streams stand still.
+    /// Calls made while this is on get no answer and end after 20 s, as the real adapter has it; event streams stand still.
     pub fn hang(&self, hang: bool) {
         self.with(|world| world.faults.switches.hang = hang);
     }
@@ -64,6 +65,19 @@ impl SimSwarm {
     /// The engine answers, but is no manager.
     pub fn not_a_manager(&self, worker: bool) {
         self.with(|world| world.faults.switches.no_manager = worker);
+    }
+
+    /// For so long, reads show how things stand now, whatever happens meanwhile: a manager that lags behind.
+    pub fn stale_reads(&self, span: Duration) {
+        self.with(|world| world.freeze(millis(span)));
+    }
+
+    /// Nothing goes wrong any more: what was switched on is off, and no fault waits for its call.
+    pub fn mend(&self) {
+        self.with(|world| {
+            world.set_quorum(false);
+            world.faults = Faults::default();
+        });
     }
 
     /// The next events are lost.
@@ -268,6 +282,23 @@ impl SimSwarm {
         };
         names.sort_unstable();
         names
+    }
+
+    /// An object's engine id and labels, by kind and name, and what a config holds.
+    #[must_use]
+    pub fn labels_of(&self, object: &ObjectRef) -> Option<(String, BTreeMap<String, String>, Vec<u8>)> {
+        let world = self.now();
+        let id = world.id_of(object)?;
+        let (labels, data) = match object.kind {
+            ObjectKind::Network => (world.networks.get(&id)?.labels.clone(), Vec::new()),
+            ObjectKind::Config => {
+                let config = world.configs.get(&id)?;
+                (config.labels.clone(), config.data.clone())
+            }
+            ObjectKind::Secret => (world.secrets.get(&id)?.live.labels.clone(), Vec::new()),
+            ObjectKind::Service => (world.services.get(&id)?.live.spec.labels.clone(), Vec::new()),
+        };
+        Some((id, labels, data))
     }
 
     /// The content of a secret, by name, as it was sent.

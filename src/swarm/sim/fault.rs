@@ -1,11 +1,13 @@
 //! Scripted faults, and the journal of what was asked.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::{Applied, Effect};
-use crate::ports::SwarmError;
+use super::clock::Millis;
+use crate::domain::{Applied, Effect, Task};
+use crate::ports::{Listing, SwarmError, WatchedKind};
 
 /// The calls of the port, as faults and counts know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +96,16 @@ pub(super) struct Faults {
     pub(super) next: BTreeMap<CallKind, VecDeque<Fault>>,
     pub(super) drop_events: u64,
     pub(super) duplicate_events: u64,
+    /// What reads show instead of how things are.
+    pub(super) stale: Option<Stale>,
+}
+
+/// How things stood at some time: what a manager that lags behind tells.
+#[derive(Debug, Clone)]
+pub(super) struct Stale {
+    pub(super) until: Millis,
+    pub(super) listings: Vec<(WatchedKind, Listing)>,
+    pub(super) tasks: Vec<Arc<Task>>,
 }
 
 /// What becomes of a call.

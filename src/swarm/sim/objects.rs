@@ -343,7 +343,8 @@ impl World {
         self.note(&format!("node {hostname} {:?} {:?}", node.state, node.availability));
         if node.state == NodeState::Down || node.availability == NodeAvailability::Drain {
             self.evacuate(&id);
-        } else if before != NodeState::Ready && node.state == NodeState::Ready {
+        }
+        if before != NodeState::Ready && node.state == NodeState::Ready {
             self.agent_returns(&id);
         }
         self.node_changed(&id);

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use futures_util::stream;
 
 use super::SimSwarm;
-use super::fault::{CallKind, Passage, WriteCall, unreachable};
+use super::clock::Millis;
+use super::fault::{CallKind, Passage, Stale, WriteCall, unreachable};
 use super::world::{Subscriber, World};
 use crate::domain::{Applied, Effect, Environment, Material, ObjectKind, ObjectRef, Task, TaskState};
 use crate::ports::{
     BoxFuture, BoxStream, EngineInfo, EngineLog, Listing, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter,
     WatchedKind,
 };
+
+/// How long a call waits for an engine that hangs: as long as the real adapter does.
+const NO_ANSWER: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl SimSwarm {
     /// One call: counted when it is made, carried out when it arrives.
@@ -43,7 +47,11 @@ impl SimSwarm {
         });
         match answer {
             Some(answer) => answer,
-            None => std::future::pending().await,
+            // The adapter waits no longer than this for an answer.
+            None => {
+                tokio::time::sleep(NO_ANSWER).await;
+                Err(unreachable(&self.now().endpoint, "no answer within 20 s"))
+            }
         }
     }
 
@@ -136,12 +144,12 @@ impl Swarm for SimSwarm {
     }
 
     fn list(&self, kind: WatchedKind) -> BoxFuture<'_, Result<Listing, SwarmError>> {
-        Box::pin(self.call(CallKind::List, move |world| Ok(world.listing(kind, |_| true))))
+        Box::pin(self.call(CallKind::List, move |world| Ok(world.seen(kind, |_| true))))
     }
 
     fn inspect<'a>(&'a self, kind: WatchedKind, id: &'a str) -> BoxFuture<'a, Result<Option<Listing>, SwarmError>> {
         Box::pin(self.call(CallKind::Inspect, move |world| {
-            let found = world.listing(kind, |known| known == id);
+            let found = world.seen(kind, |known| known == id);
             Ok((!is_empty(&found)).then_some(found))
         }))
     }
@@ -152,6 +160,9 @@ impl Swarm for SimSwarm {
                 TaskFilter::All => true,
                 TaskFilter::Services(ids) => ids.contains(&task.service_id),
             };
+            if let Some(stale) = world.stale() {
+                return Ok(stale.tasks.iter().filter(|task| wanted(task)).cloned().collect());
+            }
             Ok(world.tasks.values().filter(|task| wanted(&task.live)).map(|task| task.live.clone()).collect())
         }))
     }
@@ -204,6 +215,31 @@ fn is_empty(listing: &Listing) -> bool {
 }
 
 impl World {
+    /// What reads show now, if that is not how things are.
+    fn stale(&self) -> Option<&Stale> {
+        self.faults.stale.as_ref().filter(|stale| stale.until > self.now)
+    }
+
+    /// From now on, and for so long, reads show how things are now.
+    pub(super) fn freeze(&mut self, span: Millis) {
+        let listings = WatchedKind::ALL.map(|kind| (kind, self.listing(kind, |_| true))).to_vec();
+        let tasks = self.tasks.values().map(|task| task.live.clone()).collect();
+        self.faults.stale = Some(Stale { until: self.now + span, listings, tasks });
+    }
+
+    /// Objects of a kind, as a read shows them.
+    fn seen(&self, kind: WatchedKind, which: impl Fn(&str) -> bool) -> Listing {
+        let Some(stale) = self.stale() else { return self.listing(kind, which) };
+        let known = stale.listings.iter().find(|(of, _)| *of == kind).map(|(_, listing)| listing.clone());
+        match known.unwrap_or_else(|| self.listing(kind, |_| true)) {
+            Listing::Services(all) => Listing::Services(all.into_iter().filter(|live| which(&live.id)).collect()),
+            Listing::Networks(all) => Listing::Networks(all.into_iter().filter(|live| which(&live.id)).collect()),
+            Listing::Configs(all) => Listing::Configs(all.into_iter().filter(|live| which(&live.id)).collect()),
+            Listing::Secrets(all) => Listing::Secrets(all.into_iter().filter(|live| which(&live.id)).collect()),
+            Listing::Nodes(all) => Listing::Nodes(all.into_iter().filter(|live| which(&live.id)).collect()),
+        }
+    }
+
     fn listing(&self, kind: WatchedKind, which: impl Fn(&str) -> bool) -> Listing {
         fn pick<T, O: Clone>(
             all: &BTreeMap<String, T>,

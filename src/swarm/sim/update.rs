@@ -293,7 +293,9 @@ impl World {
                 status.message = message;
             }
         });
-        self.after(2, Tick::Reconcile { service: id.to_owned() });
+        // The restart supervisor has seen the failed task by then: recorded of engine 20.10, where a rollback of what is not
+        // to be restarted is complete at once.
+        self.after(15, Tick::Reconcile { service: id.to_owned() });
     }
 
     fn complete_update(&mut self, id: &str) {

@@ -1,17 +1,21 @@
-//! The way between a controller and its world. It counts what goes through, and shuts for good when the controller is to
-//! crash: at the n-th write to the engine or to the store, before it arrives or after it took effect. Behind a shut gate
-//! every call waits for ever, so that what was under way ends just where it was.
+//! The way between one life of Skep and its world. It counts what goes through, shows it to the laws, and shuts for good
+//! when Skep is to crash: at the n-th write to the engine or to the store, before it arrives or after it took effect.
+//! Behind a shut gate every call waits for ever, so that what was under way ends just where it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use skep::domain::*;
-use skep::plan::canonical;
-use skep::ports::*;
-use skep::swarm::sim::{SimConnector, SimSwarm};
 use tokio::sync::Notify;
+
+use super::invariants::Laws;
+use crate::domain::{Applied, Effect, Environment, EnvironmentName, Kept, Material, Task};
+use crate::ports::{
+    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, Listing, Scan, Store, StoreError, Swarm,
+    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
+};
+use crate::swarm::sim::SimSwarm;
 
 /// Where a crash is to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,43 +30,66 @@ pub enum At {
     AfterCommit(u64),
 }
 
-#[derive(Default)]
+/// Who commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The use-cases.
+    Api,
+    /// The controller.
+    Controller,
+}
+
+/// One life of Skep: open until it dies.
+#[derive(Debug)]
 pub struct Gate {
     shut: AtomicBool,
     crash: Mutex<Option<At>>,
     writes: AtomicU64,
     commits: AtomicU64,
     reads: AtomicU64,
+    /// Told when it shuts.
     pub crashed: Notify,
-    /// What must never happen, if it did.
-    pub broken: Mutex<Vec<String>>,
-    /// Services that belong to others: nobody may write them.
-    pub foreign: Mutex<BTreeSet<String>>,
+    /// What looks on.
+    pub laws: Arc<Laws>,
 }
 
 impl Gate {
-    pub fn new(crash: Option<At>) -> Arc<Self> {
-        let gate = Self::default();
-        *gate.crash.lock().unwrap() = crash;
+    /// An open gate that shuts there.
+    #[must_use]
+    pub fn new(crash: Option<At>, laws: Arc<Laws>) -> Arc<Self> {
+        let count = || AtomicU64::new(0);
+        let gate = Self {
+            shut: AtomicBool::new(false),
+            crash: Mutex::new(crash),
+            writes: count(),
+            commits: count(),
+            reads: count(),
+            crashed: Notify::new(),
+            laws,
+        };
         Arc::new(gate)
     }
 
+    /// Whether this life is over.
+    #[must_use]
     pub fn is_shut(&self) -> bool {
         self.shut.load(Ordering::SeqCst)
     }
 
+    /// Ends this life.
     pub fn shut(&self) {
         self.shut.store(true, Ordering::SeqCst);
         self.crashed.notify_one();
     }
 
     /// How often the controller has read a record: what a busy loop would drive up.
+    #[must_use]
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::SeqCst)
     }
 
     fn is(&self, at: At) -> bool {
-        *self.crash.lock().unwrap() == Some(at)
+        *self.crash.lock().unwrap_or_else(PoisonError::into_inner) == Some(at)
     }
 
     async fn pass(&self, crash: bool) {
@@ -73,40 +100,17 @@ impl Gate {
             pending::<()>().await;
         }
     }
-
-    fn breach(&self, text: String) {
-        self.broken.lock().unwrap().push(text);
-    }
 }
 
 /// A Swarm behind a gate.
+#[derive(Debug)]
 pub struct GatedSwarm {
+    /// Its name, for the laws.
+    pub environment: EnvironmentName,
+    /// The Swarm.
     pub swarm: SimSwarm,
+    /// The gate.
     pub gate: Arc<Gate>,
-}
-
-impl GatedSwarm {
-    /// No update may change nothing, and nothing of others may be written.
-    fn watch_over(&self, effect: &Effect) {
-        match effect {
-            Effect::UpdateService { version, spec, .. } => {
-                let live = self.swarm.service(&spec.name);
-                let live = live.filter(|live| live.version == *version);
-                if live.is_some_and(|live| canonical(&live.spec) == canonical(spec)) {
-                    self.gate.breach(format!("an update of {} that changes nothing", spec.name));
-                }
-                self.not_foreign(&spec.name);
-            }
-            Effect::Remove { object, .. } if object.kind == ObjectKind::Service => self.not_foreign(&object.name),
-            _ => {}
-        }
-    }
-
-    fn not_foreign(&self, name: &str) {
-        if self.gate.foreign.lock().unwrap().contains(name) {
-            self.gate.breach(format!("a write to the foreign service {name}"));
-        }
-    }
 }
 
 impl Swarm for GatedSwarm {
@@ -120,14 +124,22 @@ impl Swarm for GatedSwarm {
     fn list(&self, kind: WatchedKind) -> BoxFuture<'_, Result<Listing, SwarmError>> {
         Box::pin(async move {
             self.gate.pass(false).await;
-            self.swarm.list(kind).await
+            let answer = self.swarm.list(kind).await;
+            if let Ok(listing) = &answer {
+                self.gate.laws.has_read(&self.environment, listing);
+            }
+            answer
         })
     }
 
     fn inspect<'a>(&'a self, kind: WatchedKind, id: &'a str) -> BoxFuture<'a, Result<Option<Listing>, SwarmError>> {
         Box::pin(async move {
             self.gate.pass(false).await;
-            self.swarm.inspect(kind, id).await
+            let answer = self.swarm.inspect(kind, id).await;
+            if let Ok(Some(listing)) = &answer {
+                self.gate.laws.has_read(&self.environment, listing);
+            }
+            answer
         })
     }
 
@@ -142,7 +154,7 @@ impl Swarm for GatedSwarm {
         Box::pin(async move {
             let number = self.gate.writes.fetch_add(1, Ordering::SeqCst) + 1;
             self.gate.pass(self.gate.is(At::BeforeWrite(number))).await;
-            self.watch_over(effect);
+            self.gate.laws.writes(&self.environment, effect);
             let answer = self.swarm.apply(effect, material).await;
             self.gate.pass(self.gate.is(At::AfterWrite(number))).await;
             answer
@@ -171,24 +183,34 @@ impl Swarm for GatedSwarm {
     }
 }
 
-/// A connector behind a gate.
+/// A connector behind a gate, by the environment's name.
+#[derive(Debug)]
 pub struct GatedConnector {
-    pub swarms: SimConnector,
-    pub swarm: SimSwarm,
+    /// The Swarms.
+    pub swarms: BTreeMap<EnvironmentName, SimSwarm>,
+    /// The gate.
     pub gate: Arc<Gate>,
 }
 
 impl SwarmConnector for GatedConnector {
     fn connect(&self, environment: &Environment) -> Result<Arc<dyn Swarm>, SwarmError> {
-        self.swarms.connect(environment)?;
-        Ok(Arc::new(GatedSwarm { swarm: self.swarm.clone(), gate: self.gate.clone() }))
+        let name = environment.name.clone();
+        let Some(swarm) = self.swarms.get(&name).cloned() else {
+            let (object, reason) = (format!("environment `{name}`"), "no such Swarm is simulated".to_owned());
+            return Err(SwarmError::Refused { object, reason });
+        };
+        Ok(Arc::new(GatedSwarm { environment: name, swarm, gate: self.gate.clone() }))
     }
 }
 
 /// A store behind a gate.
 pub struct GatedStore {
+    /// The store.
     pub store: Arc<dyn Store>,
+    /// The gate.
     pub gate: Arc<Gate>,
+    /// Who it is for.
+    pub writer: Writer,
 }
 
 impl Store for GatedStore {
@@ -197,6 +219,10 @@ impl Store for GatedStore {
             return Err(StoreError::Closed);
         }
         self.gate.reads.fetch_add(1, Ordering::SeqCst);
+        if self.gate.laws.is_busy() {
+            // Virtual time stands still: this life would never end by itself.
+            self.gate.shut();
+        }
         self.store.get(key)
     }
 
@@ -215,7 +241,11 @@ impl Store for GatedStore {
         Box::pin(async move {
             let number = self.gate.commits.fetch_add(1, Ordering::SeqCst) + 1;
             self.gate.pass(self.gate.is(At::BeforeCommit(number))).await;
+            let written = transaction.clone();
             let answer = self.store.commit(transaction).await;
+            if answer.is_ok() {
+                self.gate.laws.committed(self.writer, &written);
+            }
             self.gate.pass(self.gate.is(At::AfterCommit(number))).await;
             answer
         })

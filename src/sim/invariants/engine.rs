@@ -1,0 +1,256 @@
+//! What may be done to an engine.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::super::draft::Draft;
+use super::{Law, State};
+use crate::domain::{
+    Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, Effect, EnvironmentName, INSTANCE_LABEL, ObjectKind,
+    ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
+};
+use crate::plan::canonical;
+
+/// A pass that is under way may still write for so long after a person's word.
+const UNDER_WAY: SignedDuration = SignedDuration::from_secs(10);
+/// How soon a claim is known, when events come; a listing comes at the latest after [`LISTED`].
+const KNOWN: SignedDuration = SignedDuration::from_secs(4);
+const LISTED: SignedDuration = SignedDuration::from_secs(400);
+
+impl State {
+    pub(super) fn writes(&mut self, environment: &EnvironmentName, effect: &Effect) {
+        let object = effect.object();
+        if object.name.starts_with("skep-claim-") {
+            return;
+        }
+        self.while_claimed(environment, &object);
+        self.not_too_often(&object);
+        let labels = match effect {
+            Effect::CreateNetwork(spec) => spec.labels.clone(),
+            Effect::CreateConfig(spec) => spec.labels.clone(),
+            Effect::CreateSecret(spec) => spec.labels.clone(),
+            Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => spec.labels.clone(),
+            Effect::Remove { object, id } => match self.live(environment, object, id) {
+                Some((labels, data)) => {
+                    self.removal(object, id, &labels, &data);
+                    labels
+                }
+                None => return,
+            },
+        };
+        self.shows_nothing(effect, &object, &labels);
+        if let Effect::UpdateService { id, version, spec } = effect {
+            self.update(environment, id, *version, spec);
+        }
+        let key = labels.get(STACK_LABEL).and_then(|text| key(text));
+        if let Some(key) = key {
+            self.as_told(&key, effect, &object);
+            let deployment = labels.get(DEPLOYMENT_LABEL).map(|id| DeploymentId(id.clone()));
+            if let Some(deployment) = deployment.filter(|_| !matches!(effect, Effect::Remove { .. })) {
+                self.for_deployment(&key, &deployment, effect, &object);
+            }
+        } else if !matches!(effect, Effect::Remove { .. }) {
+            self.breach(Law::Told, format!("{object} is written without saying for which stack"));
+        }
+    }
+
+    /// Nobody is hammered, whatever goes wrong.
+    fn not_too_often(&mut self, object: &ObjectRef) {
+        /// A few stacks come about within a minute, more than once; this is many times as much.
+        const MOST: u32 = 150;
+        let (since, count) = self.minute;
+        self.minute = if self.ago(since) > SignedDuration::from_mins(1) { (self.now(), 1) } else { (since, count + 1) };
+        if self.minute.1 == MOST {
+            self.breach(Law::Busy, format!("{object} is the {MOST}th write within a minute"));
+        }
+    }
+
+    fn while_claimed(&mut self, environment: &EnvironmentName, object: &ObjectRef) {
+        let Some(since) = self.claimed.get(environment) else { return };
+        let known = if self.is_deaf(environment) { LISTED } else { KNOWN };
+        if self.ago(*since) > known {
+            self.breach(
+                Law::Claim,
+                format!("{object} is written in `{environment}`, which another Skep holds since {since}"),
+            );
+        }
+    }
+
+    /// An object's labels and content, if it is still the one that is meant.
+    fn live(
+        &self,
+        environment: &EnvironmentName,
+        object: &ObjectRef,
+        id: &str,
+    ) -> Option<(BTreeMap<String, String>, Vec<u8>)> {
+        let (known, labels, data) = self.swarms.get(environment)?.labels_of(object)?;
+        (known == id).then_some((labels, data))
+    }
+
+    fn shows_nothing(&mut self, effect: &Effect, object: &ObjectRef, labels: &BTreeMap<String, String>) {
+        let content: &[u8] = match effect {
+            Effect::CreateConfig(ConfigSpec { data, .. }) => data,
+            _ => &[],
+        };
+        let shown =
+            labels.iter().any(|(key, value)| self.finds_marker(key.as_bytes()) || self.finds_marker(value.as_bytes()));
+        if shown || self.finds_marker(object.name.as_bytes()) || self.finds_marker(content) {
+            self.breach(Law::Secret, format!("the value of a secret shows on {object}"));
+        }
+    }
+
+    fn update(
+        &mut self,
+        environment: &EnvironmentName,
+        id: &str,
+        version: crate::domain::VersionIndex,
+        spec: &ServiceSpec,
+    ) {
+        let name = &spec.name;
+        if self.foreign.contains(id) {
+            self.breach(Law::Foreign, format!("the foreign service {name} is updated"));
+        }
+        // A version of 0 is what Skep wrote itself and has not read back: the engine refuses it.
+        let read = self.read.get(environment).is_some_and(|read| read.contains(&(id.to_owned(), version)));
+        if version.0 != 0 && !read {
+            self.breach(Law::Doubt, format!("{name} is updated at version {}, which was never read", version.0));
+        }
+        let live = self.swarms.get(environment).and_then(|swarm| swarm.service(name));
+        let live = live.filter(|live| live.version == version && live.id == id);
+        if live.is_some_and(|live| canonical(&live.spec) == canonical(spec)) {
+            self.breach(Law::Nothing, format!("an update of {name} that changes nothing"));
+        }
+    }
+
+    /// Nothing is written against a person's word.
+    fn as_told(&mut self, key: &StackKey, effect: &Effect, object: &ObjectRef) {
+        let removes = matches!(effect, Effect::Remove { .. });
+        let Some(stack) = self.stacks.get(key) else {
+            return self.breach(Law::Told, format!("{object} is written for {key}, which is not declared"));
+        };
+        let control = &stack.control;
+        let long = |since| self.ago(since) > UNDER_WAY;
+        let stands = |until: Option<jiff::Timestamp>| until.is_none_or(|until| until > self.now());
+        let suspended = control.suspension.as_ref().is_some_and(|it| long(it.since) && stands(it.until));
+        let leaving = control.deletion.as_ref();
+        if suspended && leaving.is_none() {
+            self.breach(Law::Told, format!("{object} is written for {key}, which is suspended"));
+        } else if leaving.is_some_and(|it| long(it.since) && (!removes || it.keep_running)) {
+            self.breach(Law::Told, format!("{object} is written for {key}, which is being deleted"));
+        }
+    }
+
+    fn for_deployment(&mut self, key: &StackKey, id: &DeploymentId, effect: &Effect, object: &ObjectRef) {
+        let Some(deployment) = self.deployments.get(id).cloned() else {
+            return self.breach(Law::Doubt, format!("{object} is written for {id}, which was never recorded"));
+        };
+        if deployment.phase.is_terminal() {
+            let text = format!("{object} is written for {id}, which is {:?}", deployment.phase);
+            self.breach(Law::Told, text);
+        }
+        if deployment.stack != *key {
+            self.breach(Law::Told, format!("{object} of {key} is written for a deployment of {}", deployment.stack));
+        }
+        if !self.is_doubted(key, &deployment, effect, object) {
+            self.breach(Law::Doubt, format!("{object} is written for {id}, and that was not noted before"));
+        }
+        self.behind_pin(key, &deployment, object);
+        let burnt =
+            deployment.version.digest.clone().and_then(|digest| self.burnt.get(&(key.clone(), digest)).cloned());
+        let by_itself = deployment.origin.actor == Actor::controller()
+            && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift);
+        if let Some(first) = burnt.filter(|first| by_itself && first != id) {
+            self.breach(Law::Held, format!("{id} tries the version of {first} again, which failed"));
+        }
+    }
+
+    /// While a pin stands, no other version is brought about.
+    fn behind_pin(&mut self, key: &StackKey, deployment: &Deployment, object: &ObjectRef) {
+        let Some(pin) = self.stacks.get(key).and_then(|stack| stack.control.pin.clone()) else { return };
+        let other = deployment.id != pin.deployment
+            && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift)
+            && deployment.rollback_of.is_none();
+        let stands = pin.until.is_none_or(|until| until > self.now());
+        // A pin is tried again as a new deployment when an outage failed it.
+        let same = self.origin(&deployment.version)
+            == self.deployments.get(&pin.deployment).and_then(|it| self.origin(&it.version));
+        if other && stands && !same && self.ago(pin.since) > UNDER_WAY {
+            self.breach(Law::Told, format!("{object} is written for {} while {key} is pinned", deployment.id));
+        }
+    }
+
+    /// What is about to be written was written down as doubtful before.
+    fn is_doubted(&self, key: &StackKey, deployment: &Deployment, effect: &Effect, object: &ObjectRef) -> bool {
+        if let Effect::UpdateService { .. } = effect {
+            let services = deployment.progress.as_ref().map(|progress| &progress.services);
+            let known = services.and_then(|services| services.get(&object.name));
+            return known.is_some_and(|known| known.written != Written::Unchanged);
+        }
+        self.statuses.get(key).is_some_and(|status| status.inventory.0.contains_key(object))
+    }
+
+    /// What goes is owned, is in no version that is in force, and is not too much at once.
+    fn removal(&mut self, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>, data: &[u8]) {
+        if self.foreign.contains(id) || labels.get(INSTANCE_LABEL) != Some(&self.instance) {
+            return self.breach(Law::Foreign, format!("the foreign {object} is removed"));
+        }
+        let Some(key) = labels.get(STACK_LABEL).and_then(|text| key(text)) else {
+            return self.breach(Law::Foreign, format!("{object} is removed, which is no stack's"));
+        };
+        let Some(stack) = self.stacks.get(&key).filter(|stack| stack.control.deletion.is_none()).cloned() else {
+            return;
+        };
+        let good = self.statuses.get(&key).and_then(|status| status.last_good.clone());
+        let Some(good) = good.and_then(|good| self.deployments.get(&good.version.deployment)) else {
+            return self.breach(Law::Evidence, format!("{object} is removed, and no version of {key} has converged"));
+        };
+        let Some(draft) = self.draft(&good.version) else { return };
+        if needs(&key.name, &draft, object, data) {
+            return self
+                .breach(Law::Evidence, format!("{object} is removed, which the last good version of {key} needs"));
+        }
+        if draft.services.is_empty() {
+            return self
+                .breach(Law::Evidence, format!("{object} is removed for a version of {key} without any service"));
+        }
+        self.not_too_much(&key, &stack, &draft, object);
+    }
+
+    /// More than one service and more than half of them go only when a person asked for that version.
+    fn not_too_much(&mut self, key: &StackKey, stack: &Stack, draft: &Draft, object: &ObjectRef) {
+        if object.kind != ObjectKind::Service {
+            return;
+        }
+        let attempt = self.statuses.get(key).and_then(|status| status.attempt.clone());
+        let Some(attempt) = attempt.and_then(|attempt| self.deployments.get(&attempt.id)).cloned() else { return };
+        let asked = matches!(attempt.origin.trigger, Trigger::Api | Trigger::Rest | Trigger::Adopt | Trigger::Rollback);
+        let mut owned = self.owned(key);
+        owned.retain(|object| object.kind == ObjectKind::Service);
+        let wanted = |owned: &ObjectRef| draft.services.keys().any(|name| format!("{}_{name}", key.name) == owned.name);
+        let surplus = owned.iter().filter(|owned| !wanted(owned)).count();
+        let (surplus, all) = *self.pruned.entry(attempt.id.clone()).or_insert((surplus, owned.len()));
+        if !asked && Self::follows_git(stack) && surplus > 1 && surplus * 2 > all {
+            let text =
+                format!("{object}: {surplus} of {all} services of {key} are removed, and no person asked for that");
+            self.breach(Law::Evidence, text);
+        }
+    }
+}
+
+/// Reads `environment/name`.
+fn key(text: &str) -> Option<StackKey> {
+    let (environment, name) = text.split_once('/')?;
+    Some(StackKey { environment: EnvironmentName::parse(environment).ok()?, name: StackName::parse(name).ok()? })
+}
+
+/// Whether a version needs this object.
+fn needs(stack: &StackName, draft: &Draft, object: &ObjectRef, data: &[u8]) -> bool {
+    let uses = !draft.services.is_empty();
+    match object.kind {
+        ObjectKind::Service => draft.services.keys().any(|name| object.name == format!("{stack}_{name}")),
+        ObjectKind::Config => uses && draft.setting.is_some_and(|setting| Draft::content(setting).as_bytes() == data),
+        ObjectKind::Secret => uses && draft.secret,
+        ObjectKind::Network => uses && object.name == format!("{stack}_default"),
+    }
+}
