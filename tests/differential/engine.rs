@@ -205,7 +205,7 @@ impl Engine {
             inventory: &Inventory::default(),
             needed: &BTreeSet::new(),
             prune: Prune::Never,
-            pace: skep::plan::Pace::Declared,
+            pace: Pace::Declared,
             allow_recreate: false,
             digester: &self.digester,
         }))
