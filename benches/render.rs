@@ -77,6 +77,7 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         inventory: &Inventory::default(),
         needed: &BTreeSet::new(),
         prune: Prune::Guarded,
+        pace: skep::plan::Pace::Declared,
         allow_recreate: false,
         digester,
     })
