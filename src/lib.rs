@@ -15,6 +15,9 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
+//! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! to, and ssh with a credential), for `declare` and the adapters that go out.
+//!
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
 
 #[macro_use]
@@ -28,7 +31,9 @@ pub mod compose;
 pub mod controller;
 pub mod declare;
 pub mod domain;
+pub mod keys;
 pub mod ledger;
+pub mod outbound;
 pub mod plan;
 pub mod ports;
 pub mod seal;

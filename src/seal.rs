@@ -3,6 +3,12 @@
 //! The key file holds 32 random bytes, as one line of base64, readable by its owner only. No bytes of it are used
 //! directly: the keys for sealing and for digesting are derived from it (HMAC-SHA-256 over a label), so that neither says
 //! anything about the other. Sealing is XChaCha20-Poly1305 with a random nonce of 24 bytes for each seal.
+//!
+//! After a [rotation](rotate) the file has more lines: `digest KEY` names the key that digests are made with (the first
+//! one there ever was, because names of objects are made of digests), and while a rotation is under way `old KEY` names
+//! one that still opens.
+
+mod rotate;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -72,6 +78,15 @@ pub enum KeyFileError {
 pub struct KeyFile {
     seal: Zeroizing<[u8; 32]>,
     digest: Zeroizing<[u8; 32]>,
+    /// Keys that only open: those before, while a rotation is under way.
+    old: Vec<Zeroizing<[u8; 32]>>,
+}
+
+/// The keys of a file, as they stand in it.
+struct Keys {
+    seal: Zeroizing<[u8; 32]>,
+    digest: Option<Zeroizing<[u8; 32]>>,
+    old: Vec<Zeroizing<[u8; 32]>>,
 }
 
 impl fmt::Debug for KeyFile {
@@ -86,25 +101,7 @@ impl KeyFile {
     /// # Errors
     /// [`KeyFileError::Missing`], [`KeyFileError::Open`], [`KeyFileError::Garbled`], [`KeyFileError::Io`].
     pub fn open(path: &Path) -> Result<Self, KeyFileError> {
-        let mut file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => KeyFileError::Missing(path.to_owned()),
-            _ => io_error(path, &error),
-        })?;
-        let mode = file.metadata().map_err(|error| io_error(path, &error))?.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(KeyFileError::Open { path: path.to_owned(), mode });
-        }
-        let mut text = Zeroizing::new(Vec::with_capacity(64));
-        Read::by_ref(&mut file).take(LONGEST_FILE).read_to_end(&mut text).map_err(|error| io_error(path, &error))?;
-        let mut key = Zeroizing::new([0_u8; 32]);
-        // base64 asks for room by an estimate: 3 bytes for each 4 characters.
-        let mut room = Zeroizing::new([0_u8; 36]);
-        let length = BASE64.decode_slice(text.trim_ascii(), room.as_mut_slice());
-        if length != Ok(key.len()) {
-            return Err(KeyFileError::Garbled(path.to_owned()));
-        }
-        key.copy_from_slice(&room[..32]);
-        Ok(Self::derive(&key))
+        Ok(Keys::read(path)?.derive())
     }
 
     /// Makes a new key and writes it, durably, to a file that must not exist yet.
@@ -112,29 +109,9 @@ impl KeyFile {
     /// # Errors
     /// [`KeyFileError::Exists`], [`KeyFileError::Entropy`], [`KeyFileError::Io`].
     pub fn create(path: &Path) -> Result<Self, KeyFileError> {
-        let mut key = Zeroizing::new([0_u8; 32]);
-        getrandom::fill(key.as_mut_slice()).map_err(|_| KeyFileError::Entropy)?;
-        let mut line = Zeroizing::new([0_u8; 45]);
-        let length = BASE64.encode_slice(key.as_slice(), line.as_mut_slice()).unwrap_or_default();
-        if let Some(end) = line.get_mut(length) {
-            *end = b'\n';
-        }
-        // The file appears under its name only when it is whole, and never in another's place.
-        let new = path.with_extension(format!("new-{}", std::process::id()));
-        let _ = std::fs::remove_file(&new);
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
-            file.write_all(line.as_slice())?;
-            file.sync_all()?;
-            std::fs::hard_link(&new, path)
-        });
-        // Best effort: what is left is a second name of the key, as closed to others as the first.
-        let _ = std::fs::remove_file(&new);
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        written.and_then(|()| File::open(parent)?.sync_all()).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
-            _ => io_error(path, &error),
-        })?;
-        Ok(Self::derive(&key))
+        let keys = Keys { seal: fresh()?, digest: None, old: Vec::new() };
+        keys.write(path, |new| std::fs::hard_link(new, path))?;
+        Ok(keys.derive())
     }
 
     /// [`KeyFile::open`], or [`KeyFile::create`] when there is none. Only for a data folder that holds nothing sealed yet:
@@ -156,44 +133,127 @@ impl KeyFile {
     /// A key that is on no disk: for tests and the simulator.
     #[must_use]
     pub fn from_bytes(key: [u8; 32]) -> Self {
-        Self::derive(&Zeroizing::new(key))
+        Keys { seal: Zeroizing::new(key), digest: None, old: Vec::new() }.derive()
     }
-
-    fn derive(key: &Zeroizing<[u8; 32]>) -> Self {
-        let derive = |label: &[u8]| {
-            // HMAC pads a short key with zeros to the hash's block of 64 bytes (RFC 2104, section 2).
-            let mut block = Zeroizing::new([0_u8; 64]);
-            block[..32].copy_from_slice(key.as_slice());
-            let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&(*block).into());
-            mac.update(label);
-            let mut bytes = mac.finalize().into_bytes();
-            let derived = Zeroizing::new(bytes.into());
-            bytes.as_mut_slice().zeroize();
-            derived
-        };
-        Self { seal: derive(SEAL_LABEL), digest: derive(DIGEST_LABEL) }
-    }
-
     /// Nonce and ciphertext.
     fn encrypt(&self, clear: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0_u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Entropy)?;
         let payload = Payload { msg: clear, aad: bound_to };
         // It fails only above 256 GiB.
-        let cipher = self.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Unreadable)?;
+        let cipher = cipher(&self.seal).encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Unreadable)?;
         Ok([nonce.as_slice(), &cipher].concat())
     }
 
     fn decrypt(&self, sealed: &[u8], bound_to: &[u8]) -> Result<SecretBytes, SealError> {
-        let (nonce, cipher) = sealed.split_first_chunk::<NONCE>().ok_or(SealError::Unreadable)?;
-        let payload = Payload { msg: cipher, aad: bound_to };
-        let clear = self.cipher().decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::Unreadable)?;
-        Ok(SecretBytes::new(clear))
+        let (nonce, bytes) = sealed.split_first_chunk::<NONCE>().ok_or(SealError::Unreadable)?;
+        let mut keys = std::iter::once(&self.seal).chain(&self.old);
+        let clear = keys.find_map(|key| {
+            let payload = Payload { msg: bytes, aad: bound_to };
+            cipher(key).decrypt(&XNonce::from(*nonce), payload).ok()
+        });
+        clear.map(SecretBytes::new).ok_or(SealError::Unreadable)
+    }
+}
+
+fn cipher(key: &Zeroizing<[u8; 32]>) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(&(**key).into())
+}
+
+/// A key of random bytes.
+fn fresh() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    let mut key = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(key.as_mut_slice()).map_err(|_| KeyFileError::Entropy)?;
+    Ok(key)
+}
+
+fn derive(key: &Zeroizing<[u8; 32]>, label: &[u8]) -> Zeroizing<[u8; 32]> {
+    // HMAC pads a short key with zeros to the hash's block of 64 bytes (RFC 2104, section 2).
+    let mut block = Zeroizing::new([0_u8; 64]);
+    block[..32].copy_from_slice(key.as_slice());
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new(&(*block).into());
+    mac.update(label);
+    let mut bytes = mac.finalize().into_bytes();
+    let derived = Zeroizing::new(bytes.into());
+    bytes.as_mut_slice().zeroize();
+    derived
+}
+
+impl Keys {
+    fn read(path: &Path) -> Result<Self, KeyFileError> {
+        let mut file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => KeyFileError::Missing(path.to_owned()),
+            _ => io_error(path, &error),
+        })?;
+        let mode = file.metadata().map_err(|error| io_error(path, &error))?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(KeyFileError::Open { path: path.to_owned(), mode });
+        }
+        let mut text = Zeroizing::new(Vec::with_capacity(1024));
+        Read::by_ref(&mut file).take(LONGEST_FILE).read_to_end(&mut text).map_err(|error| io_error(path, &error))?;
+        Self::parse(&text).ok_or_else(|| KeyFileError::Garbled(path.to_owned()))
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&(*self.seal).into())
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut lines = text.trim_ascii().split(|c| *c == b'\n').map(<[u8]>::trim_ascii);
+        let mut keys = Self { seal: one_key(lines.next()?)?, digest: None, old: Vec::new() };
+        for line in lines {
+            match (line.strip_prefix(b"digest "), line.strip_prefix(b"old ")) {
+                (Some(key), _) if keys.digest.is_none() => keys.digest = Some(one_key(key)?),
+                (_, Some(key)) => keys.old.push(one_key(key)?),
+                _ => return None,
+            }
+        }
+        Some(keys)
     }
+
+    /// Writes the file, durably: it appears under its name only when it is whole, by what `place` does.
+    fn write(&self, path: &Path, place: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), KeyFileError> {
+        let mut text = Zeroizing::new(Vec::with_capacity(64 * (2 + self.old.len())));
+        let digest = self.digest.iter().map(|key| (&b"digest "[..], key));
+        let old = self.old.iter().map(|key| (&b"old "[..], key));
+        for (word, key) in std::iter::once((&b""[..], &self.seal)).chain(digest).chain(old) {
+            let mut line = Zeroizing::new([0_u8; 44]);
+            let length = BASE64.encode_slice(key.as_slice(), line.as_mut_slice()).unwrap_or_default();
+            text.extend_from_slice(word);
+            text.extend_from_slice(line.get(..length).unwrap_or_default());
+            text.push(b'\n');
+        }
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        let _ = std::fs::remove_file(&new);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|mut file| {
+            file.write_all(&text)?;
+            file.sync_all()?;
+            place(&new)
+        });
+        // Best effort: what is left is a second name of the key, as closed to others as the first.
+        let _ = std::fs::remove_file(&new);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        written.and_then(|()| File::open(parent)?.sync_all()).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
+            _ => io_error(path, &error),
+        })
+    }
+
+    fn derive(&self) -> KeyFile {
+        KeyFile {
+            seal: derive(&self.seal, SEAL_LABEL),
+            digest: derive(self.digest.as_ref().unwrap_or(&self.seal), DIGEST_LABEL),
+            old: self.old.iter().map(|key| derive(key, SEAL_LABEL)).collect(),
+        }
+    }
+}
+
+fn one_key(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0_u8; 32]);
+    // base64 asks for room by an estimate: 3 bytes for each 4 characters.
+    let mut room = Zeroizing::new([0_u8; 36]);
+    let length = BASE64.decode_slice(text, room.as_mut_slice());
+    if length != Ok(key.len()) {
+        return None;
+    }
+    key.copy_from_slice(&room[..32]);
+    Some(key)
 }
 
 impl Sealer for KeyFile {

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 17] = [
     "api",
     "app",
     "assess",
@@ -21,7 +21,9 @@ const ROOMS: [&str; 15] = [
     "controller",
     "declare",
     "domain",
+    "keys",
     "ledger",
+    "outbound",
     "plan",
     "ports",
     "seal",
@@ -37,15 +39,18 @@ const PURE: [&str; 4] = ["domain", "compose", "plan", "assess"];
 fn allowed(room: &str) -> Option<&'static [&'static str]> {
     Some(match room {
         "domain" => &[],
+        "keys" => &["domain"],
         "compose" | "plan" | "ports" => &["domain"],
         // Whether a task is the wanted one is asked in the same canonical form that the plan compares.
         "assess" => &["domain", "plan"],
         "ledger" => &["domain", "ports"],
-        "declare" => &["domain", "ledger", "ports"],
+        "declare" => &["domain", "keys", "ledger", "ports"],
         "api" => &["declare", "domain", "ledger", "ports"],
         "controller" => &["assess", "compose", "declare", "domain", "ledger", "plan", "ports"],
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
-        "swarm" | "source" | "store" | "seal" => &["domain", "ports"],
+        "outbound" => &["domain", "keys", "ports"],
+        "swarm" | "source" => &["domain", "keys", "outbound", "ports"],
+        "store" | "seal" => &["domain", "ports"],
         _ => return None,
     })
 }

@@ -763,7 +763,11 @@ async fn addresses_that_make_no_sense_are_refused() {
     let connector = DockerConnector::new(DockerOptions::default());
     let name = EnvironmentName::parse("default").unwrap();
     for endpoints in [words([]), words(["ssh://root@host"]), words(["unix:///ok", "https://x"]), words(["nonsense"])] {
-        let result = connector.connect(&Environment { name: name.clone(), endpoints: endpoints.clone() });
+        let result = connector.connect(&Environment {
+            name: name.clone(),
+            endpoints: endpoints.clone(),
+            ..Environment::default()
+        });
         assert!(matches!(result.err(), Some(SwarmError::Refused { .. })), "{endpoints:?}");
     }
 }

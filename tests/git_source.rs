@@ -15,6 +15,7 @@ use git_http::{Entry, GitServer, Manner, Repo};
 use git_ssh::SshServer;
 use jiff::SignedDuration;
 use skep::domain::{GitSource, GitUrl, Revision, Wanted};
+use skep::outbound::{Outbound, Reach};
 use skep::ports::{FileError, FileSet, Source, SourceError};
 use skep::source::git::{Git, GitOptions};
 use tempfile::TempDir;
@@ -66,7 +67,7 @@ fn options(root: &Path) -> GitOptions {
     GitOptions {
         root: root.join("data"),
         allow_file: true,
-        allow_private: true,
+        outbound: Outbound::new(Reach::Any),
         reuse_listing: Duration::ZERO,
         ..GitOptions::default()
     }
@@ -519,7 +520,7 @@ async fn a_repository_over_the_limit_is_refused() {
 async fn what_is_not_allowed_is_not_asked() {
     let bench = Bench::with(|options| {
         options.allow_file = false;
-        options.allow_private = false;
+        options.outbound = Outbound::new(Reach::Public);
     });
     let port = bench.server.base().rsplit(':').next().unwrap().to_owned();
     for url in [

@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::Options;
-use super::engine::{make_stack, remove};
+use super::engine::{make_stack, remove, remove_claims};
 use super::git_http::{Entry, GitServer, Repo};
 use super::http::Http;
 use super::process::memory;
@@ -53,6 +53,7 @@ pub(crate) async fn measure(options: &Options) {
         let (best, concurrency) = bare.iter().copied().min().unwrap();
         let found = fleet(options, &proxy, &git.url(&repo), size).await;
         remove(&options.socket, super::engine::PREFIX).await;
+        remove_claims(&options.socket).await;
         let cli = match by_cli {
             Some(each) => each,
             None => *by_cli.insert(stack_deploy(options, folder.path(), size.min(BY_CLI)).await),

@@ -124,7 +124,7 @@ async fn metrics(client: &mut Http) -> String {
 
 /// The first stacks that are not converged, and why.
 async fn reasons(client: &mut Http) -> Value {
-    let query = "{ stacks(first: 3, phases: [Deploying, Degraded, Failed, RolledBack]) { edges { node { name conditions { type status reason message } } } } }";
+    let query = "{ stacks(first: 3, phases: [Pending, Progressing, RollingBack, Degraded, Failed, RolledBack]) { edges { node { name conditions { type status reason message } } } } }";
     let body = serde_json::to_vec(&json!({ "query": query })).unwrap();
     let (_, answer) = client.call(Method::POST, "/graphql", body.into()).await;
     serde_json::from_slice(&answer).unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
 use super::telemetry;
 use crate::cli::{Host, HostError, LogFormat, ServeArgs, SimulateArgs};
@@ -48,5 +49,9 @@ impl Host for Server {
     fn simulate(&self, _: &SimulateArgs, _: &mut dyn FnMut(&str)) -> Result<bool, HostError> {
         let text = "this binary holds no simulator: build one with `cargo build --features sim`, and ask that one";
         Err(HostError::Failed(text.to_owned()))
+    }
+
+    fn rotate_key(&self, data: &Path) -> Result<u64, HostError> {
+        rotate_key(data).map_err(|error| HostError::Failed(error.to_string()))
     }
 }

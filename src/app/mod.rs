@@ -3,6 +3,7 @@
 mod ambient;
 mod host;
 mod metrics;
+mod rotate;
 mod serve;
 #[cfg(feature = "sim")]
 mod simulate;

@@ -17,15 +17,16 @@ use crate::api::{ApiOptions, ApiParts, ApiState, Auth, AuthError, Listen, Routes
 use crate::controller::{Controller, Parts};
 use crate::declare::{Declare, Limits};
 use crate::domain::{Environment, EnvironmentName, Event, EventType};
-use crate::ledger::{Batch, Ledger, LedgerError};
-use crate::ports::{Ambient, Sealer, StoreError};
+use crate::ledger::{Batch, Ledger, LedgerError, LedgerKeyring};
+use crate::outbound::{self, Outbound, Reach};
+use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
 use crate::store::sled::SledStore;
-use crate::swarm::docker::{DockerConnector, DockerOptions};
+use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 
 /// Where the key that everything is sealed with is kept.
-const KEY_FILE: &str = "seal.key";
+pub(super) const KEY_FILE: &str = "seal.key";
 /// The engine when nothing else is said.
 const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -119,13 +120,17 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     default_environment(&options, &ledger, ambient.now()).await?;
     let auth = Arc::new(Auth::of_folder(&options.data)?);
     let cancel = CancellationToken::new();
+    outbound::tidy();
+    let keyring: Arc<dyn Keyring> = Arc::new(LedgerKeyring::new(ledger.clone(), sealer.clone()));
     let controller = Controller::new(
         Parts {
             ledger: ledger.clone(),
             ambient: ambient.clone(),
             sealer: sealer.clone(),
-            source: Arc::new(Git::new(git_options(&options))),
-            connector: Arc::new(DockerConnector::new(DockerOptions::default())),
+            source: Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
+            connector: Arc::new(
+                DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring)),
+            ),
             instance,
         },
         cancel.clone(),
@@ -218,13 +223,15 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
         (Some(_), None) => return Ok(()),
         (_, named) => named.unwrap_or_else(|| LOCAL_ENGINE.to_owned()),
     };
-    let environment = Environment { name: name.clone(), endpoints: vec![endpoint.clone()] };
+    // What else is declared of it stays.
+    let kept = known.clone().unwrap_or_default();
+    let environment = Environment { name: name.clone(), endpoints: vec![endpoint.clone()], ..kept };
     if known.as_ref() == Some(&environment) {
         return Ok(());
     }
     let event = Event {
         time: now,
-        kind: EventType::EnvironmentConnected,
+        kind: EventType::EnvironmentDeclared,
         environment: name,
         stack: None,
         deployment: None,
@@ -236,11 +243,17 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
     Ok(())
 }
 
+/// An environment's endpoints are an operator's word: his own networks are fine.
+fn engine_access(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> EngineAccess {
+    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Own };
+    EngineAccess { keyring, outbound: Outbound::new(reach), ..EngineAccess::default() }
+}
+
 fn git_options(options: &ServeOptions) -> GitOptions {
     GitOptions {
         root: options.data.join("git"),
         allow_file: options.allow_file_sources,
-        allow_private: options.allow_private_addresses,
+        outbound: Outbound::new(if options.allow_private_addresses { Reach::Any } else { Reach::Public }),
         // A webhook comes right after a push: a listing from before it would be of no use.
         reuse_listing: std::time::Duration::ZERO,
         ..GitOptions::default()

@@ -33,7 +33,7 @@ use thiserror::Error;
 pub use args::{Cli, LogFormat, ServeArgs, SimulateArgs};
 pub use exit::Exit;
 
-use args::{Command, Globals};
+use args::{Command, CredentialArgs, CredentialCommand, Globals};
 use console::Console;
 use exit::CliError;
 use session::Session;
@@ -54,6 +54,13 @@ pub trait Host {
     /// # Errors
     /// [`HostError`] when this binary holds no simulator, or what was asked makes no sense.
     fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError>;
+
+    /// Seals everything in this data folder with a new key; gives how many records that were. Called outside of any
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`HostError`] when a server has the folder open, or something in it cannot be opened. Doing it again goes on.
+    fn rotate_key(&self, data: &Path) -> Result<u64, HostError>;
 }
 
 /// Why the server does not serve, in a sentence, with the mend where it is known.
@@ -115,6 +122,13 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
                 HostError::Failed(message) => CliError::new(Exit::Error, message),
             })?;
             unread.map(|()| if held { Exit::Done } else { Exit::Error })
+        }
+        Command::Credential(CredentialArgs { what: CredentialCommand::RotateKey }) => {
+            let count = host.rotate_key(&globals.data).map_err(|error| {
+                CliError::new(Exit::Error, error.to_string()).next("stop the server of this folder, and do it again")
+            })?;
+            console.print(&format!("{count} records are sealed with the new key"))?;
+            Ok(Exit::Done)
         }
         Command::Schema => console.print(&host.schema()).map(|()| Exit::Done),
         Command::Completions { shell } => {

@@ -165,6 +165,7 @@ pub(super) struct Service {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Environment {
     pub(super) name: String,
     #[serde(default)]
@@ -174,8 +175,57 @@ pub(super) struct Environment {
     pub(super) message: Option<String>,
     pub(super) engine: Option<String>,
     pub(super) api: Option<String>,
-    pub(super) nodes: Option<u64>,
+    #[serde(default)]
+    pub(super) tls: Option<String>,
+    #[serde(default)]
+    pub(super) ssh: Option<String>,
+    #[serde(default)]
+    pub(super) node_count: Option<u64>,
+    #[serde(default)]
+    pub(super) nodes: Vec<Node>,
     pub(super) claim: Claim,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Node {
+    pub(super) hostname: String,
+    pub(super) role: String,
+    #[serde(default)]
+    pub(super) leader: bool,
+    pub(super) availability: String,
+    pub(super) state: String,
+    pub(super) addr: String,
+    pub(super) engine: String,
+    pub(super) cpus: f64,
+    pub(super) memory: u64,
+    #[serde(default)]
+    pub(super) labels: Vec<Label>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Label {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Credential {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) keys: Vec<String>,
+    pub(super) updated_at: Timestamp,
+    #[serde(default)]
+    pub(super) used_by: Vec<CredentialUse>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct CredentialUse {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) environment: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

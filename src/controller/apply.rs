@@ -14,7 +14,7 @@ use crate::domain::{
     FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step, Trigger,
     Written,
 };
-use crate::plan::{Plan, PlanInput, Prune, plan};
+use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
 
 /// So often a plan is made anew within one pass when the Swarm changed under it.
@@ -44,10 +44,10 @@ impl Pass<'_> {
                 Claim::Ours(_) => None,
                 Claim::Foreign { .. } if planted!("the claim is not checked") => None,
                 Claim::Unknown => Some((Reason::Foreign, format!("environment `{name}` has not been claimed yet"))),
-                Claim::Foreign { instance, epoch } => Some((
+                Claim::Foreign { instance, .. } => Some((
                     Reason::Foreign,
                     format!(
-                        "environment `{name}` is kept by another Skep (instance {instance}); this one only observes. To hand over, stop the other and run `docker config rm skep-claim-{epoch}`"
+                        "environment `{name}` is kept by another Skep (instance {instance}); this one only observes. To take it over, run `skep environment claim {name}`"
                     ),
                 )),
             },
@@ -94,6 +94,7 @@ impl Pass<'_> {
     ) -> Result<Plan, PassError> {
         let needed = self.needed(rendition)?;
         let prune = if self.stack.spec.policy.prune { prune } else { Prune::Never };
+        let back = deployment.origin.trigger == Trigger::Rollback && !deployment.phase.is_terminal();
         Ok(plan(&PlanInput {
             stack: self.key(),
             instance: &self.shared.instance,
@@ -104,6 +105,7 @@ impl Pass<'_> {
             inventory: &self.status.inventory,
             needed: &needed,
             prune,
+            pace: if back { Pace::WayBack } else { Pace::Declared },
             digester: &self.shared.renderer.digester(),
         }))
     }

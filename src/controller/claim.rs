@@ -1,8 +1,9 @@
 //! Who may write to an environment: a labelled Swarm config with an epoch.
 //!
 //! The config's name holds the epoch, and Swarm takes a name only once: of two Skeps that claim at the same time one is
-//! refused. The highest epoch holds. It is looked up in the snapshot before each round of writes, at no call. To hand a Swarm
-//! over, stop the Skep that holds it and remove its config: the next one claims it at the engine's event.
+//! refused. The highest epoch holds. It is looked up in the snapshot before each round of writes, at no call. A person may
+//! order a claim with the next epoch: the Skep that held the Swarm sees it by the engine's event, and only observes from
+//! then on. When nobody holds it, because the config was removed, the next one to see that claims it.
 
 use crate::domain::{Claim, ConfigSpec, Effect, INSTANCE_LABEL, LiveConfig, Material, Snapshot};
 use crate::ports::{Swarm, SwarmError};
@@ -40,12 +41,12 @@ fn spec(instance: &str, epoch: u64) -> ConfigSpec {
     }
 }
 
-/// Claims an environment that nobody holds. When another is faster, that one holds it; that is not an error.
+/// Claims an environment with this epoch. When another is faster, that one holds it; that is not an error.
 ///
 /// # Errors
 /// [`SwarmError`] when the engine does not take the config for another reason.
-pub(super) async fn make(swarm: &dyn Swarm, instance: &str) -> Result<(), SwarmError> {
-    match swarm.apply(&Effect::CreateConfig(spec(instance, 1)), &Material::default()).await {
+pub(super) async fn make(swarm: &dyn Swarm, instance: &str, epoch: u64) -> Result<(), SwarmError> {
+    match swarm.apply(&Effect::CreateConfig(spec(instance, epoch)), &Material::default()).await {
         Ok(_) | Err(SwarmError::Exists { .. }) => Ok(()),
         Err(error) => Err(error),
     }

@@ -52,6 +52,7 @@ impl Pass<'_> {
             inventory: &self.status.inventory,
             needed: &std::collections::BTreeSet::new(),
             prune: Prune::Everything,
+            pace: crate::plan::Pace::Declared,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self

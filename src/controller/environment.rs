@@ -53,6 +53,8 @@ struct Known {
     touched: BTreeMap<ObjectRef, Instant>,
     /// Objects to be read again.
     dirty: BTreeSet<(WatchedKind, String)>,
+    ordered_claim: Option<String>,
+    handled_claim: Option<String>,
 }
 
 /// One environment under watch.
@@ -61,8 +63,8 @@ pub(super) struct Observed {
     pub name: EnvironmentName,
     /// Its engine.
     pub swarm: Arc<dyn Swarm>,
-    /// Its stacks that wait for a look.
-    pub queue: Queue,
+    /// Its stacks that wait for a look; shared with the watch that takes this one's place.
+    pub queue: Arc<Queue>,
     /// Its tasks, while anything is under way.
     pub tasks: TaskWatch,
     /// How many of its stacks are worked on at a time.
@@ -81,13 +83,14 @@ impl Observed {
     pub(super) fn new(
         name: EnvironmentName,
         swarm: Arc<dyn Swarm>,
+        queue: Arc<Queue>,
         instance: String,
         ambient: Arc<dyn Ambient>,
     ) -> Self {
         Self {
             name,
             swarm,
-            queue: Queue::default(),
+            queue,
             tasks: TaskWatch::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
             begun_at: ambient.now(),
@@ -96,6 +99,8 @@ impl Observed {
                 snapshot: Arc::new(Snapshot::default()),
                 touched: BTreeMap::new(),
                 dirty: BTreeSet::new(),
+                ordered_claim: None,
+                handled_claim: None,
             }),
             changed: Notify::new(),
             connection: watch::Sender::new(Connection::Unknown),
@@ -170,13 +175,35 @@ impl Observed {
         Ok((info, events))
     }
 
-    /// Claims the environment if nobody holds it.
+    /// Claims the environment if nobody holds it, or if a person has ordered it.
     async fn make_claim(&self) -> Result<(), SwarmError> {
-        if self.claim() == Claim::Unknown {
-            claim::make(self.swarm.as_ref(), &self.instance).await?;
+        let ordered = self.known().ordered_claim.clone();
+        let epoch = match self.claim() {
+            Claim::Unknown => Some(1),
+            Claim::Foreign { epoch, .. } if ordered.is_some() => epoch.checked_add(1),
+            Claim::Foreign { .. } | Claim::Ours(_) => None,
+        };
+        if let Some(epoch) = epoch {
+            claim::make(self.swarm.as_ref(), &self.instance, epoch).await?;
             self.list(WatchedKind::Config).await?;
         }
+        if ordered.is_some() && matches!(self.claim(), Claim::Ours(_)) {
+            let mut known = self.known();
+            known.ordered_claim = None;
+            known.handled_claim = ordered;
+        }
         Ok(())
+    }
+
+    /// A person orders that the environment be claimed, whoever holds it.
+    pub(super) fn order_claim(&self, token: String) {
+        self.known().ordered_claim = Some(token);
+        self.changed.notify_one();
+    }
+
+    /// The last order to claim it that was carried out since the start.
+    pub(super) fn handled_claim(&self) -> Option<String> {
+        self.known().handled_claim.clone()
     }
 
     async fn resync(&self) -> Result<(), SwarmError> {

@@ -9,9 +9,11 @@ use super::environment::Connection;
 use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
-use crate::domain::{Deployment, DeploymentId, Source, StackKey, Wanted};
+use crate::domain::{
+    CredentialName, Deployment, DeploymentId, EnvironmentName, GitSource, GitUrl, Node, Source, StackKey, Wanted,
+};
 use crate::plan::Prune;
-use crate::ports::{BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer};
+use crate::ports::{BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
 
 /// A question has to be answered within this time.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -131,6 +133,22 @@ impl Answers {
         Ok(text)
     }
 
+    async fn test_now(&self, name: &CredentialName, url: &GitUrl) -> Result<CredentialAnswer, InquiryError> {
+        let source = GitSource {
+            url: url.clone(),
+            wanted: Wanted("HEAD".to_owned()),
+            path: String::new(),
+            credential: Some(name.clone()),
+            poll: jiff::SignedDuration::ZERO,
+        };
+        let refs = self.shared.renderer.refs(&source).await.map_err(failed)?;
+        let below = |prefix: &str| {
+            refs.keys().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).take(MOST_REFS).collect()
+        };
+        let (branches, tags) = (below("refs/heads/"), below("refs/tags/"));
+        Ok(CredentialAnswer { url: url.to_string(), head: refs.get("HEAD").cloned(), branches, tags })
+    }
+
     /// What must not be shown of a deployment's version.
     async fn masker(&self, deployment: &Deployment) -> crate::domain::Masker {
         let known = self.shared.renditions.get_of(&deployment.stack, &deployment.id);
@@ -177,5 +195,20 @@ impl Inquiries for Answers {
         tail: u32,
     ) -> BoxFuture<'a, Result<String, InquiryError>> {
         Box::pin(self.bounded(self.logs_now(deployment, tail)))
+    }
+
+    fn test_credential<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        url: &'a GitUrl,
+    ) -> BoxFuture<'a, Result<CredentialAnswer, InquiryError>> {
+        Box::pin(self.bounded(self.test_now(name, url)))
+    }
+
+    fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {
+        let Some(environment) = self.shared.environments.get(environment) else { return Vec::new() };
+        let mut nodes: Vec<Arc<Node>> = environment.snapshot().nodes.values().cloned().collect();
+        nodes.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
+        nodes
     }
 }

@@ -36,7 +36,7 @@ mod tasks;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -52,7 +52,9 @@ use self::queue::Priority;
 use self::rendition::Renderer;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
-use crate::domain::{Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey};
+use crate::domain::{
+    Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
+};
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
 use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
 
@@ -165,13 +167,63 @@ impl Controller {
                     self.begin(environment.value);
                 }
             }
+            RecordKey::Environment(name) => self.end(name),
+            RecordKey::Credential(name) => self.credential_changed(name),
+            RecordKey::ClaimOrder(name) if there => self.order_claim(name),
             _ => {}
         }
     }
 
-    /// Begins to watch an environment; one that changed is begun anew.
+    /// What is read or reached with a credential is tried with its new values at once.
+    fn credential_changed(&self, name: &CredentialName) {
+        self.shared.sources.look_with(name);
+        let using: Vec<Environment> = {
+            let mut running = self.running();
+            let names: Vec<EnvironmentName> = running
+                .iter()
+                .filter(|(_, (it, _))| it.credentials().any(|it| it == name))
+                .map(|(it, _)| it.clone())
+                .collect();
+            names
+                .iter()
+                .filter_map(|name| running.remove(name))
+                .map(|(environment, cancel)| {
+                    cancel.cancel();
+                    environment
+                })
+                .collect()
+        };
+        using.into_iter().for_each(|environment| self.begin(environment));
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<EnvironmentName, (Environment, CancellationToken)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An environment that is no longer declared is left alone.
+    fn end(&self, name: &EnvironmentName) {
+        if let Some((_, cancel)) = self.running().remove(name) {
+            cancel.cancel();
+            self.shared.environments.remove(name);
+        }
+    }
+
+    /// Passes a person's order to claim an environment on, unless it was carried out.
+    fn order_claim(&self, name: &EnvironmentName) {
+        let Some(observed) = self.shared.environments.get(name) else { return };
+        let handled = self.shared.ledger.environment_status(name).ok().flatten();
+        let handled = handled.and_then(|status| status.value.handled_claim);
+        if let Ok(Some(order)) = self.shared.ledger.claim_order(name)
+            && handled.as_ref() != Some(&order.token)
+        {
+            observed.order_claim(order.token);
+        }
+    }
+
+    /// Begins to watch an environment; one that changed is begun anew. Its queue is kept, so that no stack is worked on
+    /// twice at a time and none that waits is forgotten.
     fn begin(&self, environment: Environment) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running();
         if let Some((known, cancel)) = running.get(&environment.name) {
             if *known == environment {
                 return;
@@ -182,15 +234,18 @@ impl Controller {
             Ok(swarm) => swarm,
             Err(error) => {
                 tracing::error!(environment = %environment.name, %error, "the environment cannot be used");
+                running.remove(&environment.name);
                 return;
             }
         };
         let (name, instance) = (environment.name.clone(), self.shared.instance.clone());
-        let observed = Arc::new(Observed::new(name.clone(), swarm, instance, self.shared.ambient.clone()));
+        let queue = self.shared.environments.get(&name).map(|before| before.queue.clone()).unwrap_or_default();
+        let observed = Arc::new(Observed::new(name.clone(), swarm, queue, instance, self.shared.ambient.clone()));
         self.shared.environments.put(observed.clone());
         let cancel = self.cancel.child_token();
-        running.insert(name, (environment, cancel.clone()));
+        running.insert(name.clone(), (environment, cancel.clone()));
         drop(running);
+        self.order_claim(&name);
         let ambient = self.shared.ambient.clone();
         self.shared.tasks.spawn(observed.clone().run(cancel.clone()));
         self.shared.tasks.spawn(tasks::run(observed.clone(), move || ambient.now(), cancel.clone()));
@@ -310,23 +365,40 @@ async fn write_status(shared: &Shared, environment: &Observed) -> Result<(), Led
         api: info.as_ref().map(|info| info.api.clone()),
         nodes: environment.snapshot().nodes.len() as u64,
         claim,
+        handled_claim: environment.handled_claim().or_else(|| before.as_ref()?.handled_claim.clone()),
     };
     if before.as_ref() == Some(&status) {
         return Ok(());
     }
     let mut batch = Batch::new().put_environment_status(&environment.name, &status);
-    if before.is_none_or(|before| before.connected != connected) {
-        let kind = if connected { EventType::EnvironmentConnected } else { EventType::EnvironmentDisconnected };
-        batch = batch.event(&Event {
-            time: now,
-            kind,
-            environment: environment.name.clone(),
-            stack: None,
-            deployment: None,
-            reason: if connected { "Connected".into() } else { "EngineUnreachable".into() },
-            message: message.unwrap_or_else(|| "the engine answers".into()),
-            actor: "controller".into(),
+    let event = |kind, reason: &str, message: String| Event {
+        time: now,
+        kind,
+        environment: environment.name.clone(),
+        stack: None,
+        deployment: None,
+        reason: reason.to_owned(),
+        message,
+        actor: "controller".into(),
+    };
+    if before.as_ref().is_none_or(|before| before.connected != connected) {
+        batch = batch.event(&match message {
+            None => event(EventType::EnvironmentConnected, "Connected", "the engine answers".into()),
+            Some(why) => event(EventType::EnvironmentDisconnected, "EngineUnreachable", why),
         });
+    }
+    if before.is_none_or(|before| before.claim != status.claim) {
+        batch = match &status.claim {
+            Claim::Unknown => batch,
+            Claim::Ours(epoch) => {
+                let text = format!("this Skep holds the environment (epoch {epoch})");
+                batch.event(&event(EventType::EnvironmentClaimed, "Claimed", text))
+            }
+            Claim::Foreign { instance, epoch } => {
+                let text = format!("Skep {instance} holds the environment (epoch {epoch}); this one only observes");
+                batch.event(&event(EventType::EnvironmentForeign, "Foreign", text))
+            }
+        };
     }
     shared.ledger.commit(batch).await?;
     Ok(())

@@ -201,7 +201,7 @@ impl Pass<'_> {
             RenditionError::Source(source) => {
                 let reason = match source {
                     SourceError::NoSuchRef { .. } => Reason::RefNotFound,
-                    SourceError::Unauthorized { .. } => Reason::AuthenticationFailed,
+                    trust if trust.is_about_trust() => Reason::AuthenticationFailed,
                     _ => Reason::SourceUnreachable,
                 };
                 self.say(Kind::SourceReady, Is::False, reason, &text);

@@ -87,6 +87,14 @@ impl Renderer {
         Ok(self.source.resolve(git).await?)
     }
 
+    /// The refs of a repository, now.
+    ///
+    /// # Errors
+    /// [`RenditionError::Source`].
+    pub(super) async fn refs(&self, git: &GitSource) -> Result<BTreeMap<String, String>, RenditionError> {
+        Ok(self.source.refs(git).await?)
+    }
+
     /// Renders a spec at a revision (`None` for an inline source).
     ///
     /// # Errors

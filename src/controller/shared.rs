@@ -57,6 +57,11 @@ impl Environments {
         self.all().insert(environment.name.clone(), environment);
     }
 
+    /// Forgets one.
+    pub(super) fn remove(&self, name: &EnvironmentName) {
+        self.all().remove(name);
+    }
+
     /// Asks for a look at a stack now.
     pub(super) fn wake(&self, key: &StackKey, priority: Priority) {
         if let Some(environment) = self.get(&key.environment) {

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::{backoff, jittered};
-use crate::domain::{GitSource, GitUrl, Revision, StackKey, Wanted};
+use crate::domain::{CredentialName, GitSource, GitUrl, Revision, StackKey, Wanted};
 use crate::ports::{Ambient, Source, SourceError};
 
-type Place = (GitUrl, Wanted, Option<String>);
+type Place = (GitUrl, Wanted, Option<CredentialName>);
 
 /// The newest answer about one ref.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,6 +105,15 @@ impl Sources {
         followed.awaited = true;
         followed.again.notify_one();
         false
+    }
+
+    /// A credential changed: whatever is read with it is looked at now.
+    pub(super) fn look_with(&self, credential: &CredentialName) {
+        for ((_, _, with), followed) in self.followed().iter() {
+            if with.as_ref() == Some(credential) {
+                followed.again.notify_one();
+            }
+        }
     }
 
     /// Follows nothing for this stack any more.

@@ -17,7 +17,7 @@ use crate::domain::{
     FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
     VersionSource, target,
 };
-use crate::plan::Prune;
+use crate::plan::{Prune, restores_pace};
 
 /// Drift that stays away for so long is forgotten: the next one is corrected at once.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
@@ -66,6 +66,13 @@ impl Pass<'_> {
             self.stalled.get_or_insert((Reason::Foreign, text));
             return Ok(Kept::Rest(Next::Idle));
         }
+        let back = converged && attempt.origin.trigger == Trigger::Rollback;
+        if back && !writes.is_empty() && self.may_write() {
+            let live = self.environment.snapshot();
+            if writes.iter().all(|step| restores_pace(step, &live)) {
+                return self.finish(attempt, &writes, &rendition).await;
+            }
+        }
         if !writes.is_empty() {
             let live = self.status.live.as_ref().and_then(|live| live.digest.clone());
             return if live.is_some_and(|live| live == rendition.digest) {
@@ -78,7 +85,7 @@ impl Pass<'_> {
         self.forget_removed(&rendition);
         self.count_tasks(&rendition);
         if converged && !removals.is_empty() && self.may_write() {
-            return self.remove(attempt, &removals, &rendition).await;
+            return self.finish(attempt, &removals, &rendition).await;
         }
         Ok(Kept::Rest(Next::Idle))
     }
@@ -288,16 +295,17 @@ impl Pass<'_> {
         }
     }
 
-    /// Removes what is owned and no longer wanted.
-    async fn remove(
+    /// What is left to do once a version has converged: what is owned and no longer wanted goes; the pace of a rollback
+    /// becomes the file's own again.
+    async fn finish(
         &mut self,
         attempt: &Deployment,
-        removals: &[Step],
+        steps: &[Step],
         rendition: &Rendition,
     ) -> Result<Kept, PassError> {
         self.checkpoint().await?;
         let mut deployment = attempt.clone();
-        if self.carry_out(&mut deployment, removals, rendition).await? {
+        if self.carry_out(&mut deployment, steps, rendition).await? {
             return Ok(Kept::Again);
         }
         // A network stays in use until the last task has gone, and for as long as somebody else's container is on it.

@@ -230,17 +230,19 @@ impl Pass<'_> {
                 known.wanted != git.wanted || known.revision != found.revision || known.error != error
             });
         if changed {
-            self.source_changed(error.as_deref());
+            let trust = found.error.as_ref().is_some_and(|(error, _)| error.is_about_trust());
+            self.source_changed(error.as_deref(), trust);
             let (wanted, revision, checked_at) = (git.wanted.clone(), found.revision.clone(), found.checked_at);
             self.status.source = Some(SourceStatus { wanted, revision, checked_at, error });
         }
     }
 
-    fn source_changed(&mut self, error: Option<&str>) {
+    fn source_changed(&mut self, error: Option<&str>, trust: bool) {
         match error {
             Some(error) => {
-                self.say(Kind::SourceReady, Is::False, Reason::SourceUnreachable, error);
-                self.event(EventType::SourceFailed, None, "SourceUnreachable", error);
+                let reason = if trust { Reason::AuthenticationFailed } else { Reason::SourceUnreachable };
+                self.say(Kind::SourceReady, Is::False, reason, error);
+                self.event(EventType::SourceFailed, None, &format!("{reason:?}"), error);
             }
             None => {
                 if self.status.condition(Kind::SourceReady).is_some_and(|known| known.status == Is::False) {

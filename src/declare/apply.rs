@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::manifest::{Body, Document, Manifest};
 use super::write::{expected, not_deleting};
-use super::{Ask, Code, Declare, DeclareError, Refusal, three_way};
+use super::{Ask, Code, Declare, DeclareError, References, Refusal, three_way};
 use crate::domain::{
     Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Stack, StackControl, StackKey, StackSpec,
 };
@@ -17,6 +17,8 @@ use crate::ledger::{Batch, Hook, RecordKey};
 pub struct ApplyOptions {
     /// The name of the file, for messages.
     pub file: Option<String>,
+    /// The values that the manifest refers to with `fromEnv` and `fromFile`.
+    pub references: References,
     /// Say what would change; write nothing.
     pub dry_run: bool,
 }
@@ -27,6 +29,7 @@ pub struct ApplyOptions {
 pub enum DocumentKind {
     Stack,
     Environment,
+    Credential,
     Hook,
 }
 
@@ -59,9 +62,9 @@ pub struct Applied {
 }
 
 /// The writes that are being gathered.
-struct Gather {
-    batch: Batch,
-    documents: Vec<AppliedDocument>,
+pub(super) struct Gather {
+    pub(super) batch: Batch,
+    pub(super) documents: Vec<AppliedDocument>,
 }
 
 impl Declare {
@@ -73,13 +76,16 @@ impl Declare {
     pub async fn apply(&self, manifest: &str, options: &ApplyOptions, ask: &Ask) -> Result<Applied, DeclareError> {
         self.check_ask(ask)?;
         let file = options.file.as_deref();
-        let read = Manifest::read(manifest, file, self.sealer.as_ref(), &self.limits)?;
+        let read = Manifest::read(manifest, file, &options.references, self.sealer.as_ref(), &self.limits)?;
         let stacks = read.documents.iter().filter(|document| matches!(document.body, Body::Stack(..))).count();
         if ask.expected_generation.is_some() && stacks != 1 {
             let message = format!("expectedGeneration goes with one stack; the manifest holds {stacks}");
             return Err(Refusal::new(Code::Invalid, message).field("expectedGeneration").into());
         }
-        let mark = self.mark(ask, &json!({ "apply": manifest, "dryRun": options.dry_run }));
+        let beside =
+            options.references.iter().map(|(of, value)| json!([of.kind.field(), of.name, value.expose_text()]));
+        let beside: Vec<Value> = beside.collect();
+        let mark = self.mark(ask, &json!({ "apply": manifest, "beside": beside, "dryRun": options.dry_run }));
         for _ in 0..16 {
             let once = self.seen(mark.as_ref())?;
             let Gather { batch, mut documents } = self.gather(&read, ask, file, once.is_some())?;
@@ -117,6 +123,7 @@ impl Declare {
                     .and_then(|()| self.apply_stack(&mut gather, document, key, spec, ask, file)),
                 Body::Stack(key, _) => self.current(&mut gather, key),
                 Body::Environment(environment) => self.apply_environment(&mut gather, environment, ask),
+                Body::Credential(asked) => self.apply_credential(&mut gather, document, asked, ask),
                 Body::Hook(hook) => self.apply_hook(&mut gather, hook, ask),
             };
             match taken {
@@ -220,9 +227,18 @@ impl Declare {
     fn apply_environment(&self, gather: &mut Gather, asked: &Environment, ask: &Ask) -> Result<(), DeclareError> {
         let found = self.ledger.environment(&asked.name)?;
         let (revision, created) = (found.as_ref().map(|it| it.revision), found.is_none());
-        let changed = found.is_none_or(|found| found.value != *asked);
-        let changes = if changed { vec!["endpoints".to_owned()] } else { Vec::new() };
-        if changed {
+        let before = found.map(|found| found.value);
+        let mut changes = Vec::new();
+        for (field, same) in [
+            ("endpoints", before.as_ref().is_some_and(|it| it.endpoints == asked.endpoints)),
+            ("tls", before.as_ref().map_or(asked.tls.is_none(), |it| it.tls == asked.tls)),
+            ("ssh", before.as_ref().map_or(asked.ssh.is_none(), |it| it.ssh == asked.ssh)),
+        ] {
+            if !same {
+                changes.push(field.to_owned());
+            }
+        }
+        if !changes.is_empty() {
             let message = format!("environment `{}` was declared: {}", asked.name, asked.endpoints.join(", "));
             let event = Event {
                 time: self.now(),
@@ -356,6 +372,6 @@ fn shown(
     }
 }
 
-fn plain(kind: DocumentKind, name: String, created: bool, changes: Vec<String>) -> AppliedDocument {
+pub(super) fn plain(kind: DocumentKind, name: String, created: bool, changes: Vec<String>) -> AppliedDocument {
     AppliedDocument { kind, name, environment: None, created, changes, stack: None, deployment: None }
 }

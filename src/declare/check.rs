@@ -118,6 +118,18 @@ pub(super) fn host_and_port(text: &str) -> bool {
     !host.is_empty() && !host.contains(['/', '@']) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+/// `[user@]host[:port]`, as ssh takes it.
+pub(super) fn ssh_address(text: &str) -> bool {
+    let text = text.trim_end_matches('/');
+    let (user, host) = text.rsplit_once('@').map_or((None, text), |(user, host)| (Some(user), host));
+    let named = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with('-')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    user.is_none_or(named) && crate::domain::CredentialHost::parse(host).is_ok()
+}
+
 /// The name of a hook: it is part of an address.
 pub(super) fn hook_name(name: &str) -> Result<(), String> {
     let good = !name.is_empty()

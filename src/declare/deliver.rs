@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal, rule};
-use crate::domain::{Actor, DeploymentId, Event, EventType, SecretBytes, Stack, StackKey, Trigger};
-use crate::ledger::{Batch, Hook, HookRule, Once, RecordKey, Versioned};
+use crate::domain::{
+    Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
+    Trigger,
+};
+use crate::ledger::{Batch, Hook, HookRule, HookSecret, Once, RecordKey, Versioned};
 
 /// What a `set` of a rule may begin with to name a service.
 const IMAGES: &str = "images.";
@@ -65,12 +68,34 @@ impl Declare {
     /// The store or the seal failed.
     pub fn hook(&self, name: &str) -> Result<(Option<Hook>, SecretBytes), DeclareError> {
         let hook = self.ledger.hook(name)?.map(|found| found.value);
-        let sealed = match &hook {
-            Some(hook) => hook.secret.clone(),
-            None => self.sealer.seal(self.ambient.new_id().as_bytes())?,
+        let sealed = match hook.as_ref().map(|hook| &hook.secret) {
+            Some(HookSecret::Value(sealed)) => Some(sealed.clone()),
+            Some(HookSecret::Credential { credential }) => self.secret_of(name, credential)?,
+            None => None,
         };
+        let known = sealed.is_some();
+        let sealed = sealed.map_or_else(|| self.sealer.seal(self.ambient.new_id().as_bytes()), Ok)?;
         let secret = self.sealer.open(&sealed)?;
-        Ok((hook, secret))
+        Ok((hook.filter(|_| known), secret))
+    }
+
+    /// The secret in a credential: its value `secret`, or its only one. A hook without it takes no delivery.
+    fn secret_of(&self, hook: &str, name: &CredentialName) -> Result<Option<Sealed>, DeclareError> {
+        let found = self.ledger.credential(name)?.map(|found| found.value);
+        let opaque = found.filter(|found| found.kind == CredentialType::Opaque);
+        let secret = opaque.and_then(|found| match found.data.get("secret") {
+            Some(sealed) => Some(sealed.clone()),
+            None if found.data.len() == 1 => found.data.into_values().next(),
+            None => None,
+        });
+        if secret.is_none() {
+            tracing::warn!(
+                hook,
+                credential = %name,
+                "the hook takes no delivery: there is no such credential of type Opaque with a value `secret`"
+            );
+        }
+        Ok(secret)
     }
 
     /// Carries out what the rules of a hook make of a delivery. The first rule that holds and names a stack decides for it:

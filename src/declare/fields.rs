@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::duration::parse_duration;
+use super::reference::{Reference, ReferenceKind, References};
 use super::yaml::{Key, Node, Place, Value};
 use super::{Code, Refusal};
 
@@ -10,6 +11,8 @@ use super::{Code, Refusal};
 pub(super) struct Reader {
     pub(super) file: Option<String>,
     pub(super) refusals: Vec<Refusal>,
+    /// The values that came beside the text.
+    pub(super) references: References,
 }
 
 /// The entries of a mapping that have not been asked for yet.
@@ -130,6 +133,52 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A value that may be secret: text, or a mapping with `value`, `fromEnv` or `fromFile` alone.
+    pub(super) fn value(&mut self, field: &Field<'_>) -> Option<String> {
+        if !matches!(field.node.value, Value::Map(_)) {
+            return self.text(field);
+        }
+        let mut fields = self.map(field)?;
+        let value = self.value_in(&mut fields, field);
+        self.finish(fields);
+        value
+    }
+
+    /// The value that a mapping gives as `value`, `fromEnv` or `fromFile`; what else is in it is left.
+    pub(super) fn value_in(&mut self, fields: &mut Fields<'_>, whole: &Field<'_>) -> Option<String> {
+        let value = fields.take("value");
+        let elsewhere: Vec<(ReferenceKind, Field<'_>)> = [ReferenceKind::FromEnv, ReferenceKind::FromFile]
+            .into_iter()
+            .filter_map(|kind| Some((kind, fields.take(kind.field())?)))
+            .collect();
+        match (value, elsewhere.as_slice()) {
+            (Some(value), []) => self.text(&value),
+            (None, [(kind, field)]) => self.referenced(*kind, field),
+            (None, []) => {
+                let hint = "give the text itself, or `value`, `fromEnv` or `fromFile`";
+                self.wrong(whole, format!("`{}` holds no value", whole.path), Some(hint));
+                None
+            }
+            _ => {
+                let message = format!("`{}` takes its value from more than one place", whole.path);
+                self.wrong(whole, message, Some("keep one of `value`, `fromEnv` and `fromFile`"));
+                None
+            }
+        }
+    }
+
+    fn referenced(&mut self, kind: ReferenceKind, field: &Field<'_>) -> Option<String> {
+        let name = self.text(field)?;
+        let found = self.references.get(&Reference { kind, name: name.clone() });
+        let text = found.and_then(|value| value.expose_text()).map(str::to_owned);
+        if text.is_none() {
+            let message = format!("the value of `{}: {name}` did not come with the manifest", kind.field());
+            let hint = "`skep apply` reads it where it is run; another client sends it as `references`";
+            self.wrong(field, message, Some(hint));
+        }
+        text
     }
 
     /// `true` or `false`, without quotes.

@@ -10,13 +10,17 @@
 
 mod apply;
 mod check;
+mod claim;
 mod control;
+mod credential;
 mod deliver;
 mod deploy;
 mod duration;
+mod environment;
 mod error;
 mod fields;
 mod manifest;
+mod reference;
 mod rollback;
 pub mod rule;
 mod three_way;
@@ -32,11 +36,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
+pub use credential::{CredentialUser, Keyed, SetCredential};
 pub use deliver::{Delivered, Delivery};
 pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
-pub use manifest::{Body, Document, Manifest};
+pub use manifest::{AskedCredential, Body, Document, Manifest};
+pub use reference::{Reference, ReferenceKind, References, references};
 
 use crate::domain::{Actor, Deployment, DeploymentId, Stack, StackKey, Trigger};
 use crate::ledger::Ledger;

@@ -20,7 +20,7 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
             put("source.git", git.url.as_str().into());
             put("source.ref", git.wanted.0.clone().into());
             put("source.path", git.path.clone().into());
-            put("source.credential", git.credential.clone().into());
+            put("source.credential", json!(git.credential));
             put("source.poll", format_duration(git.poll).into());
         }
         Source::Inline(text) => {
@@ -142,7 +142,8 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
         .collect();
     let source = match &spec.source {
         Source::Git(git) => json!({
-            "git": git.url.as_str(), "ref": git.wanted.0, "path": git.path, "poll": format_duration(git.poll),
+            "git": git.url.as_str(), "ref": git.wanted.0, "path": git.path, "credential": git.credential,
+            "poll": format_duration(git.poll),
         }),
         Source::Inline(text) => json!({ "inlineBytes": text.len() }),
     };
@@ -206,7 +207,7 @@ mod tests {
             |s| git(s).url = GitUrl::parse("https://h/y.git").unwrap(),
             |s| git(s).wanted = Wanted("other".into()),
             |s| git(s).path = "p".into(),
-            |s| git(s).credential = Some("c".into()),
+            |s| git(s).credential = crate::domain::CredentialName::parse("c").ok(),
             |s| git(s).poll = SignedDuration::from_mins(9),
             |s| s.compose = vec!["b.yml".into()],
             |s| s.compat = Compat::Cli,

@@ -3,15 +3,28 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::EnvironmentName;
+use super::{Actor, CredentialName, EnvironmentName};
 
 /// A named Swarm, as declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Its name.
     pub name: EnvironmentName,
-    /// Manager endpoints, `unix://…` or `tcp://…`; the first that is a reachable manager is used.
+    /// Manager endpoints, `unix://…`, `tcp://…` or `ssh://…`; the first that is a reachable manager is used.
     pub endpoints: Vec<String>,
+    /// The credential with the certificates for `tcp://` endpoints; none: they are spoken to without TLS.
+    #[serde(default)]
+    pub tls: Option<CredentialName>,
+    /// The credential with the key for `ssh://` endpoints; none: ssh uses what this machine has.
+    #[serde(default)]
+    pub ssh: Option<CredentialName>,
+}
+
+impl Environment {
+    /// The credentials it names.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        self.tls.iter().chain(&self.ssh)
+    }
 }
 
 /// What is known of an environment's connection. Written by the controller.
@@ -31,6 +44,22 @@ pub struct EnvironmentStatus {
     pub nodes: u64,
     /// Whether this Skep may write here.
     pub claim: Claim,
+    /// The last order to claim it that was carried out.
+    #[serde(default)]
+    pub handled_claim: Option<String>,
+}
+
+/// A person's word that this Skep is to take an environment over from the one that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimOrder {
+    /// Tells it from the orders before; echoed in the status when it was carried out.
+    pub token: String,
+    /// Who ordered it.
+    pub actor: Actor,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// Who may write to an environment.

@@ -118,6 +118,8 @@ pub struct Node {
     pub id: String,
     /// Host name.
     pub hostname: String,
+    /// Its address in the Swarm; empty when the managers do not know it.
+    pub addr: String,
     /// Whether the managers hear from it.
     pub state: NodeState,
     /// Whether it takes tasks.

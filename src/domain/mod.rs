@@ -3,6 +3,7 @@
 //! Every other room speaks in these types. Time and ids come in as arguments.
 
 mod condition;
+mod credential;
 mod deployment;
 mod desired;
 mod digest;
@@ -21,6 +22,7 @@ mod status;
 mod task;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
+pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
     Trigger, Version, VersionSource, Written,
@@ -28,14 +30,14 @@ pub use deployment::{
 pub use desired::{Desired, DesiredService, Material, Rendered, Warning};
 pub use digest::{Digest, Digester, canonical_json};
 pub use effect::{Action, Applied, Change, Effect, Step};
-pub use environment::{Claim, Environment, EnvironmentStatus};
+pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
 };
-pub use name::{EnvironmentName, NameError, StackKey, StackName};
+pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName};
 pub use object::{
     ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, REVISION_LABEL, SPEC_LABEL, STACK_LABEL, SecretSpec,

@@ -104,6 +104,10 @@ name!(
     /// The name of an environment.
     EnvironmentName, "environment", 63
 );
+name!(
+    /// The name of a credential.
+    CredentialName, "credential", 63
+);
 
 impl Default for EnvironmentName {
     fn default() -> Self {

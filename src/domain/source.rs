@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::CredentialName;
+
 /// Where a stack's compose text comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
@@ -36,7 +38,7 @@ pub struct GitSource {
     /// The folder that compose files and what they name are looked up in; empty for the root. No leading slash, no `..`.
     pub path: String,
     /// Name of the credential to use, if any.
-    pub credential: Option<String>,
+    pub credential: Option<CredentialName>,
     /// How often the refs are listed.
     pub poll: SignedDuration,
 }
@@ -143,6 +145,21 @@ impl GitUrl {
         self.0.split_once("://").map_or("", |(scheme, _)| scheme)
     }
 
+    /// The port; the scheme's own when the address names none, 0 for `file`.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let after = authority.rsplit_once(']').map_or(authority, |(_, after)| after);
+        let named = after.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        named.unwrap_or(match self.scheme() {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            _ => 0,
+        })
+    }
+
     /// The host without user and port; empty for `file`.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -221,5 +238,8 @@ mod tests {
         assert_eq!(host("ssh://git@h.example:2222/x").as_deref(), Ok("h.example"));
         assert_eq!(host("http://[::1]:80/x").as_deref(), Ok("::1"));
         assert_eq!(host("file:///x").as_deref(), Ok(""));
+        let port = |text| GitUrl::parse(text).map(|url| url.port());
+        assert_eq!(port("ssh://git@h.example:2222/x"), Ok(2222));
+        assert_eq!((port("ssh://git@h/x"), port("https://h/a:1"), port("http://[::1]/x")), (Ok(22), Ok(443), Ok(80)));
     }
 }

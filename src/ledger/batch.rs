@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::record::{Hook, Once, RecordKey, encode};
 use crate::domain::{
-    Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed, Stack, StackKey, StackStatus,
+    ClaimOrder, Credential, CredentialName, Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed,
+    Stack, StackKey, StackStatus,
 };
 use crate::ports::{Transaction, Write};
 
@@ -86,9 +87,38 @@ impl Batch {
         self.put(&RecordKey::EnvironmentStatus(name.clone()), status)
     }
 
+    /// Writes an order to claim an environment.
+    pub fn put_claim_order(self, name: &EnvironmentName, order: &ClaimOrder) -> Self {
+        self.put(&RecordKey::ClaimOrder(name.clone()), order)
+    }
+
     /// Writes a hook.
     pub fn put_hook(self, hook: &Hook) -> Self {
         self.put(&RecordKey::Hook(hook.name.clone()), hook)
+    }
+
+    /// Writes a credential.
+    pub fn put_credential(self, credential: &Credential) -> Self {
+        self.put(&RecordKey::Credential(credential.name.clone()), credential)
+    }
+
+    /// Deletes a credential.
+    pub fn delete_credential(self, name: &CredentialName) -> Self {
+        self.delete(&RecordKey::Credential(name.clone()))
+    }
+
+    /// Deletes an environment, what is known of its connection, and an order to claim it.
+    pub fn delete_environment(self, name: &EnvironmentName) -> Self {
+        self.delete(&RecordKey::Environment(name.clone()))
+            .delete(&RecordKey::EnvironmentStatus(name.clone()))
+            .delete(&RecordKey::ClaimOrder(name.clone()))
+    }
+
+    /// Puts the bytes of a record back, changed.
+    pub(super) fn put_bytes(mut self, key: &str, revision: u64, value: Vec<u8>) -> Self {
+        self.transaction.expects.push((key.to_owned(), Some(revision)));
+        self.transaction.writes.push(Write::Put { key: key.to_owned(), value });
+        self
     }
 
     /// Writes what an idempotency key or a delivery led to, and expects that it has not been seen before.

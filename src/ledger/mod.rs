@@ -7,7 +7,9 @@
 //! | `deployment/ID` | [`Deployment`]: one attempt | the API or the controller makes it, the controller moves it on |
 //! | `history/ENV/NAME/ID` | nothing: the index of a stack's deployments | with the deployment |
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
+//! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
+//! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
 //! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
@@ -16,7 +18,9 @@
 //! Everything else (snapshots of engines, rendered plans, the queue) is rebuilt from these and from the world.
 
 mod batch;
+mod keyring;
 mod record;
+mod reseal;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,11 +30,13 @@ use futures_util::future::ready;
 use thiserror::Error;
 
 pub use batch::Batch;
-pub use record::{Hook, HookProvider, HookRule, Once, RecordKey};
+pub use keyring::{LedgerKeyring, open_values};
+pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
+pub use reseal::ResealError;
 
 use crate::domain::{
-    Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey,
-    StackStatus,
+    ClaimOrder, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus,
+    Event, Kept, Sealed, Stack, StackKey, StackStatus,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
 
@@ -217,6 +223,14 @@ impl Ledger {
         self.many(&Scan::all("environment/"))
     }
 
+    /// The newest order to claim an environment.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn claim_order(&self, name: &EnvironmentName) -> Result<Option<ClaimOrder>, LedgerError> {
+        Ok(self.one(&RecordKey::ClaimOrder(name.clone()))?.map(|found| found.value))
+    }
+
     /// What is known of an environment's connection.
     ///
     /// # Errors
@@ -242,6 +256,22 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn hooks(&self) -> Result<Vec<Versioned<Hook>>, LedgerError> {
         self.many(&Scan::all("hook/"))
+    }
+
+    /// One credential, its values sealed.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn credential(&self, name: &CredentialName) -> Result<Option<Versioned<Credential>>, LedgerError> {
+        self.one(&RecordKey::Credential(name.clone()))
+    }
+
+    /// All credentials, by name, their values sealed.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn credentials(&self) -> Result<Vec<Versioned<Credential>>, LedgerError> {
+        self.many(&Scan::all("credential/"))
     }
 
     /// What an idempotency key or a delivery led to.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Actor, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName};
+use crate::domain::{Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName};
 
 /// The newest schema this version writes. A reader takes every older one.
 const SCHEMA: u8 = 1;
@@ -37,7 +37,9 @@ pub enum RecordKey {
     History(StackKey, DeploymentId),
     Environment(EnvironmentName),
     EnvironmentStatus(EnvironmentName),
+    ClaimOrder(EnvironmentName),
     Hook(String),
+    Credential(CredentialName),
     Once(String),
     Event(u64),
     Kept(Kept),
@@ -55,7 +57,9 @@ impl fmt::Display for RecordKey {
             Self::History(key, id) => write!(f, "history/{key}/{id}"),
             Self::Environment(name) => write!(f, "environment/{name}"),
             Self::EnvironmentStatus(name) => write!(f, "environment-status/{name}"),
+            Self::ClaimOrder(name) => write!(f, "claim-order/{name}"),
             Self::Hook(name) => write!(f, "hook/{name}"),
+            Self::Credential(name) => write!(f, "credential/{name}"),
             Self::Once(key) => write!(f, "once/{key}"),
             Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
             Self::Kept(Kept(name)) => write!(f, "kept/{name}"),
@@ -91,7 +95,9 @@ impl RecordKey {
             }
             "environment" => EnvironmentName::parse(rest).ok().map(Self::Environment),
             "environment-status" => EnvironmentName::parse(rest).ok().map(Self::EnvironmentStatus),
+            "claim-order" => EnvironmentName::parse(rest).ok().map(Self::ClaimOrder),
             "hook" => Some(Self::Hook(rest.to_owned())),
+            "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
             "once" => Some(Self::Once(rest.to_owned())),
             "event" => u64::from_str_radix(rest, 16).ok().map(Self::Event),
             "kept" => Some(Self::Kept(Kept(rest.to_owned()))),
@@ -109,9 +115,22 @@ pub struct Hook {
     /// Who sends.
     pub provider: HookProvider,
     /// The shared secret deliveries are signed with.
-    pub secret: Sealed,
+    pub secret: HookSecret,
     /// What a delivery does.
     pub rules: Vec<HookRule>,
+}
+
+/// Where the secret of a hook is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HookSecret {
+    /// Here.
+    Value(Sealed),
+    /// In a credential of type Opaque: its value `secret`, or its only one.
+    Credential {
+        /// The credential.
+        credential: CredentialName,
+    },
 }
 
 /// Who sends to a hook.
@@ -167,7 +186,9 @@ mod tests {
             RecordKey::History(stack, id),
             RecordKey::Environment(EnvironmentName::default()),
             RecordKey::EnvironmentStatus(EnvironmentName::default()),
+            RecordKey::ClaimOrder(EnvironmentName::default()),
             RecordKey::Hook("a".into()),
+            RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Once("a/b".into()),
             RecordKey::Event(77),
             RecordKey::Kept(Kept("0a".into())),

@@ -14,6 +14,7 @@
 //! | `ownership` | whose an object is |
 //! | `objects` | what networks, configs and secrets need |
 //! | `services` | what services need, and what an update keeps |
+//! | `pace` | how fast services are updated on the way back |
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
 //! | `prune` | what may go, and when |
@@ -22,6 +23,7 @@ mod canonical;
 mod diff;
 mod objects;
 mod ownership;
+mod pace;
 mod ports;
 mod prune;
 mod services;
@@ -41,6 +43,7 @@ pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use ownership::Owner;
+pub use pace::{Pace, restores_pace};
 pub use services::keep_live;
 
 /// Everything a plan is made from.
@@ -64,6 +67,8 @@ pub struct PlanInput<'a> {
     pub needed: &'a BTreeSet<ObjectRef>,
     /// Whether and how much may be removed.
     pub prune: Prune,
+    /// How services are updated.
+    pub pace: Pace,
     /// Makes the digests of the objects.
     pub digester: &'a Digester,
 }

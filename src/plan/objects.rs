@@ -87,9 +87,10 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 }
 
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
-/// addresses of its own.
+/// addresses of its own. Driver, options and addresses read back empty until Swarm's allocator has taken the network up.
 fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
-    if wanted.driver != live.driver {
+    let allocated = !live.driver.is_empty();
+    if allocated && wanted.driver != live.driver {
         return Some(format!("driver {} → {}", live.driver, wanted.driver));
     }
     if wanted.attachable != live.attachable {
@@ -100,6 +101,9 @@ fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String
     }
     if wanted.enable_ipv6 && !live.enable_ipv6 {
         return Some("IPv6 false → true".to_owned());
+    }
+    if !allocated {
+        return None;
     }
     if let Some((key, value)) = wanted.options.iter().find(|(key, value)| live.options.get(*key) != Some(*value)) {
         let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));

@@ -1,7 +1,7 @@
 //! Services: made, or changed in place where they differ.
 
 use super::ownership::{owner, stamp, stamp_owner};
-use super::{Owner, Plan, PlanInput, Refusal, canonical, create, diff, ports, why_missing};
+use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, pace, ports, why_missing};
 use crate::domain::{Action, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, ServiceSpec, Step};
 
 /// Plans every wanted service; the steps stand by name, but for the ports they hand to each other.
@@ -34,6 +34,9 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, plan: &mut Plan) {
     }
     let mut spec = keep_live(&wanted.spec, live);
     stamp_owner(input, &mut spec.labels);
+    if input.pace == Pace::WayBack {
+        pace::hasten(&mut spec, &live.spec);
+    }
     let changes = diff::changes(&live.spec, &spec);
     if changes.is_empty() && !planted!("an update that changes nothing is sent") {
         plan.unchanged += 1;

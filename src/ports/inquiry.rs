@@ -1,10 +1,14 @@
 //! A reader's bounded questions that need git or an engine. They queue nothing and change nothing.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use thiserror::Error;
 
 use super::BoxFuture;
-use crate::domain::{Action, Change, DeploymentId, ObjectKind, StackKey, Wanted};
+use crate::domain::{
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, StackKey, Wanted,
+};
 
 /// Why a question was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -53,6 +57,22 @@ pub struct StepAnswer {
     pub changes: Vec<Change>,
 }
 
+/// What a credential leads to at the address of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CredentialAnswer {
+    /// The address.
+    pub url: String,
+    /// The commit its HEAD stands at.
+    pub head: Option<String>,
+    /// Its branches, at most [`MOST_REFS`].
+    pub branches: Vec<String>,
+    /// Its tags, at most [`MOST_REFS`].
+    pub tags: Vec<String>,
+}
+
+/// Refs that an answer names at most, of each kind.
+pub const MOST_REFS: usize = 100;
+
 /// Answers questions. Each call has its own deadline and counts against a cap.
 pub trait Inquiries: Send + Sync + 'static {
     /// What deploying `wanted` (or what is declared) would do now.
@@ -68,4 +88,18 @@ pub trait Inquiries: Send + Sync + 'static {
         deployment: &'a DeploymentId,
         tail: u32,
     ) -> BoxFuture<'a, Result<String, InquiryError>>;
+
+    /// The refs of a repository, asked for with this credential.
+    fn test_credential<'a>(
+        &'a self,
+        _name: &'a CredentialName,
+        _url: &'a GitUrl,
+    ) -> BoxFuture<'a, Result<CredentialAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server asks no repository".to_owned())) })
+    }
+
+    /// The nodes of an environment's Swarm, by name, as they were last seen; none before the first look.
+    fn nodes(&self, _environment: &EnvironmentName) -> Vec<Arc<Node>> {
+        Vec::new()
+    }
 }

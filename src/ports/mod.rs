@@ -5,6 +5,7 @@
 
 mod ambient;
 mod inquiry;
+mod keyring;
 mod sealer;
 mod source;
 mod store;
@@ -13,7 +14,8 @@ mod swarm;
 pub use ambient::Ambient;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
-pub use inquiry::{Inquiries, InquiryError, PlanAnswer, StepAnswer};
+pub use inquiry::{CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
+pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};

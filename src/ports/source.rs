@@ -28,6 +28,22 @@ pub enum SourceError {
         /// What it said.
         reason: String,
     },
+    /// The credential is not there, is for something else, or is not for this host. Nothing was sent.
+    #[error("`{url}` cannot be asked: {reason}")]
+    Credential {
+        /// The repository.
+        url: String,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// The host's key is not known, or is another than the known one. Nothing was sent.
+    #[error("`{url}` is not trusted: {reason}")]
+    HostKey {
+        /// The repository.
+        url: String,
+        /// The key's fingerprint, and how a person accepts it.
+        reason: String,
+    },
     /// The host says there is no such repository.
     #[error("`{url}` is not there: {reason}; check the address, or name a credential if it is private")]
     NotFound {
@@ -73,10 +89,16 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether trying again may help without anybody changing anything.
+    /// Whether it is waited for: trying again may help without anybody changing the stack.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Local { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Local { .. } | Self::Credential { .. } | Self::HostKey { .. })
+    }
+
+    /// Whether it is about who asks or who answers, not about the way there.
+    #[must_use]
+    pub fn is_about_trust(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Credential { .. } | Self::HostKey { .. })
     }
 }
 
@@ -125,6 +147,9 @@ pub struct CommitInfo {
 pub trait Source: Send + Sync + 'static {
     /// The commit the wanted ref stands at now. Lists refs; fetches only what a short commit needs.
     fn resolve<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<Revision, SourceError>>;
+
+    /// All branches and tags, and `HEAD`: full name to commit.
+    fn refs<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<BTreeMap<String, String>, SourceError>>;
 
     /// Reads these paths (relative to the repository's root, `/` between parts) at a commit; fetches it when it is not
     /// here yet. A file that cannot be read is an entry of the set, not an error of the call.

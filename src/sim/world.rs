@@ -116,7 +116,11 @@ impl World {
         let world =
             Self { swarms, source, store, ledger, laws, homes, crashes: 0, ambient, sealer, declare, life: None, secret };
         for (name, endpoint) in ENVIRONMENTS.iter().enumerate() {
-            let known = Environment { name: environment(name), endpoints: vec![format!("unix:///{endpoint}")] };
+            let known = Environment {
+                name: environment(name),
+                endpoints: vec![format!("unix:///{endpoint}")],
+                ..Environment::default()
+            };
             let declared = world.ledger.commit(Batch::new().put_environment(&known)).await;
             world.must(declared.map_err(|error| error.to_string()));
         }

@@ -1,7 +1,8 @@
-//! Git repositories, over gix: one bare local copy for each address, shared by all stacks that name it.
+//! Git repositories, over gix: one bare local copy for each address and credential, shared by all stacks that name both.
 //!
 //! ```text
-//! Git ──► address    may it be talked to?
+//! Git ──► access     with which credential, and may it go there?
+//!     ──► address    may it be talked to?
 //!     ──► flight     callers who ask the same at the same time share the answer
 //!     ──► operation  a thread, a deadline, places for each host and in all
 //!           ├─ http, program   the transports: counted, stoppable, noting why they fail
@@ -17,7 +18,9 @@
 //! A damaged copy is moved aside to `….damaged` and fetched afresh, once for each call. After many fetches a fresh copy
 //! takes the place of one with many small packs.
 
+mod access;
 mod address;
+mod conversation;
 mod copy;
 mod failure;
 mod flight;
@@ -28,17 +31,16 @@ mod options;
 mod program;
 pub(in crate::source) mod tree;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-use gix::protocol::transport::client::blocking_io::Transport;
 use gix::{ObjectId, Repository};
-use sha2::{Digest, Sha256};
 use tokio::sync::{RwLock, Semaphore};
 
+use self::access::{Access, InstallationToken};
 use self::copy::{Copy, Fetched, Opened};
 use self::failure::{Failure, local, no_such_ref, says_no_such_commit, unreachable};
 use self::flight::Flights;
@@ -46,7 +48,7 @@ use self::listing::{Found, Listing, full_commit};
 use self::operation::{Operation, Places, locked};
 pub use self::options::GitOptions;
 use crate::domain::{GitSource, GitUrl, Revision};
-use crate::ports::{BoxFuture, CommitInfo, FileSet, Source, SourceError};
+use crate::ports::{BoxFuture, CommitInfo, FileSet, Keyring, NoKeys, Source, SourceError};
 
 /// Threads that read local copies at the same time. They have places of their own: no host makes them wait.
 const READERS: usize = 4;
@@ -59,9 +61,12 @@ pub struct Git {
 
 struct Shared {
     options: GitOptions,
+    keyring: Arc<dyn Keyring>,
     places: Places,
     readers: Semaphore,
-    client: OnceLock<Result<reqwest::Client, String>>,
+    clients: Mutex<HashMap<Option<String>, reqwest::Client>>,
+    tokens: Mutex<HashMap<String, InstallationToken>>,
+    token_flights: Flights<String, Result<InstallationToken, SourceError>>,
     listings: Flights<(String, Option<String>), Result<Arc<Listing>, Failure>>,
     fetches: Flights<(String, Option<ObjectId>), Result<Fetched, Failure>>,
     copies: Mutex<HashMap<String, Arc<Slot>>>,
@@ -80,14 +85,23 @@ struct Slot {
 }
 
 impl Git {
-    /// An adapter with these options. Nothing is opened or asked yet.
+    /// An adapter with these options, and without credentials. Nothing is opened or asked yet.
     #[must_use]
     pub fn new(options: GitOptions) -> Self {
+        Self::with_keyring(options, Arc::new(NoKeys))
+    }
+
+    /// An adapter that takes credentials from this keyring.
+    #[must_use]
+    pub fn with_keyring(options: GitOptions, keyring: Arc<dyn Keyring>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 places: Places::new(options.conversations, options.conversations_per_host),
                 readers: Semaphore::new(READERS),
-                client: OnceLock::new(),
+                keyring,
+                clients: Mutex::default(),
+                tokens: Mutex::default(),
+                token_flights: Flights::new(std::time::Duration::ZERO),
                 listings: Flights::new(options.reuse_listing),
                 fetches: Flights::new(std::time::Duration::ZERO),
                 copies: Mutex::new(HashMap::new()),
@@ -97,18 +111,24 @@ impl Git {
         }
     }
 
-    /// Where the local copy of an address is kept.
+    /// Where the local copy of an address that is read without a credential is kept.
     #[must_use]
     pub fn copy_of(&self, url: &GitUrl) -> PathBuf {
-        let digest = Sha256::digest(url.as_str().as_bytes());
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        self.shared.options.root.join(name)
+        self.path(&Access { url: url.clone(), credential: None })
     }
 
-    fn slot(&self, url: &GitUrl) -> Arc<Slot> {
+    fn path(&self, access: &Access) -> PathBuf {
+        self.shared.options.root.join(access.folder())
+    }
+
+    fn access(&self, source: &GitSource) -> Result<Access, SourceError> {
+        Access::of(source, &self.shared.options, self.shared.keyring.as_ref())
+    }
+
+    fn slot(&self, access: &Access) -> Arc<Slot> {
         let mut copies = locked(&self.shared.copies);
-        let slot = copies.entry(url.as_str().to_owned()).or_insert_with(|| {
-            let copy = Copy { path: self.copy_of(url), url: url.clone() };
+        let slot = copies.entry(access.place()).or_insert_with(|| {
+            let copy = Copy { path: self.path(access), url: access.url.clone() };
             let place = Arc::new(RwLock::new(()));
             // Nobody has the lock yet; whoever comes waits until the place is tidy. A failure shows when it is used.
             if let Ok(alone) = Arc::clone(&place).try_write_owned() {
@@ -124,12 +144,13 @@ impl Git {
     }
 
     /// The refs of a repository, asked for together with everybody who asks now.
-    async fn list(&self, url: &GitUrl, more: Option<&str>) -> Result<Arc<Listing>, SourceError> {
-        let key = (url.as_str().to_owned(), more.map(str::to_owned));
+    async fn list(&self, access: &Access, more: Option<&str>) -> Result<Arc<Listing>, SourceError> {
+        let url = &access.url;
+        let key = (access.print(), more.map(str::to_owned));
         let listing = self.shared.listings.join(key, || {
-            let (shared, url, more) = (Arc::clone(&self.shared), url.clone(), more.map(str::to_owned));
+            let (shared, access, more) = (Arc::clone(&self.shared), access.clone(), more.map(str::to_owned));
             async move {
-                let open = shared.opener(&url).await?;
+                let open = shared.opener(&access).await?;
                 let options = &shared.options;
                 let ask = move |operation: &Arc<Operation>| {
                     let mut transport = open(operation)?;
@@ -138,7 +159,8 @@ impl Git {
                         operation.explain(&error).error.into()
                     })
                 };
-                shared.places.run(&url, options.list_timeout, options.max_listing, ask).await
+                let listed = shared.places.run(&access.url, options.list_timeout, options.max_listing, ask).await;
+                shared.mend(&access, listed).await
             }
         });
         match listing.await {
@@ -148,19 +170,20 @@ impl Git {
     }
 
     /// Brings the local copy up to date, together with everybody who wants the same now.
-    async fn fetch(&self, url: &GitUrl, commit: Option<ObjectId>) -> Result<Fetched, Failure> {
-        let slot = self.slot(url);
-        let key = (url.as_str().to_owned(), commit);
+    async fn fetch(&self, access: &Access, commit: Option<ObjectId>) -> Result<Fetched, Failure> {
+        let url = &access.url;
+        let slot = self.slot(access);
+        let key = (access.print(), commit);
         let fetched = self.shared.fetches.join(key, || {
-            let shared = Arc::clone(&self.shared);
+            let (shared, access) = (Arc::clone(&self.shared), access.clone());
             async move {
                 let _turn = slot.turn.lock().await;
                 let fetched = {
                     let _here = slot.place.read().await;
-                    shared.fetch_into(&slot.copy, commit).await?
+                    shared.fetch_into(&access, &slot.copy, commit).await?
                 };
                 if fetched.pack && fetched.packs > shared.options.max_packs {
-                    shared.renew(&slot).await;
+                    shared.renew(&access, &slot).await;
                 }
                 Ok(fetched)
             }
@@ -169,12 +192,12 @@ impl Git {
     }
 
     /// Runs `work` on the local copy, off the async threads. Nothing when there is no copy yet.
-    async fn on_copy<T, W>(&self, url: &GitUrl, work: W) -> (u64, Result<Option<T>, Failure>)
+    async fn on_copy<T, W>(&self, access: &Access, work: W) -> (u64, Result<Option<T>, Failure>)
     where
         T: Send + 'static,
         W: FnOnce(&Copy, &Repository) -> Result<Option<T>, Failure> + Send + 'static,
     {
-        let slot = self.slot(url);
+        let slot = self.slot(access);
         let _here = slot.place.read().await;
         let generation = slot.generation.load(Ordering::Relaxed);
         let _place = self.shared.readers.acquire().await;
@@ -188,8 +211,9 @@ impl Git {
     }
 
     /// Moves a damaged copy aside, unless that has been done since it was read.
-    async fn heal(&self, url: &GitUrl, generation: u64) -> Result<(), SourceError> {
-        let slot = self.slot(url);
+    async fn heal(&self, access: &Access, generation: u64) -> Result<(), SourceError> {
+        let url = &access.url;
+        let slot = self.slot(access);
         let _alone = slot.place.write().await;
         if slot.generation.load(Ordering::Relaxed) != generation {
             return Ok(());
@@ -210,16 +234,13 @@ impl Git {
         }
     }
 
-    fn check(&self, url: &GitUrl) -> Result<(), SourceError> {
-        address::permitted(url, &self.shared.options)
-    }
-
     /// Runs `work` on a commit; fetches what is missing, and heals what is damaged once.
-    async fn at_commit<T, W>(&self, url: &GitUrl, wanted: &str, work: W) -> Result<T, SourceError>
+    async fn at_commit<T, W>(&self, access: &Access, wanted: &str, work: W) -> Result<T, SourceError>
     where
         T: Send + 'static,
         W: Fn(&Repository, ObjectId) -> Result<T, Failure> + Clone + Send + 'static,
     {
+        let url = &access.url;
         let id = full_commit(wanted).and_then(|id| ObjectId::from_hex(id.as_bytes()).ok());
         let Some(id) = id else { return Err(no_such_ref(url, wanted, "a revision has 40 hex digits")) };
         let mut healed = false;
@@ -227,7 +248,7 @@ impl Git {
         loop {
             let work = work.clone();
             let (generation, found) = self
-                .on_copy(url, move |copy, repository| match copy.commit(repository, id)? {
+                .on_copy(access, move |copy, repository| match copy.commit(repository, id)? {
                     Some(commit) => work(repository, commit).map(Some),
                     None => Ok(None),
                 })
@@ -242,7 +263,7 @@ impl Git {
                             "no branch or tag leads to it, and it is not to be had by its id",
                         ));
                     }
-                    Some(next) => match self.fetch(url, next).await {
+                    Some(next) => match self.fetch(access, next).await {
                         Ok(_) => continue,
                         Err(Failure::Source(error)) if next.is_some() && says_no_such_commit(&error) => {
                             return Err(no_such_ref(
@@ -258,7 +279,7 @@ impl Git {
             };
             match failure {
                 Failure::Damaged(_) if !healed => {
-                    self.heal(url, generation).await?;
+                    self.heal(access, generation).await?;
                     healed = true;
                     to_try = vec![Some(id), None];
                 }
@@ -268,14 +289,15 @@ impl Git {
     }
 
     /// The commit a short id stands for.
-    async fn short(&self, url: &GitUrl, short: &str, listing: &Listing) -> Result<Revision, SourceError> {
+    async fn short(&self, access: &Access, short: &str, listing: &Listing) -> Result<Revision, SourceError> {
+        let url = &access.url;
         let mut healed = false;
         let mut fetched = false;
         let tips: Vec<ObjectId> = listing.tips().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
         loop {
             let (prefix, tips) = (short.to_owned(), tips.clone());
             let (generation, found) = self
-                .on_copy(url, move |copy, repository| {
+                .on_copy(access, move |copy, repository| {
                     let current = tips.iter().all(|tip| repository.has_object(tip));
                     Ok(Some((current, copy.beginning_with(repository, &prefix)?)))
                 })
@@ -283,7 +305,7 @@ impl Git {
             let (current, commits) = match found {
                 Ok(found) => found.unwrap_or_default(),
                 Err(Failure::Damaged(_)) if !healed => {
-                    self.heal(url, generation).await?;
+                    self.heal(access, generation).await?;
                     healed = true;
                     continue;
                 }
@@ -292,10 +314,10 @@ impl Git {
             match commits.as_slice() {
                 [one] => return Ok(Revision(one.to_string())),
                 [] if current || fetched => return Err(no_such_ref(url, short, listing.hint(short))),
-                [] => match self.fetch(url, None).await {
+                [] => match self.fetch(access, None).await {
                     Ok(_) => fetched = true,
                     Err(Failure::Damaged(_)) if !healed => {
-                        self.heal(url, generation).await?;
+                        self.heal(access, generation).await?;
                         healed = true;
                     }
                     Err(failure) => return Err(failure.into_source(url)),
@@ -309,61 +331,47 @@ impl Git {
     }
 
     async fn resolve_(&self, source: &GitSource) -> Result<Revision, SourceError> {
-        let url = &source.url;
-        self.check(url)?;
+        let access = &self.access(source)?;
+        let url = &access.url;
         let wanted = source.wanted.0.trim();
         if full_commit(wanted).is_some() {
-            return self.at_commit(url, wanted, |_, commit| Ok(Revision(commit.to_string()))).await;
+            return self.at_commit(access, wanted, |_, commit| Ok(Revision(commit.to_string()))).await;
         }
         if wanted.is_empty() || wanted.chars().any(char::is_control) {
             return Err(no_such_ref(url, wanted, "name a branch, a tag, a range of versions or a commit"));
         }
         let listed = ["refs/heads/", "refs/tags/"].iter().any(|folder| wanted.starts_with(folder));
         let more = (wanted.starts_with("refs/") && !listed).then_some(wanted);
-        let listing = self.list(url, more).await?;
+        let listing = self.list(access, more).await?;
         match listing.find(wanted) {
             Found::Commit(commit) => Ok(Revision(commit)),
-            Found::Short(short) => self.short(url, &short, &listing).await,
+            Found::Short(short) => self.short(access, &short, &listing).await,
             Found::Nothing(hint) => Err(no_such_ref(url, wanted, hint)),
         }
     }
 }
 
-type Opener = Box<dyn FnOnce(&Arc<Operation>) -> Result<Box<dyn Transport + Send>, Failure> + Send>;
-
 impl Shared {
-    /// How a conversation with this address is opened, after its host's addresses were checked.
-    async fn opener(self: &Arc<Self>, url: &GitUrl) -> Result<Opener, SourceError> {
-        let pinned = address::pinned(url, &self.options).await?;
-        let shared = Arc::clone(self);
-        Ok(Box::new(move |operation| {
-            let url = operation.url();
-            if matches!(url.scheme(), "file" | "ssh") {
-                let pipes = program::transport(&shared.options, operation, pinned);
-                let pipes = pipes.map_err(|error| operation.explain(&gix::Error::from_error(error)).error)?;
-                return Ok(Box::new(pipes) as Box<dyn Transport + Send>);
-            }
-            let client = shared.client.get_or_init(|| http::client(&shared.options)).clone();
-            let client = client.map_err(|reason| local(url, reason))?;
-            let parsed = gix::Url::try_from(url.as_str()).map_err(|error| unreachable(url, error.to_string()))?;
-            Ok(Box::new(http::transport(client, Arc::clone(operation), parsed)))
-        }))
-    }
-
-    async fn fetch_into(self: &Arc<Self>, copy: &Copy, commit: Option<ObjectId>) -> Result<Fetched, Failure> {
-        let open = self.opener(&copy.url).await?;
+    async fn fetch_into(
+        self: &Arc<Self>,
+        access: &Access,
+        copy: &Copy,
+        commit: Option<ObjectId>,
+    ) -> Result<Fetched, Failure> {
+        let open = self.opener(access).await?;
         let most = self.options.max_repository;
         let into = copy.clone();
         let work = move |operation: &Arc<Operation>| into.fetch(operation, || open(operation), commit, most);
-        self.places.run(&copy.url, self.options.fetch_timeout, most, work).await
+        let fetched = self.places.run(&copy.url, self.options.fetch_timeout, most, work).await;
+        self.mend(access, fetched).await
     }
 
     /// Puts a fresh copy in the place of one with many packs. When it does not work out, the old one goes on.
-    async fn renew(self: &Arc<Self>, slot: &Slot) {
+    async fn renew(self: &Arc<Self>, access: &Access, slot: &Slot) {
         let fresh = Copy { path: slot.copy.path.with_extension("fresh"), url: slot.copy.url.clone() };
         let path = fresh.path.clone();
         let cleared = tokio::task::spawn_blocking(move || remove(&path)).await;
-        if !matches!(cleared, Ok(Ok(()))) || self.fetch_into(&fresh, None).await.is_err() {
+        if !matches!(cleared, Ok(Ok(()))) || self.fetch_into(access, &fresh, None).await.is_err() {
             return;
         }
         let _alone = slot.place.write().await;
@@ -394,6 +402,10 @@ impl Source for Git {
         Box::pin(self.resolve_(source))
     }
 
+    fn refs<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<BTreeMap<String, String>, SourceError>> {
+        Box::pin(async move { Ok(self.list(&self.access(source)?, None).await?.0.clone()) })
+    }
+
     fn read<'a>(
         &'a self,
         source: &'a GitSource,
@@ -401,11 +413,11 @@ impl Source for Git {
         paths: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Result<FileSet, SourceError>> {
         Box::pin(async move {
-            self.check(&source.url)?;
+            let access = self.access(source)?;
             let most = self.shared.options.max_file;
             let paths = Arc::new(paths.clone());
             let work = move |repository: &Repository, commit| tree::read(repository, commit, &paths, most);
-            self.at_commit(&source.url, &revision.0, work).await
+            self.at_commit(&access, &revision.0, work).await
         })
     }
 
@@ -414,9 +426,6 @@ impl Source for Git {
         source: &'a GitSource,
         revision: &'a Revision,
     ) -> BoxFuture<'a, Result<CommitInfo, SourceError>> {
-        Box::pin(async move {
-            self.check(&source.url)?;
-            self.at_commit(&source.url, &revision.0, tree::describe).await
-        })
+        Box::pin(async move { self.at_commit(&self.access(source)?, &revision.0, tree::describe).await })
     }
 }

@@ -33,6 +33,7 @@ struct Repository {
     commits: BTreeMap<String, Commit>,
     down: bool,
     hanging: bool,
+    refusal: Option<SourceError>,
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +158,11 @@ impl MemorySource {
         self.change(url, |repository| repository.hanging = hanging);
     }
 
+    /// What every call fails with from now on; none: nothing.
+    pub fn refuse(&self, url: &str, refusal: Option<SourceError>) {
+        self.change(url, |repository| repository.refusal = refusal);
+    }
+
     /// How often the source was asked since it was made.
     #[must_use]
     pub fn calls(&self) -> Calls {
@@ -184,6 +190,7 @@ impl MemorySource {
                         let reason = "connection refused".to_owned();
                         return Err(SourceError::Unreachable { url: url.to_owned(), reason });
                     }
+                    Some(Repository { refusal: Some(refusal), .. }) => return Err(refusal.clone()),
                     Some(repository) => return look(repository),
                     None => {
                         let reason = "it answered 404".to_owned();
@@ -241,6 +248,10 @@ impl Source for MemorySource {
                 }
             },
         ))
+    }
+
+    fn refs<'a>(&'a self, source: &'a GitSource) -> BoxFuture<'a, Result<BTreeMap<String, String>, SourceError>> {
+        Box::pin(self.answer(source, |calls| calls.resolve += 1, |repository| Ok(repository.refs.clone())))
     }
 
     fn read<'a>(

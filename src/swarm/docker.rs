@@ -5,6 +5,8 @@
 //!                                                 │  read · write · stream
 //!                                                 ▼
 //!                                             Transport: one hyper client for each endpoint, one pool of connections
+//!                                                 ▼
+//!                                             Dial: a socket, TCP with or without TLS, or a Tunnel through ssh
 //! ```
 //!
 //! Two ways lead over the same pool:
@@ -30,6 +32,8 @@ mod session;
 mod spec;
 mod stream;
 mod transport;
+mod tunnel;
+mod way;
 mod wire;
 mod write;
 
@@ -38,6 +42,8 @@ use std::time::Duration;
 
 use endpoint::Endpoint;
 use session::{Session, Sessions};
+pub use way::EngineAccess;
+use way::Way;
 
 use crate::domain::{Applied, Effect, Environment, Material, Task};
 use crate::ports::{
@@ -79,19 +85,27 @@ impl Default for DockerOptions {
 #[derive(Debug, Clone, Default)]
 pub struct DockerConnector {
     options: DockerOptions,
+    access: EngineAccess,
 }
 
 impl DockerConnector {
     /// A connector with these limits.
     #[must_use]
     pub fn new(options: DockerOptions) -> Self {
-        Self { options }
+        Self { options, access: EngineAccess::default() }
+    }
+
+    /// The same, with credentials and a word on addresses.
+    #[must_use]
+    pub fn with_access(self, access: EngineAccess) -> Self {
+        Self { access, ..self }
     }
 }
 
 impl SwarmConnector for DockerConnector {
     fn connect(&self, environment: &Environment) -> Result<Arc<dyn Swarm>, SwarmError> {
-        Ok(Arc::new(DockerSwarm::new(&environment.endpoints, self.options.clone())?))
+        let way = Way::of(environment, &self.access);
+        Ok(Arc::new(DockerSwarm::reached(&environment.endpoints, &way, &self.options)?))
     }
 }
 
@@ -102,17 +116,22 @@ pub struct DockerSwarm {
 }
 
 impl DockerSwarm {
-    /// A Swarm behind these endpoints (`unix:///path`, `tcp://host:port`). Nothing is connected yet.
+    /// A Swarm behind these endpoints (`unix:///path`, `tcp://host:port`, `ssh://user@host:port`), without credentials.
+    /// Nothing is connected yet.
     ///
     /// # Errors
-    /// [`SwarmError::Refused`] when there is no endpoint, or an address makes no sense or is not supported yet.
+    /// [`SwarmError::Refused`] when there is no endpoint, or an address makes no sense.
     pub fn new(endpoints: &[String], options: DockerOptions) -> Result<Self, SwarmError> {
+        Self::reached(endpoints, &Way::default(), &options)
+    }
+
+    fn reached(endpoints: &[String], way: &Way, options: &DockerOptions) -> Result<Self, SwarmError> {
         if endpoints.is_empty() {
             let reason = "an environment needs at least one endpoint, such as `unix:///var/run/docker.sock`".to_owned();
             return Err(SwarmError::Refused { object: "the environment".to_owned(), reason });
         }
         let endpoints = endpoints.iter().map(|text| Endpoint::parse(text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { sessions: Arc::new(Sessions::new(endpoints, &options)) })
+        Ok(Self { sessions: Arc::new(Sessions::new(endpoints, way, options)) })
     }
 
     /// Does `work` with the session in use, and tells the sessions how it went.

@@ -100,8 +100,11 @@ impl World {
     /// A server with the environment `default`.
     pub(crate) async fn with(options: ApiOptions) -> Self {
         let ledger = Ledger::new(Arc::new(MemoryStore::new()));
-        let environment =
-            Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///var/run/docker.sock".into()] };
+        let environment = Environment {
+            name: EnvironmentName::default(),
+            endpoints: vec!["unix:///var/run/docker.sock".into()],
+            ..Environment::default()
+        };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let ambient: Arc<dyn Ambient> = Arc::new(Counter(AtomicU64::new(0)));
         let sealer = Arc::new(KeyFile::from_bytes([7; 32]));

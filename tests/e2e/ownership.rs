@@ -50,3 +50,29 @@ async fn a_second_skep_on_the_same_swarm_only_observes() {
     assert_eq!(first.versions(), versions);
     assert_eq!(docker::labelled("config", "dev.skep.claim").len(), 1);
 }
+
+#[tokio::test]
+async fn a_second_skep_takes_the_swarm_over_when_it_is_told_to_and_hands_it_back() {
+    let stay = Stay::alone().await;
+    let second = Hive::start();
+    let client = second.client();
+    let name = unique("handed");
+    let manifest = json!({ "kind": "Stack", "name": name, "inline": compose("1", Web::Good) }).to_string();
+    client.mutate("applyStack", &json!({ "manifest": manifest })).await.unwrap();
+    let claimed = second.cli(&["environment", "claim", "default"]);
+    assert!(claimed.status.success(), "{claimed:?}");
+    let mut watch = Watch::stack(&client, &name);
+    watch.until_phase("Converged", 60).await;
+
+    let back = stay.cli(&["environment", "claim", "default", "--reason", "the test is over"]);
+    assert!(back.status.success(), "{back:?}");
+    let service = format!("{name}_web");
+    docker::docker(&["service", "update", "--detach", "--label-add", "by=hand", &service]);
+    let said = |it: &serde_json::Value| {
+        let conditions = it["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|it| it["type"] == "Drifted" && it["status"] == "True")
+    };
+    watch.until("seeing the change, and leaving it", 60, said).await;
+    assert_eq!(docker::service(&service).unwrap()["Spec"]["Labels"]["by"], "hand");
+    docker::remove_stack(&name);
+}

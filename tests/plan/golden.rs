@@ -211,8 +211,12 @@ fn put_service(world: &mut World, name: &str, patch: &Value) {
 }
 
 fn put_network(world: &mut World, name: &str, patch: &Value) {
-    world.live.networks.remove(name);
-    if !patch.is_null() {
+    let before = world.live.networks.remove(name);
+    if patch["allocated"] == json!(false) {
+        let live = LiveNetwork::clone(&before.unwrap());
+        let live = LiveNetwork { driver: String::new(), options: [].into(), ipam: None, ..live };
+        world.live.networks.insert(name.to_owned(), Arc::new(live));
+    } else if !patch.is_null() {
         let live = LiveNetwork {
             id: id(patch, None),
             name: name.to_owned(),

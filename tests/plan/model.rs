@@ -11,7 +11,7 @@ use skep::domain::{
     LiveSecret, LiveService, NetworkSpec, ObjectKind, ObjectRef, Replicated, ServiceSpec, Snapshot, StackKey,
     StackName, Step, VersionIndex,
 };
-use skep::plan::{Plan, PlanInput, Prune, plan};
+use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 
 /// The installation's id in all tests.
 pub(crate) const INSTANCE: &str = "skep-1";
@@ -54,6 +54,7 @@ impl World {
             inventory: &self.inventory,
             needed: ask.needed,
             prune: ask.prune,
+            pace: Pace::Declared,
             digester: &digester(),
         })
     }

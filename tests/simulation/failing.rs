@@ -167,3 +167,28 @@ async fn what_the_last_good_version_needs_is_never_collected() {
     let made = world.events();
     assert!(made.iter().filter(|event| event.kind == EventType::Failed).count() <= 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_makes_no_pauses_and_leaves_the_files_own_update_config() {
+    let compose = |image: &str| {
+        format!(
+            "services:\n  web:\n    image: {image}\n    deploy:\n      replicas: 4\n      update_config: {{ parallelism: 1, delay: 60s }}\n"
+        )
+    };
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &compose("app:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.image("app:2", Behaviour::ExitAfterHealthy { after: Duration::from_secs(150), code: 1 });
+    let v2 = world.apply(&inline("shop", "", &compose("app:2"))).await;
+    world.until_phase(300, StackPhase::RollingBack).await;
+    world.until(5, "a rollback without pauses", |world| world.image_of("shop_web") == "app:1").await;
+    assert_eq!(world.spec("shop_web").update_config.map(|config| config.delay), Some(0), "{}", world.report());
+    world.until_phase(50, StackPhase::RolledBack).await;
+    world.ends_as(1, &v2, DeploymentPhase::RolledBack).await;
+    world.until(5, "the file's own update config", |world| {
+        world.spec("shop_web").update_config.is_some_and(|config| config.delay == 60_000_000_000)
+    })
+    .await;
+    world.silence().await;
+    assert_eq!(world.last_trigger(), (Trigger::Rollback, DeploymentPhase::Converged), "{}", world.report());
+}

@@ -7,6 +7,7 @@
 mod control;
 mod converging;
 mod crashing;
+mod credentials;
 mod drifting;
 mod failing;
 mod following;

@@ -156,3 +156,23 @@ async fn a_task_that_dies_later_is_noticed_and_forgotten_again() {
     world.until_phase(700, StackPhase::Converged).await;
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_is_claimed_at_a_persons_word_and_once() {
+    let mut world = World::running().await;
+    world.sleep(2).await;
+    world.kill();
+    world.start_as("skep-b", None);
+    let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.sleep(60).await;
+    assert!(!world.deployment(&id).phase.is_terminal());
+    world.declare.claim_environment(&EnvironmentName::default(), &ask()).await.unwrap();
+    world.ends_as(60, &id, DeploymentPhase::Converged).await;
+    let claim = |world: &World| world.ledger.environment_status(&EnvironmentName::default()).unwrap().unwrap().value.claim;
+    assert_eq!(claim(&world), Claim::Ours(2));
+    // The order was carried out: the one that held it before does not take it for its own.
+    world.restart();
+    world.until(60, "the other to see it", |world| matches!(claim(world), Claim::Foreign { epoch: 2, .. })).await;
+    world.sleep(700).await;
+    assert!(matches!(claim(&world), Claim::Foreign { epoch: 2, .. }));
+}

@@ -86,7 +86,11 @@ impl World {
         let gate = Gate::new(None, laws.clone());
         let gated = GatedStore { store: store.clone(), gate, writer: Writer::Api };
         let declare = Declare::new(Ledger::new(Arc::new(gated)), sealer.clone(), ambient.clone(), Limits::default());
-        let environment = Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///sim".into()] };
+        let environment = Environment {
+            name: EnvironmentName::default(),
+            endpoints: vec!["unix:///sim".into()],
+            ..Environment::default()
+        };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
         Self { swarm, source, ledger, declare, ambient, store, laws, sealer, lives: Vec::new(), key: key("shop") }

@@ -87,7 +87,8 @@ impl World {
         let ledger = Ledger::new(Arc::clone(&store) as Arc<_>);
         for name in ["default", "prod"] {
             let name = EnvironmentName::parse(name).unwrap();
-            let environment = Environment { name, endpoints: vec!["unix:///var/run/docker.sock".into()] };
+            let environment =
+                Environment { name, endpoints: vec!["unix:///var/run/docker.sock".into()], ..Environment::default() };
             ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         }
         let ambient: Arc<dyn Ambient> = Arc::new(Counter(AtomicU64::new(0)));

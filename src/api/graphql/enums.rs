@@ -287,10 +287,20 @@ pub(super) enum EventType {
     EnvironmentConnected,
     /// An environment's engine does not answer.
     EnvironmentDisconnected,
+    /// This Skep is to claim an environment.
+    EnvironmentClaimOrdered,
     /// This Skep claimed an environment.
     EnvironmentClaimed,
     /// Another Skep has claimed an environment.
     EnvironmentForeign,
+    /// An environment is no longer declared.
+    EnvironmentDeleted,
+    /// A credential was declared.
+    CredentialDeclared,
+    /// A credential's values or hosts changed.
+    CredentialChanged,
+    /// A credential is gone.
+    CredentialDeleted,
     /// A hook was declared.
     HookDeclared,
     /// A hook's delivery was taken.
@@ -425,6 +435,8 @@ pub(super) enum DocumentKind {
     Stack,
     /// An environment.
     Environment,
+    /// A credential.
+    Credential,
     /// A hook.
     Hook,
 }

@@ -1,9 +1,10 @@
 //! The views of events, environments and plans.
 
-use async_graphql::{ComplexObject, ID, Json, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Json, SimpleObject};
 
 use super::enums::{Action, ClaimState, EventType, ObjectKind};
 use super::ids::GlobalId;
+use super::node::NodeView;
 use super::time::Time;
 use crate::domain::{Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
 use crate::ports::{PlanAnswer, StepAnswer};
@@ -67,6 +68,10 @@ pub(super) struct EnvironmentView {
     name: String,
     /// Manager endpoints; the first that is a reachable manager is used.
     endpoints: Vec<String>,
+    /// The credential with the certificates for `tcp://` endpoints.
+    tls: Option<String>,
+    /// The credential with the key for `ssh://` endpoints.
+    ssh: Option<String>,
     /// Whether its engine answers and is a manager; none before the first look.
     connected: Option<bool>,
     /// Since when `connected` has been as it is.
@@ -78,7 +83,7 @@ pub(super) struct EnvironmentView {
     /// The version of the Engine API in use.
     api: Option<String>,
     /// How many nodes the Swarm has; none before the first look.
-    nodes: Option<u64>,
+    node_count: Option<u64>,
     /// Who may write to it.
     claim: ClaimView,
 }
@@ -88,6 +93,12 @@ impl EnvironmentView {
     /// The global id.
     pub(super) async fn id(&self) -> ID {
         GlobalId::Environment(self.key.clone()).encode()
+    }
+
+    /// The nodes of its Swarm, by name, as they were last seen; none before the first look.
+    pub(super) async fn nodes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NodeView>> {
+        let nodes = super::context(ctx)?.inquiries.nodes(&self.key);
+        Ok(nodes.iter().map(|node| node.as_ref().into()).collect())
     }
 }
 
@@ -116,12 +127,14 @@ impl From<(Environment, Option<EnvironmentStatus>)> for EnvironmentView {
             name: environment.name.to_string(),
             key: environment.name,
             endpoints: environment.endpoints,
+            tls: environment.tls.map(|name| name.to_string()),
+            ssh: environment.ssh.map(|name| name.to_string()),
             connected: status.as_ref().map(|status| status.connected),
             since: status.as_ref().map(|status| status.since.into()),
             message: status.as_ref().and_then(|status| status.message.clone()),
             engine: status.as_ref().and_then(|status| status.engine.clone()),
             api: status.as_ref().and_then(|status| status.api.clone()),
-            nodes: status.as_ref().map(|status| status.nodes),
+            node_count: status.as_ref().map(|status| status.nodes),
             claim,
         }
     }

@@ -1,10 +1,10 @@
 //! What mutations take.
 
-use async_graphql::{ID, InputObject};
+use async_graphql::{Enum, ID, InputObject};
 
 use super::time::Time;
-use crate::declare::{Ask, Code, Refusal};
-use crate::domain::{Actor, EnvironmentName, StackKey, StackName, Trigger};
+use crate::declare::{self, Ask, Code, Reference, References, Refusal};
+use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey, StackName, Trigger};
 
 /// Names a stack.
 #[derive(Debug, Clone, InputObject)]
@@ -34,13 +34,51 @@ pub(super) fn stack_key(name: &str, environment: &str) -> Result<StackKey, Box<R
     })
 }
 
+/// Where a value stands, as seen by whoever sends the manifest.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "declare::ReferenceKind", rename_items = "PascalCase")]
+pub(super) enum ReferenceKind {
+    /// A variable of the environment.
+    FromEnv,
+    /// A file.
+    FromFile,
+}
+
+/// A value that a manifest refers to.
+#[derive(Clone, InputObject)]
+pub(super) struct ReferenceInput {
+    /// Where it stands.
+    kind: ReferenceKind,
+    /// The variable's name or the file's path, as the manifest has it.
+    name: String,
+    /// The value.
+    value: String,
+}
+
+impl std::fmt::Debug for ReferenceInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReferenceInput").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The values beside a manifest.
+pub(super) fn references(input: Vec<ReferenceInput>) -> References {
+    let one = |it: ReferenceInput| {
+        (Reference { kind: it.kind.into(), name: it.name }, SecretBytes::new(it.value.into_bytes()))
+    };
+    input.into_iter().map(one).collect()
+}
+
 /// What `applyStack` takes.
 #[derive(Debug, Clone, InputObject)]
 pub(super) struct ApplyStackInput {
-    /// YAML documents of the kinds Stack, Environment and Hook.
+    /// YAML documents of the kinds Stack, Environment, Credential and Hook.
     pub(super) manifest: String,
     /// The name of the file they come from, for messages.
     pub(super) file: Option<String>,
+    /// The values that the manifest refers to with `fromEnv` and `fromFile`, as the sender has read them.
+    #[graphql(default)]
+    pub(super) references: Vec<ReferenceInput>,
     /// Why, for the record.
     pub(super) reason: Option<String>,
     /// A key under which the same request works only once.
@@ -140,6 +178,16 @@ pub(super) struct SuspendStackInput {
     pub(super) until: Option<Time>,
 }
 
+/// What `claimEnvironment` takes.
+#[derive(Debug, Clone, InputObject)]
+pub(super) struct ClaimEnvironmentInput {
+    /// The environment's name.
+    #[graphql(default_with = "String::from(\"default\")")]
+    pub(super) environment: String,
+    /// Why, for the record.
+    pub(super) reason: Option<String>,
+}
+
 /// What `deleteStack` takes.
 #[derive(Debug, Clone, InputObject)]
 pub(super) struct DeleteStackInput {
@@ -167,6 +215,15 @@ macro_rules! plain_input {
             pub(super) reason: Option<String>,
         }
     )*};
+}
+
+/// What `deleteEnvironment` takes.
+#[derive(Debug, Clone, InputObject)]
+pub(super) struct DeleteEnvironmentInput {
+    /// Its name.
+    pub(super) name: String,
+    /// Why, for the record.
+    pub(super) reason: Option<String>,
 }
 
 plain_input! {

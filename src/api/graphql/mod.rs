@@ -3,6 +3,7 @@
 //! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and questions that need the world
 //! go to [`Inquiries`](crate::ports::Inquiries).
 
+mod credential;
 mod deployment;
 mod enums;
 mod event;
@@ -10,6 +11,7 @@ mod ids;
 mod input;
 mod limits;
 mod mutation;
+mod node;
 mod page;
 mod payload;
 mod query;
@@ -31,7 +33,7 @@ use query::Query;
 use subscription::Subscription;
 
 use super::feed::Feed;
-use crate::declare::Declare;
+use crate::declare::{Declare, DeclareError};
 use crate::domain::{Stack, StackStatus};
 use crate::ledger::{Ledger, LedgerError};
 use crate::ports::Inquiries;
@@ -90,6 +92,14 @@ fn error(code: &str, message: impl Into<String>) -> Error {
 fn unavailable(cause: LedgerError) -> Error {
     tracing::error!(error = %cause, "the store failed");
     error("UNAVAILABLE", cause.to_string())
+}
+
+/// A use-case that failed by no fault of the asker's, or where there is no place for a refusal.
+fn fault(cause: DeclareError) -> Error {
+    match cause {
+        DeclareError::Ledger(cause) => unavailable(cause),
+        cause => error("UNAVAILABLE", cause.to_string()),
+    }
 }
 
 /// A stack with its status.

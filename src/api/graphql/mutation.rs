@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Object};
 
 use super::context;
+use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput,
-    ResumeStackInput, RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask,
+    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput, DeleteStackInput,
+    DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput,
+    SuspendStackInput, UnpinStackInput, ask, references,
 };
-use super::payload::{ApplyStackPayload, StackPayload};
-use crate::declare::{ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Refusal, VariableValue};
-use crate::domain::{Actor, SecretBytes, StackKey};
+use super::node::DeleteEnvironmentPayload;
+use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
+use crate::declare::{
+    ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
+};
+use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -31,7 +36,8 @@ impl Mutation {
             idempotency_key: input.idempotency_key,
             ..ask(ctx.data::<Actor>()?, input.reason)
         };
-        let options = ApplyOptions { file: input.file, dry_run: input.dry_run };
+        let references = references(input.references);
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&graph.ledger, outcome)
@@ -131,6 +137,21 @@ impl Mutation {
         about(ctx, &input.stack, async |declare, key| declare.reconcile(key, &ask).await).await
     }
 
+    /// Orders this Skep to take an environment over from the one that holds it. `claim` of the environment says when it has.
+    async fn claim_environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.")] input: ClaimEnvironmentInput,
+    ) -> async_graphql::Result<EnvironmentPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let graph = context(ctx)?;
+        let outcome = match EnvironmentName::parse(&input.environment) {
+            Ok(name) => graph.declare.claim_environment(&name, &ask).await,
+            Err(cause) => Err(Refusal::new(Code::Invalid, cause.to_string()).field("environment").into()),
+        };
+        EnvironmentPayload::new(&graph.ledger, outcome)
+    }
+
     /// Deletes the stack: what it owns is removed, volumes are kept, and then it is forgotten.
     async fn delete_stack(
         &self,
@@ -148,6 +169,50 @@ impl Mutation {
             declare.delete(key, input.keep_running, &ask).await
         })
         .await
+    }
+
+    /// Forgets an environment in which no stack is declared. Nothing on its Swarm is changed.
+    async fn delete_environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.")] input: DeleteEnvironmentInput,
+    ) -> async_graphql::Result<DeleteEnvironmentPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        DeleteEnvironmentPayload::new(context(ctx)?.declare.delete_environment(&input.name, &ask).await)
+    }
+
+    /// Sets values of a credential, or makes it. Values come in sealed, and are shown nowhere.
+    async fn set_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential and its values.")] input: SetCredentialInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason.clone());
+        let declare = &context(ctx)?.declare;
+        CredentialPayload::new(declare, declare.set_credential(&input.into(), &ask).await)
+    }
+
+    /// Accepts the key of a host for a credential of type SshKey: the word of a person who has compared it.
+    async fn trust_host(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential and the key.")] input: TrustHostInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let declare = &context(ctx)?.declare;
+        CredentialPayload::new(declare, declare.trust_host(&input.credential, &input.line, &ask).await)
+    }
+
+    /// Deletes a credential that nothing names any more.
+    async fn delete_credential(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The credential.")] input: DeleteCredentialInput,
+    ) -> async_graphql::Result<CredentialPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let declare = &context(ctx)?.declare;
+        let deleted = declare.delete_credential(&input.name, &ask).await;
+        CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
     }
 }
 

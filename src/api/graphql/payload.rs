@@ -4,9 +4,11 @@ use async_graphql::SimpleObject;
 
 use super::deployment::DeploymentView;
 use super::enums::{DocumentKind, UserErrorCode};
+use super::event::EnvironmentView;
 use super::stack::StackView;
 use super::{error, unavailable, with_status};
 use crate::declare::{Applied, AppliedDocument, DeclareError, Declared, Refusal};
+use crate::domain::Environment;
 use crate::ledger::Ledger;
 
 /// What a mutation answers: what stands written now, or why nothing was.
@@ -16,6 +18,15 @@ pub(super) struct StackPayload {
     stack: Option<StackView>,
     /// The deployment the request made; when it made none, the one it is about.
     deployment: Option<DeploymentView>,
+    /// Why nothing was written; empty when the request was carried out.
+    user_errors: Vec<UserError>,
+}
+
+/// What a mutation of an environment answers.
+#[derive(SimpleObject)]
+pub(super) struct EnvironmentPayload {
+    /// The environment; null when the request was refused.
+    environment: Option<EnvironmentView>,
     /// Why nothing was written; empty when the request was carried out.
     user_errors: Vec<UserError>,
 }
@@ -87,7 +98,7 @@ impl From<Refusal> for UserError {
 }
 
 /// The refusals of a request, or a fault that is not the asker's.
-fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
+pub(super) fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<UserError>> {
     match cause {
         DeclareError::Refused(refusals) => Ok(refusals.into_iter().map(Into::into).collect()),
         DeclareError::Ledger(cause) => Err(unavailable(cause)),
@@ -105,6 +116,20 @@ impl StackPayload {
                 user_errors: Vec::new(),
             }),
             Err(cause) => Ok(Self { stack: None, deployment: None, user_errors: user_errors(cause)? }),
+        }
+    }
+}
+
+impl EnvironmentPayload {
+    /// The answer to a request about an environment.
+    pub(super) fn new(ledger: &Ledger, outcome: Result<Environment, DeclareError>) -> async_graphql::Result<Self> {
+        match outcome {
+            Ok(environment) => {
+                let status = ledger.environment_status(&environment.name).map_err(unavailable)?;
+                let view = (environment, status.map(|found| found.value)).into();
+                Ok(Self { environment: Some(view), user_errors: Vec::new() })
+            }
+            Err(cause) => Ok(Self { environment: None, user_errors: user_errors(cause)? }),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
 use super::event::{EnvironmentView, EventView, PlanView};
@@ -9,8 +10,8 @@ use super::ids::{GlobalId, deployment_id, read_cursor};
 use super::input::stack_key;
 use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
 use super::stack::StackView;
-use super::{context, error, unavailable, with_status};
-use crate::domain::{DeploymentId, EnvironmentName, StackKey, Wanted};
+use super::{context, error, fault, unavailable, with_status};
+use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
 use crate::ledger::Ledger;
 use crate::ports::InquiryError;
 
@@ -128,6 +129,32 @@ impl Query {
             .collect()
     }
 
+    /// All credentials, by name. What they hold is never shown.
+    async fn credentials(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CredentialView>> {
+        let graph = context(ctx)?;
+        let mut users = graph.declare.credential_users().map_err(fault)?;
+        let found = graph.ledger.credentials().map_err(unavailable)?.into_iter().map(|found| found.value);
+        Ok(found
+            .map(|it| (users.remove(&it.name).unwrap_or_default(), it))
+            .map(|(users, it)| (it, users).into())
+            .collect())
+    }
+
+    /// Whether a credential opens a repository: lists its refs. Nothing is changed.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn credential_test(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the credential.")] name: String,
+        #[graphql(desc = "The address of a repository.")] url: String,
+    ) -> async_graphql::Result<CredentialTestView> {
+        let invalid = |message: String| error("INVALID", message);
+        let name = CredentialName::parse(&name).map_err(|cause| invalid(cause.to_string()))?;
+        let url = GitUrl::parse(&url).map_err(|cause| invalid(cause.to_string()))?;
+        let answer = context(ctx)?.inquiries.test_credential(&name, &url).await;
+        answer.map(Into::into).map_err(|cause| inquiry(&cause))
+    }
+
     /// The log, the oldest first.
     #[graphql(complexity = "super::page::cost(first, child_complexity)")]
     async fn events(
@@ -232,7 +259,7 @@ fn one_environment(ledger: &Ledger, name: &EnvironmentName) -> async_graphql::Re
     Ok(Some((found.value, status.map(|status| status.value)).into()))
 }
 
-fn inquiry(cause: &InquiryError) -> async_graphql::Error {
+pub(super) fn inquiry(cause: &InquiryError) -> async_graphql::Error {
     let code = match cause {
         InquiryError::NotFound(_) => "NOT_FOUND",
         InquiryError::Failed(_) => "FAILED",

@@ -222,6 +222,7 @@ pub(super) fn node(id: &str) -> Node {
     Node {
         id: id.into(),
         hostname: format!("host-{id}"),
+        addr: String::new(),
         state: NodeState::Ready,
         availability: NodeAvailability::Active,
         manager: true,

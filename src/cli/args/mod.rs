@@ -1,5 +1,6 @@
 //! The command line of the whole binary. `SKEP_*` variables mirror the flags that are the same from one call to the next.
 
+mod keys;
 mod parse;
 mod serve;
 
@@ -11,6 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
+pub(in crate::cli) use keys::{
+    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs,
+};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -114,7 +118,7 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, hooks.
+    /// Record YAML documents: stacks, environments, credentials, hooks.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
@@ -146,6 +150,10 @@ pub enum Command {
     Wait(WaitArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
+    /// Keep key material for repositories, registries and engines.
+    Credential(CredentialArgs),
+    /// Show and declare environments: the named Swarms.
+    Environment(EnvironmentArgs),
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -412,6 +420,7 @@ mod tests {
             "skep resume shop",
             "skep reconcile shop",
             "skep delete shop --yes --keep-running",
+            "skep environment claim prod --reason moved",
             "skep schema",
             "skep completions bash",
         ] {

@@ -48,7 +48,33 @@ macro_rules! requests {
 
 macro_rules! environment {
     () => {
-        "name endpoints connected since message engine api nodes claim { state instance epoch } "
+        concat!(
+            "name endpoints tls ssh connected since message engine api nodeCount ",
+            "nodes { hostname role leader availability state addr engine cpus memory labels { name value } } ",
+            "claim { state instance epoch } "
+        )
+    };
+}
+
+macro_rules! credential {
+    () => {
+        "name type hosts keys createdAt updatedAt usedBy { kind name environment } "
+    };
+}
+
+macro_rules! keyed {
+    ($operation:literal, $field:literal, $input:literal) => {
+        concat!(
+            "mutation ",
+            $operation,
+            "($input: ",
+            $input,
+            "!) { ",
+            $field,
+            "(input: $input) { credential { ",
+            credential!(),
+            "} changes userErrors { code message field file line column hint } } }"
+        )
     };
 }
 
@@ -96,7 +122,23 @@ pub(in crate::cli) const DEPLOYMENTS: &str = concat!(
     requests!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
+pub(in crate::cli) const CLAIM_ENVIRONMENT: &str = concat!(
+    "mutation Claim($input: ClaimEnvironmentInput!) { claimEnvironment(input: $input) { environment { ",
+    environment!(),
+    "} userErrors { code message field file line column hint } } }"
+);
 pub(in crate::cli) const ENVIRONMENTS: &str = concat!("query Environments { environments { ", environment!(), "} }");
+pub(in crate::cli) const ENVIRONMENT: &str =
+    concat!("query Environment($name: String!) { environment(name: $name) { ", environment!(), "} }");
+pub(in crate::cli) const CREDENTIALS: &str = concat!("query Credentials { credentials { ", credential!(), "} }");
+pub(in crate::cli) const TEST_CREDENTIAL: &str = "query TestCredential($name: String!, $url: String!) { \
+    credentialTest(name: $name, url: $url) { url head branches tags } }";
+pub(in crate::cli) const SET_CREDENTIAL: &str = keyed!("SetCredential", "setCredential", "SetCredentialInput");
+pub(in crate::cli) const TRUST_HOST: &str = keyed!("TrustHost", "trustHost", "TrustHostInput");
+pub(in crate::cli) const DELETE_CREDENTIAL: &str =
+    keyed!("DeleteCredential", "deleteCredential", "DeleteCredentialInput");
+pub(in crate::cli) const DELETE_ENVIRONMENT: &str = "mutation DeleteEnvironment($input: DeleteEnvironmentInput!) { \
+    deleteEnvironment(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const EVENTS: &str = concat!(
     "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
     "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
@@ -153,12 +195,19 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 21] = [
+pub(in crate::cli) const ALL: [&str; 28] = [
     STACK,
     STACKS,
     DEPLOYMENT,
     DEPLOYMENTS,
     ENVIRONMENTS,
+    ENVIRONMENT,
+    CREDENTIALS,
+    TEST_CREDENTIAL,
+    SET_CREDENTIAL,
+    TRUST_HOST,
+    DELETE_CREDENTIAL,
+    DELETE_ENVIRONMENT,
     EVENTS,
     PLAN,
     APPLY,

@@ -18,6 +18,7 @@ pub(super) async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Exi
     let mut input = json!({
         "manifest": manifest.text,
         "file": manifest.file(),
+        "references": manifest.references(),
         "reason": args.reason,
         "dryRun": args.dry_run,
     });
@@ -70,6 +71,24 @@ pub(super) async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Exi
         session.console.print(&text)?;
     }
     Ok(exit)
+}
+
+/// Applies a text that was made here.
+pub(super) async fn text(session: &Session<'_>, text: &str, reason: Option<&str>) -> Result<Exit, CliError> {
+    let input = json!({ "manifest": text, "reason": reason, "idempotencyKey": once() });
+    let payload = session.order("applyStack", documents::APPLY, input, Again::Safe).await?;
+    let values: Vec<Value> = read(payload.get("documents").unwrap_or(&Value::Null))?;
+    let applied: Vec<AppliedDocument> = read(payload.get("documents").unwrap_or(&Value::Null))?;
+    let results = Value::Array(values.iter().map(result).collect());
+    match machine(session.output, &results, field("name"))? {
+        Some(text) => session.console.print(&text)?,
+        None => {
+            for document in &applied {
+                session.console.print(&line(document, false, session))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// What a document came to, in a line.

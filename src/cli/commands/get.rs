@@ -181,7 +181,7 @@ fn one(
 }
 
 /// Prints a list; says so, and what to type next, when it is empty.
-fn many(
+pub(super) fn many(
     session: &Session<'_>,
     found: Vec<Value>,
     name: &'static str,

@@ -5,8 +5,13 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
+use super::credential::{of_environment, of_file};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::model::UserError;
+use crate::declare::{Reference, ReferenceKind, References, references};
+use crate::domain::SecretBytes;
 
 /// The text to send, and where its lines come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,27 +19,43 @@ pub(super) struct Manifest {
     pub(super) text: String,
     /// Name and lines before the first line of each.
     files: Vec<(String, u64)>,
+    /// The values the text refers to, read here: relative paths begin at the folder of the file they stand in.
+    references: References,
 }
 
 impl Manifest {
     /// Reads everything.
     pub(super) fn read(paths: &[PathBuf]) -> Result<Self, CliError> {
-        let mut texts = Vec::new();
+        let (mut texts, mut references) = (Vec::new(), References::new());
         for path in paths {
             if path.as_os_str() == "-" {
                 let mut text = String::new();
                 let read = io::stdin().lock().read_to_string(&mut text);
                 read.map_err(|error| unreadable("stdin", &error))?;
+                refer(&text, Path::new(""), &mut references)?;
                 texts.push(("stdin".to_owned(), text));
             } else {
                 for file in files(path)? {
                     let name = file.display().to_string();
                     let text = fs::read_to_string(&file).map_err(|error| unreadable(&name, &error))?;
+                    refer(&text, file.parent().unwrap_or(Path::new("")), &mut references)?;
                     texts.push((name, text));
                 }
             }
         }
-        Ok(Self::of(texts))
+        Ok(Self { references, ..Self::of(texts) })
+    }
+
+    /// The values the text refers to, as they are sent.
+    pub(super) fn references(&self) -> Value {
+        let one = |(of, value): (&Reference, &SecretBytes)| {
+            let kind = match of.kind {
+                ReferenceKind::FromEnv => "FromEnv",
+                ReferenceKind::FromFile => "FromFile",
+            };
+            json!({ "kind": kind, "name": of.name, "value": value.expose_text() })
+        };
+        self.references.iter().map(one).collect()
     }
 
     fn of(texts: Vec<(String, String)>) -> Self {
@@ -51,7 +72,7 @@ impl Manifest {
             }
             lines = u64::try_from(text.lines().count()).unwrap_or(u64::MAX);
         }
-        Self { text, files }
+        Self { text, files, references: References::new() }
     }
 
     /// The name of the file, when there is but one.
@@ -72,6 +93,25 @@ impl Manifest {
         }
         error
     }
+}
+
+/// Reads what a text refers to.
+fn refer(text: &str, folder: &Path, found: &mut References) -> Result<(), CliError> {
+    for reference in references(text) {
+        let value = match reference.kind {
+            ReferenceKind::FromEnv => of_environment(&reference.name)?,
+            ReferenceKind::FromFile => of_file(&folder.join(&reference.name))?,
+        };
+        let value = SecretBytes::new(value.into_bytes());
+        match found.get(&reference) {
+            Some(known) if *known != value => {
+                let message = format!("`fromFile: {}` means two files in two of the manifests", reference.name);
+                return Err(CliError::new(Exit::Error, message).next("apply them one after the other"));
+            }
+            _ => drop(found.insert(reference, value)),
+        }
+    }
+    Ok(())
 }
 
 /// The file itself or, of a folder, its YAML files by name.
@@ -130,6 +170,21 @@ mod tests {
             let place = whole.place(at(line));
             assert_eq!((place.file.as_deref(), place.line), (Some(file), Some(inside)), "{line}");
         }
+    }
+
+    #[test]
+    fn what_a_manifest_refers_to_is_read_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "kind: Credential\nname: a\ndata: { token: { fromFile: token.txt } }\n";
+        fs::write(folder.path().join("a.yml"), text).unwrap();
+        let gone = Manifest::read(&[folder.path().join("a.yml")]).unwrap_err();
+        assert!(gone.message.contains("token.txt cannot be read"), "{gone}");
+        fs::write(folder.path().join("token.txt"), "hunter2\n").unwrap();
+        let manifest = Manifest::read(&[folder.path().join("a.yml")]).unwrap();
+        assert_eq!(manifest.text, text, "the text itself is sent as it is");
+        let sent = json!([{ "kind": "FromFile", "name": "token.txt", "value": "hunter2\n" }]);
+        assert_eq!(manifest.references(), sent);
+        assert!(!format!("{manifest:?}").contains("hunter2"));
     }
 
     #[test]

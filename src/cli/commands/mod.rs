@@ -2,9 +2,11 @@
 
 mod apply;
 mod control;
+mod credential;
 mod delete;
 mod deploy;
 mod diff;
+mod environment;
 mod get;
 mod manifest;
 mod watch;
@@ -42,6 +44,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
         Command::Delete(args) => delete::delete(session, &args).await,
+        Command::Credential(args) => credential::credential(session, &args.what).await,
+        Command::Environment(args) => environment::environment(session, &args.what).await,
     }
 }
 

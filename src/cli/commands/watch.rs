@@ -199,12 +199,17 @@ pub(super) async fn environments(session: &Session<'_>) -> Result<Exit, CliError
             "name",
             |found| Ok(show::environments(&read_all(found)?, wide, Timestamp::now())),
         )?;
-        loop {
-            let event = next(session, &mut feed).await?;
-            let kind = event.pointer("/event/type").and_then(Value::as_str).unwrap_or_default();
-            if kind.starts_with("Environment") {
-                break;
-            }
+        environment_event(session, &mut feed).await?;
+    }
+}
+
+/// Waits until something happens to an environment.
+pub(super) async fn environment_event(session: &Session<'_>, feed: &mut Feed) -> Result<(), CliError> {
+    loop {
+        let event = next(session, feed).await?;
+        let kind = event.pointer("/event/type").and_then(Value::as_str).unwrap_or_default();
+        if kind.starts_with("Environment") {
+            return Ok(());
         }
     }
 }
@@ -229,7 +234,7 @@ pub(super) async fn events(session: &Session<'_>, stack: Option<&str>, limit: us
 }
 
 /// Follows the log, from its newest lines on.
-fn log(session: &Session<'_>, stack: Option<&str>, last: usize) -> Feed {
+pub(super) fn log(session: &Session<'_>, stack: Option<&str>, last: usize) -> Feed {
     let variables = json!({ "environment": events_of(session, stack), "stack": stack, "last": last });
     session.client.follow("eventAdded", documents::FOLLOW_EVENTS, variables)
 }

@@ -1,11 +1,13 @@
 //! How things are shown to people. Values in, text out.
 
 mod deployments;
+mod keys;
 mod others;
 mod plan;
 mod stacks;
 
 pub(super) use deployments::{deployment, deployments};
+pub(super) use keys::{credentials, environment};
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
 pub(super) use stacks::{stack, stacks};

@@ -11,7 +11,7 @@ use crate::cli::text::{NONE, age, or_none};
 pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now: Timestamp) -> Table {
     let mut head = vec!["ENVIRONMENT", "CONNECTED", "SINCE", "NODES", "CLAIM"];
     if wide {
-        head.extend(["ENGINE", "API", "ENDPOINTS"]);
+        head.extend(["ENGINE", "API", "CAPACITY", "ENDPOINTS"]);
     }
     head.push("MESSAGE");
     let mut table = Table::new(&head);
@@ -29,7 +29,7 @@ pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now
             it.name.as_str().into(),
             Cell::toned(word, tone),
             it.since.map_or_else(|| NONE.to_owned(), |since| age(since, now)).into(),
-            it.nodes.map_or_else(|| NONE.to_owned(), |nodes| nodes.to_string()).into(),
+            it.node_count.map_or_else(|| NONE.to_owned(), |nodes| nodes.to_string()).into(),
             claim,
         ];
         if wide {
@@ -37,6 +37,7 @@ pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now
             row.extend([
                 or_none(it.engine.as_deref()).into(),
                 or_none(it.api.as_deref()).into(),
+                if it.nodes.is_empty() { NONE.to_owned() } else { super::keys::capacity(&it.nodes) }.into(),
                 or_none(Some(&endpoints)).into(),
             ]);
         }
@@ -95,10 +96,10 @@ mod tests {
     fn environments_say_whether_they_are_there() {
         let list: Vec<Environment> = read(&json!([
             { "name": "default", "endpoints": ["unix:///var/run/docker.sock"], "connected": true,
-              "since": "2026-01-31T11:00:00Z", "message": null, "engine": "28.2.2", "api": "1.50", "nodes": 3,
+              "since": "2026-01-31T11:00:00Z", "message": null, "engine": "28.2.2", "api": "1.50", "nodeCount": 3,
               "claim": { "state": "Ours", "instance": null, "epoch": 1 } },
             { "name": "prod", "endpoints": [], "connected": null, "since": null, "message": "not looked at yet",
-              "engine": null, "api": null, "nodes": null,
+              "engine": null, "api": null, "nodeCount": null,
               "claim": { "state": "Foreign", "instance": "other", "epoch": 2 } },
         ]))
         .unwrap();

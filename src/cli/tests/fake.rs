@@ -303,4 +303,8 @@ impl crate::cli::Host for NoHost {
     fn schema(&self) -> String {
         "type Query { it: Int }\n".to_owned()
     }
+
+    fn rotate_key(&self, data: &Path) -> Result<u64, crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed(format!("asked to rotate the key of {}", data.display())))
+    }
 }

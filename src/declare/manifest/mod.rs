@@ -1,15 +1,19 @@
-//! Manifests: YAML documents of the kinds Stack, Environment and Hook, read with positions. Every mistake in a text is
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential and Hook, read with positions. Every mistake in a text is
 //! reported at once; what this version cannot do yet is refused by name, never dropped.
 
+mod credential;
 mod other;
 mod stack;
 
 use std::collections::BTreeMap;
 
+pub use credential::AskedCredential;
+
 use super::fields::{Field, Fields, Reader};
+use super::reference::References;
 use super::yaml::{self, Node, Place, Value};
 use super::{Code, DeclareError, Limits, Refusal};
-use crate::domain::{Environment, EnvironmentName, StackKey, StackName, StackSpec};
+use crate::domain::{CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
 use crate::ledger::Hook;
 use crate::ports::Sealer;
 
@@ -37,6 +41,8 @@ pub enum Body {
     Stack(StackKey, Box<StackSpec>),
     /// An environment.
     Environment(Environment),
+    /// A credential, its values sealed.
+    Credential(AskedCredential),
     /// A hook, its secret sealed.
     Hook(Hook),
 }
@@ -54,14 +60,20 @@ impl Document {
 }
 
 /// Kinds of the contract that come later.
-const LATER: [&str; 3] = ["Credential", "Catalog", "Notifier"];
+const LATER: [&str; 2] = ["Catalog", "Notifier"];
 
 impl Manifest {
-    /// Reads a text. Secret values are sealed here and kept nowhere in the clear.
+    /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
     ///
     /// # Errors
     /// [`DeclareError::Refused`] with everything that is wrong, each with line and column.
-    pub fn read(text: &str, file: Option<&str>, sealer: &dyn Sealer, limits: &Limits) -> Result<Self, DeclareError> {
+    pub fn read(
+        text: &str,
+        file: Option<&str>,
+        references: &References,
+        sealer: &dyn Sealer,
+        limits: &Limits,
+    ) -> Result<Self, DeclareError> {
         if text.len() > limits.manifest_bytes {
             let most = limits.manifest_bytes;
             return Err(Refusal::new(Code::TooLarge, format!("the manifest is larger than {most} bytes"))
@@ -78,7 +90,8 @@ impl Manifest {
             let message = format!("the manifest holds {} documents; {} is the most", pieces.len(), limits.documents);
             return Err(Refusal::new(Code::TooLarge, message).hint("apply it in parts").into());
         }
-        let mut reader = Reader { file: file.map(str::to_owned), refusals: Vec::new() };
+        let references = references.clone();
+        let mut reader = Reader { file: file.map(str::to_owned), refusals: Vec::new(), references };
         let mut documents = Vec::new();
         for piece in &pieces {
             match yaml::parse(piece) {
@@ -103,23 +116,29 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment` or `kind: Hook`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential` or `kind: Hook`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
         let Some(word) = reader.text(&kind) else { return Ok(None) };
         if LATER.contains(&word.as_str()) {
             let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment and Hook";
+            let hint = "this version takes Stack, Environment, Credential and Hook";
             reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
             return Ok(None);
         }
-        let kinds = [("Stack", Kind::Stack), ("Environment", Kind::Environment), ("Hook", Kind::Hook)];
+        let kinds = [
+            ("Stack", Kind::Stack),
+            ("Environment", Kind::Environment),
+            ("Credential", Kind::Credential),
+            ("Hook", Kind::Hook),
+        ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
         let place = name_place(node);
         let body = match kind {
             Kind::Stack => stack::read(reader, fields, sealer, limits)?,
             Kind::Environment => other::environment(reader, fields),
+            Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
@@ -132,6 +151,7 @@ impl Manifest {
 enum Kind {
     Stack,
     Environment,
+    Credential,
     Hook,
 }
 
@@ -152,6 +172,12 @@ fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
         Kind::Environment => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
+            Some(json)
+        }
+        Kind::Credential => {
+            if let Some(data) = json.get_mut("data") {
+                *data = "***".into();
+            }
             Some(json)
         }
         Kind::Stack => {
@@ -177,6 +203,7 @@ fn twice(documents: &[Document], reader: &mut Reader) {
         let what = match &document.body {
             Body::Stack(key, _) => format!("stack `{}` in environment `{}`", key.name, key.environment),
             Body::Environment(environment) => format!("environment `{}`", environment.name),
+            Body::Credential(credential) => format!("credential `{}`", credential.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
         };
         let line = document.place.as_ref().map_or(0, |(at, _)| at.line);
@@ -220,6 +247,17 @@ fn environment_name(reader: &mut Reader, field: Option<Field<'_>>) -> Option<Env
         Ok(name) => Some(name),
         Err(error) => {
             reader.wrong(&field, error.to_string(), None);
+            None
+        }
+    }
+}
+
+/// The credential a field names.
+fn credential_name(reader: &mut Reader, field: &Field<'_>) -> Option<CredentialName> {
+    match CredentialName::parse(&reader.text(field)?) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            reader.wrong(field, error.to_string(), None);
             None
         }
     }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use super::super::fields::{Field, Fields, Reader};
 use super::super::{Code, DeclareError, check, rule};
-use super::{Body, environment_name, name};
+use super::{Body, credential_name, environment_name, name};
 use crate::domain::{Environment, EnvironmentName};
-use crate::ledger::{Hook, HookProvider, HookRule};
+use crate::ledger::{Hook, HookProvider, HookRule, HookSecret};
 use crate::ports::Sealer;
+
+/// Characters that the secret of a hook has at least.
+const SHORTEST_SECRET: usize = 8;
 
 /// Reads an environment; `None` when something was refused.
 pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option<Body> {
@@ -18,11 +21,24 @@ pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option
             None
         }
     });
-    for (later, hint) in [("tls", "use a unix:// socket"), ("relay", "name the Swarm's own endpoints")] {
-        if let Some(field) = fields.take(later) {
-            reader.unsupported(&field, hint);
-        }
+    if let Some(field) = fields.take("relay") {
+        reader.unsupported(&field, "name the Swarm's own endpoints");
     }
+    let mut credential = |field| {
+        let field = fields.take(field)?;
+        let mut inside = reader.map(&field)?;
+        let name = match inside.take("credential") {
+            Some(named) => credential_name(reader, &named),
+            None => {
+                let message = format!("`{}` names no credential", field.path);
+                reader.wrong(&field, message, Some("write `{ credential: NAME }`"));
+                None
+            }
+        };
+        reader.finish(inside);
+        name
+    };
+    let (tls, ssh) = (credential("tls"), credential("ssh"));
     let mut endpoints = Vec::new();
     match fields.take("endpoints") {
         Some(field) => {
@@ -38,7 +54,7 @@ pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option
         }
     }
     reader.finish(fields);
-    Some(Body::Environment(Environment { name: name?, endpoints }))
+    Some(Body::Environment(Environment { name: name?, endpoints, tls, ssh }))
 }
 
 fn endpoint(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
@@ -47,15 +63,14 @@ fn endpoint(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
     match text.split_once("://") {
         Some(("unix", path)) if clean && path.starts_with('/') => Some(text),
         Some(("tcp", address)) if clean && check::host_and_port(address) => Some(text),
-        Some(("ssh", _)) => {
-            let message = "endpoints over ssh:// are not supported yet".to_owned();
-            let hint = Some("use unix:// or tcp://, or forward the socket with ssh -L");
-            reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
-            None
-        }
+        Some(("ssh", address)) if clean && check::ssh_address(address) => Some(text),
         _ => {
             let message = format!("`{text}` is not an engine's address");
-            reader.wrong(field, message, Some("write unix:///path/to/docker.sock or tcp://host:port"));
+            reader.wrong(
+                field,
+                message,
+                Some("write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host:port"),
+            );
             None
         }
     }
@@ -76,9 +91,10 @@ pub(super) fn hook(
     });
     let provider = provider(reader, &mut fields);
     let secret = match fields.take("secret") {
-        Some(field) => secret(reader, &field),
+        Some(field) => secret(reader, &field, sealer)?,
         None => {
-            let hint = "add `secret: { value: … }`, the same text as on the sender's side";
+            let hint =
+                "add `secret: { credential: … }` or `secret: { value: … }`, the same text as on the sender's side";
             reader.refuse(Code::Invalid, fields.at(), "secret", "`secret` is missing".to_owned(), Some(hint));
             None
         }
@@ -93,7 +109,7 @@ pub(super) fn hook(
     }
     reader.finish(fields);
     let (Some(name), Some(provider), Some(secret)) = (name, provider, secret) else { return Ok(None) };
-    Ok(Some(Body::Hook(Hook { name, provider, secret: sealer.seal(secret.as_bytes())?, rules })))
+    Ok(Some(Body::Hook(Hook { name, provider, secret, rules })))
 }
 
 fn provider(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<HookProvider> {
@@ -119,26 +135,22 @@ fn provider(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<HookProvider
     provider
 }
 
-fn secret(reader: &mut Reader, field: &Field<'_>) -> Option<String> {
-    let mut fields = reader.map(field)?;
-    for later in ["credential", "fromEnv", "fromFile"] {
-        if let Some(field) = fields.take(later) {
-            reader.unsupported(&field, "send the value itself, as `secret: { value: … }`");
-            return None;
-        }
+fn secret(reader: &mut Reader, field: &Field<'_>, sealer: &dyn Sealer) -> Result<Option<HookSecret>, DeclareError> {
+    let Some(mut fields) = reader.map(field) else { return Ok(None) };
+    if let Some(named) = fields.take("credential") {
+        let name = credential_name(reader, &named);
+        reader.finish(fields);
+        return Ok(name.map(|credential| HookSecret::Credential { credential }));
     }
-    let value = fields.take("value").and_then(|field| {
-        let text = reader.text(&field)?;
-        if text.len() < 8 {
-            reader.wrong(&field, "the secret has less than 8 characters".to_owned(), Some("take a random one"));
-            return None;
-        }
-        Some(text)
-    });
-    if value.is_none() && fields.rest().is_empty() {
-        reader.wrong(field, "`secret` holds no `value`".to_owned(), None);
+    let Some(text) = reader.value_in(&mut fields, field) else { return Ok(None) };
+    reader.finish(fields);
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.len() < SHORTEST_SECRET {
+        let message = format!("the secret has less than {SHORTEST_SECRET} characters");
+        reader.wrong(field, message, Some("take a random one"));
+        return Ok(None);
     }
-    value
+    Ok(Some(HookSecret::Value(sealer.seal(text.as_bytes())?)))
 }
 
 fn hook_rule(reader: &mut Reader, field: &Field<'_>) -> Option<HookRule> {

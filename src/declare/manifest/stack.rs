@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::super::fields::{Field, Fields, Reader};
 use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
-use super::{Body, environment_name, stack_name};
+use super::{Body, credential_name, environment_name, stack_name};
 use crate::domain::{
     Compat, DriftPolicy, GitSource, GitUrl, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey, StackSpec,
     UnsetVariables, Variable, Wanted,
@@ -101,13 +101,22 @@ fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
             check::folder(&text).map_err(|message| reader.wrong(&field, message, None)).ok()
         }
     };
-    if let Some(field) = fields.take("credential") {
-        reader.unsupported(&field, "use a repository that can be read without one, or an ssh key of the host");
-    }
+    let credential = fields.take("credential").and_then(|field| {
+        let scheme = url.as_ref().map_or("https", GitUrl::scheme);
+        if !matches!(scheme, "https" | "ssh") {
+            let message = format!("a credential is not used over {scheme}://");
+            reader.wrong(
+                &field,
+                message,
+                Some("write the address with https:// or ssh://, or leave the credential out"),
+            );
+        }
+        credential_name(reader, &field)
+    });
     let least = SignedDuration::from_secs(1);
     let poll = fields.take("poll").map_or(Some(POLL), |field| reader.duration(&field, least));
     reader.finish(fields);
-    Some(GitSource { url: url?, wanted: Wanted(wanted?), path: path?, credential: None, poll: poll? })
+    Some(GitSource { url: url?, wanted: Wanted(wanted?), path: path?, credential, poll: poll? })
 }
 
 fn required<'n>(reader: &mut Reader, fields: &mut Fields<'n>, name: &'static str, what: &str) -> Option<Field<'n>> {
@@ -176,14 +185,7 @@ fn variable(reader: &mut Reader, field: &Field<'_>) -> Option<(String, bool)> {
         return reader.text(field).map(|text| (text, false));
     }
     let mut fields = reader.map(field)?;
-    for source in ["fromEnv", "fromFile"] {
-        if let Some(field) = fields.take(source) {
-            reader.unsupported(&field, "send the value itself, as `value:`");
-            return None;
-        }
-    }
-    let value =
-        required(reader, &mut fields, "value", "the text of the variable").and_then(|field| reader.text(&field));
+    let value = reader.value_in(&mut fields, field);
     let secret = fields.take("secret").map_or(Some(false), |field| reader.boolean(&field));
     reader.finish(fields);
     Some((value?, secret?))

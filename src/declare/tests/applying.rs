@@ -86,7 +86,7 @@ async fn a_document_that_says_what_a_deploy_did_is_only_remembered() {
 async fn a_dry_run_writes_nothing_and_says_what_would_change() {
     let world = World::with_shop().await;
     let before = world.ledger.revision();
-    let options = ApplyOptions { dry_run: true, file: None };
+    let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
     let applied = world.declare.apply(&GIT.replace("main", "v2"), &options, &ask()).await.unwrap();
     assert_eq!(applied.documents[0].changes, ["source.ref"]);
     assert!(applied.documents[0].deployment.is_none());

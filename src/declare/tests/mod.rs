@@ -1,6 +1,7 @@
 //! The use-cases, over a store in memory.
 
 mod applying;
+mod credentials;
 mod deploying;
 mod reading;
 mod words;
@@ -77,8 +78,11 @@ impl World {
     /// A world with the environment `default`.
     pub(super) async fn new() -> Self {
         let ledger = Ledger::new(Arc::new(MemoryStore::new()));
-        let environment =
-            Environment { name: EnvironmentName::default(), endpoints: vec!["unix:///var/run/docker.sock".into()] };
+        let environment = Environment {
+            name: EnvironmentName::default(),
+            endpoints: vec!["unix:///var/run/docker.sock".into()],
+            ..Environment::default()
+        };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let ambient = Arc::new(Counter(AtomicU64::new(0)));
         let declare = Declare::new(ledger.clone(), Arc::new(Reversed), ambient, Limits::default());

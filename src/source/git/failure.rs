@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::domain::GitUrl;
+use crate::outbound::ssh::says_untrusted;
 use crate::ports::SourceError;
 
 /// How an attempt ended, inside this adapter.
@@ -135,8 +136,9 @@ fn by_words(url: &GitUrl, text: &str) -> Option<SourceError> {
     ];
     let words = text.to_lowercase();
     let has = |list: &[&str]| list.iter().any(|word| words.contains(word));
-    if words.contains("host key verification failed") || words.contains("host key is known") {
-        return Some(unreachable(url, format!("{text}; check the host's key and add it to the known hosts of ssh")));
+    if says_untrusted(text) {
+        let reason = format!("{text}; check the host's key and add it to the known hosts of ssh");
+        return Some(SourceError::HostKey { url: url.to_string(), reason });
     }
     if has(&REFUSED) {
         return Some(SourceError::Unauthorized { url: url.to_string(), reason: text.to_owned() });

@@ -13,20 +13,23 @@ use bytes::{Buf, Bytes};
 use gix::protocol::transport::client::blocking_io::http::{
     GetResponse, Http, PostBodyDataKind, PostResponse, Transport,
 };
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, RequestBuilder, Response, Url};
 
-use super::address::{Refused, Resolver};
 use super::failure::{Cause, plain};
 use super::operation::{Operation, locked};
 use super::options::GitOptions;
+use crate::outbound::Barred;
 
 /// Redirects followed at most.
 const REDIRECTS: usize = 5;
 const TAIL: &str = "/info/refs";
 
 /// The one client for all hosts: connections and TLS sessions are used again.
-pub(super) fn client(options: &GitOptions) -> Result<Client, String> {
+///
+/// With `ca`, hosts are trusted whose certificate one of these authorities signed, and no others.
+pub(super) fn client(options: &GitOptions, ca: Option<&str>) -> Result<Client, String> {
     let mut builder = Client::builder()
         .no_proxy()
         .connect_timeout(options.connect_timeout)
@@ -36,16 +39,24 @@ pub(super) fn client(options: &GitOptions) -> Result<Client, String> {
             None => attempt.follow(),
             Some(reason) => attempt.error(Misled(reason)),
         }));
-    if !options.allow_private {
-        builder = builder.dns_resolver(Resolver);
+    builder = builder.dns_resolver(Arc::new(options.outbound.clone()));
+    if let Some(ca) = ca {
+        let trusted = reqwest::Certificate::from_pem_bundle(ca.as_bytes());
+        builder =
+            builder.tls_certs_only(trusted.map_err(|_| "`ca` of the credential holds no certificate".to_owned())?);
     }
     builder.build().map_err(|error| format!("the http client cannot be built: {error}"))
 }
 
 /// The transport for one conversation.
-pub(super) fn transport(client: Client, operation: Arc<Operation>, url: gix::Url) -> Transport<Web> {
-    let host = Url::parse(operation.url().as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
-    let http = Web { client, operation, host, moved_to: None };
+pub(super) fn transport(
+    client: Client,
+    operation: Arc<Operation>,
+    url: gix::Url,
+    auth: Option<HeaderValue>,
+) -> Transport<Web> {
+    let own = Url::parse(operation.url().as_str()).ok();
+    let http = Web { client, operation, own, auth, moved_to: None };
     Transport::new_http(http, url, gix::protocol::transport::Protocol::V2, false)
 }
 
@@ -81,16 +92,22 @@ fn misled(attempt: &Attempt<'_>) -> Option<String> {
 pub(super) struct Web {
     client: Client,
     operation: Arc<Operation>,
-    /// The host that was checked, in the words of the client.
-    host: Option<String>,
+    /// The address that was checked, in the words of the client.
+    own: Option<Url>,
+    /// What signs in: there and nowhere else.
+    auth: Option<HeaderValue>,
     moved_to: Option<String>,
 }
 
 impl Web {
     /// Makes sure that the library and the client read the address alike: the host is the one that was checked.
     fn guard(&self, url: &str) -> gix::Result<()> {
-        let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        if host.is_some() && host == self.host {
+        let asked = Url::parse(url).ok();
+        let host = |url: &Option<Url>| url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
+        let place = |url: &Option<Url>| url.as_ref().map(|url| (url.scheme() == "https", url.port_or_known_default()));
+        let same_host = host(&asked).is_some() && host(&asked) == host(&self.own);
+        let signed = self.auth.is_none() || (place(&asked) == place(&self.own) && place(&asked).is_some_and(|it| it.0));
+        if same_host && signed {
             return Ok(());
         }
         let cause = Cause::Forbidden("its address can be read in two ways; write it plainly".to_owned());
@@ -102,6 +119,10 @@ impl Web {
         builder: RequestBuilder,
         headers: impl IntoIterator<Item = impl AsRef<str> + 'h>,
     ) -> RequestBuilder {
+        let builder = match &self.auth {
+            Some(auth) => builder.header(AUTHORIZATION, auth.clone()),
+            None => builder,
+        };
         headers.into_iter().fold(builder, |builder, line| match line.as_ref().split_once(':') {
             Some((name, value)) => builder.header(name.trim(), value.trim()),
             None => builder,
@@ -241,11 +262,11 @@ impl Exchange {
 }
 
 /// Why the client gave up, in its own deepest words and without the address.
-fn cause(error: &reqwest::Error) -> Cause {
+pub(super) fn cause(error: &reqwest::Error) -> Cause {
     let mut deepest = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        if let Some(Refused(reason)) = error.downcast_ref() {
+        if let Some(Barred(reason)) = error.downcast_ref() {
             return Cause::Forbidden(reason.clone());
         }
         if let Some(Misled(reason)) = error.downcast_ref() {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Cause, Explained, Failure, explain, plain, unreachable};
 use crate::domain::GitUrl;
+use crate::outbound::ssh::Identity;
 
 /// How long a thread that was stopped keeps its places.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,6 +46,8 @@ pub(super) struct Operation {
 struct Program {
     child: Child,
     said: Receiver<String>,
+    /// The files with its key: there as long as it runs.
+    identity: Option<Identity>,
 }
 
 impl Operation {
@@ -113,8 +116,8 @@ impl Operation {
     }
 
     /// Takes over the program that carries the conversation.
-    pub(super) fn adopt(&self, child: Child, said: Receiver<String>) {
-        *locked(&self.program) = Some(Program { child, said });
+    pub(super) fn adopt(&self, child: Child, said: Receiver<String>, identity: Option<Identity>) {
+        *locked(&self.program) = Some(Program { child, said, identity });
         if self.stop.is_cancelled() {
             self.kill();
         }
@@ -135,10 +138,11 @@ impl Operation {
 
     /// Ends the program, if there is one. `patience` is for it to end by itself and say why.
     fn end_program(&self, patience: Duration) -> Option<String> {
-        let Program { mut child, said } = locked(&self.program).take()?;
+        let Program { mut child, said, identity } = locked(&self.program).take()?;
         let text = said.recv_timeout(patience).ok();
         child.kill().ok();
         child.wait().ok();
+        drop(identity);
         text.map(|text| plain(&text)).filter(|text| !text.is_empty())
     }
 

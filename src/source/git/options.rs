@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::outbound::{Outbound, Reach};
+
 /// How [`super::Git`] behaves. `GitOptions { root, ..GitOptions::default() }` is what `skep serve` starts with.
 #[derive(Debug, Clone)]
 pub struct GitOptions {
@@ -12,8 +14,8 @@ pub struct GitOptions {
     /// Whether `file://` addresses are allowed. They need the program `git`, and whoever may declare a stack can then
     /// read every repository this process can.
     pub allow_file: bool,
-    /// Whether hosts with private, loopback, link-local or otherwise special addresses are allowed.
-    pub allow_private: bool,
+    /// Which addresses may be connected to, and who looks names up.
+    pub outbound: Outbound,
     /// The longest a listing of refs may take, waiting for a place included.
     pub list_timeout: Duration,
     /// The longest a fetch may take, waiting for a place included.
@@ -51,7 +53,7 @@ impl Default for GitOptions {
         Self {
             root: PathBuf::from("git"),
             allow_file: false,
-            allow_private: false,
+            outbound: Outbound::new(Reach::Public),
             list_timeout: Duration::from_secs(60),
             fetch_timeout: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(10),

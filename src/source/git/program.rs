@@ -13,21 +13,43 @@ use gix::protocol::transport::Protocol;
 use gix::protocol::transport::client::git::ConnectMode;
 use gix::protocol::transport::client::git::blocking_io::Connection;
 
-use super::failure::Cause;
+use super::access::{Access, refused};
+use super::failure::{Cause, Failure};
 use super::operation::Operation;
 use super::options::GitOptions;
 use crate::domain::GitUrl;
+use crate::outbound::ssh::{Identity, arguments};
 
 /// The conversation over a program's pipes.
 pub(super) type Pipes = Connection<Output, ChildStdin>;
 
 /// Starts the program an address needs.
-pub(super) fn transport(options: &GitOptions, operation: &Arc<Operation>, pinned: Option<IpAddr>) -> io::Result<Pipes> {
+pub(super) fn transport(
+    options: &GitOptions,
+    operation: &Arc<Operation>,
+    access: &Access,
+    pinned: Option<IpAddr>,
+) -> Result<Pipes, Failure> {
     let url = operation.url();
-    let (mut command, needs) = match url.scheme() {
-        "ssh" => (ssh(options, url, pinned), "ssh:// needs the program of OpenSSH's client"),
+    let identity = match &access.credential {
+        Some(open) => Some(Identity::prepare(open).map_err(|error| refused(url, error.to_string()))?),
+        None => None,
+    };
+    let (command, needs) = match url.scheme() {
+        "ssh" => (ssh(options, access, identity.as_ref(), pinned), "ssh:// needs the program of OpenSSH's client"),
         _ => (file(options, url), "file:// needs the program git"),
     };
+    let pipes = start(command, needs, operation, identity);
+    pipes.map_err(|error| operation.explain(&gix::Error::from_error(error)).error.into())
+}
+
+fn start(
+    mut command: Command,
+    needs: &str,
+    operation: &Arc<Operation>,
+    identity: Option<Identity>,
+) -> io::Result<Pipes> {
+    let url = operation.url();
     command.env("LC_ALL", "C").env("GIT_PROTOCOL", "version=2");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| {
@@ -38,7 +60,7 @@ pub(super) fn transport(options: &GitOptions, operation: &Arc<Operation>, pinned
     let (Some(input), Some(output), Some(errors)) = pipes else {
         return Err(io::Error::other("the program has no pipes"));
     };
-    operation.adopt(child, listen(errors)?);
+    operation.adopt(child, listen(errors)?, identity);
     let output = Output { output, operation: Arc::clone(operation) };
     let path = url.as_str();
     Ok(Connection::new(output, input, Protocol::V2, path, None::<(String, _)>, ConnectMode::Process, false)
@@ -65,59 +87,22 @@ fn file(options: &GitOptions, url: &GitUrl) -> Command {
     command
 }
 
-/// `ssh … host git-upload-pack path`. It never asks anything, and knows the host's key or refuses. The configuration of
-/// ssh and its agent are the operator's own, and are used.
-fn ssh(options: &GitOptions, url: &GitUrl, pinned: Option<IpAddr>) -> Command {
-    let Address { user, port, path } = Address::of(url);
+/// `ssh … host git-upload-pack path`. Without a credential the configuration of ssh and its agent are the operator's own,
+/// and are used.
+fn ssh(options: &GitOptions, access: &Access, identity: Option<&Identity>, pinned: Option<IpAddr>) -> Command {
     let mut command = Command::new(&options.ssh_program);
-    command.args(&options.ssh_arguments);
-    let seconds = options.connect_timeout.as_secs().max(1);
-    for option in [
-        "BatchMode=yes".to_owned(),
-        "StrictHostKeyChecking=yes".to_owned(),
-        format!("ConnectTimeout={seconds}"),
-        "SendEnv=GIT_PROTOCOL".to_owned(),
-        "ForwardAgent=no".to_owned(),
-        "ClearAllForwardings=yes".to_owned(),
-    ] {
-        command.arg("-o").arg(option);
-    }
-    if let Some(ip) = pinned {
-        // The address that was checked, not one looked up anew; the key is that of the name, as ever.
-        let alias = port.map_or_else(|| url.host().to_owned(), |port| format!("[{}]:{port}", url.host()));
-        command.arg("-o").arg(format!("HostName={ip}")).arg("-o").arg(format!("HostKeyAlias={alias}"));
-    }
-    if let Some(port) = port {
-        command.arg("-p").arg(port);
-    }
-    if let Some(user) = user {
-        command.arg("-l").arg(user);
-    }
-    command.arg("-T").arg("--").arg(url.host()).arg(format!("git-upload-pack {}", quoted(path)));
+    let run = format!("git-upload-pack {}", quoted(path(&access.url)));
+    let place = access.ssh_place(pinned);
+    command.args(arguments(identity, &options.ssh_arguments, &place, options.connect_timeout, &run));
     command.env("SSH_ASKPASS_REQUIRE", "never");
     command
 }
 
-struct Address<'a> {
-    user: Option<&'a str>,
-    port: Option<&'a str>,
-    path: &'a str,
-}
-
-impl<'a> Address<'a> {
-    fn of(url: &'a GitUrl) -> Self {
-        let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (user, host) = match authority.rsplit_once('@') {
-            Some((user, host)) => (Some(user).filter(|user| !user.is_empty()), host),
-            None => (None, authority),
-        };
-        let after_host = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
-        let port = after_host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.is_empty() && *port != "22");
-        // `ssh://host/~user/x` is a path in that user's home.
-        let path = if path.starts_with("/~") { &path[1..] } else { path };
-        Self { user, port, path: if path.is_empty() { "/" } else { path } }
-    }
+/// The path of a repository at its host. `ssh://host/~user/x` is one in that user's home.
+fn path(url: &GitUrl) -> &str {
+    let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
+    let path = rest.find('/').map_or("/", |at| &rest[at..]);
+    path.strip_prefix('/').filter(|path| path.starts_with('~')).unwrap_or(path)
 }
 
 /// A word the shell at the other end takes as it is. A leading `~user` stays outside of the quotes.
@@ -167,27 +152,20 @@ impl Read for Output {
 mod tests {
     use super::*;
 
-    fn line(url: &str, pinned: Option<IpAddr>) -> String {
-        let command = ssh(&GitOptions::default(), &GitUrl::parse(url).unwrap(), pinned);
+    fn line(url: &str) -> String {
+        let access = Access { url: GitUrl::parse(url).unwrap(), credential: None };
+        let command = ssh(&GitOptions::default(), &access, None, None);
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         words.join(" ")
     }
 
     #[test]
     fn the_line_for_ssh() {
-        let text = line("ssh://git@h.example:2222/a/it's.git", None);
+        let text = line("ssh://git@h.example:2222/a/it's.git");
         assert!(text.contains("BatchMode=yes") && text.contains("StrictHostKeyChecking=yes"), "{text}");
         assert!(text.ends_with(r"-p 2222 -l git -T -- h.example git-upload-pack '/a/it'\''s.git'"), "{text}");
-        assert!(line("ssh://h/~me/x", None).ends_with("-- h git-upload-pack ~me'/x'"));
-        assert!(line("ssh://h/~$(id)/x", None).ends_with("-- h git-upload-pack '~$(id)/x'"));
-        assert!(line("ssh://[2001:db8::1]:22/x", None).ends_with("-T -- 2001:db8::1 git-upload-pack '/x'"));
-    }
-
-    #[test]
-    fn a_checked_address_is_the_one_connected_to() {
-        let text = line("ssh://git@h.example:2222/x", Some("1.1.1.1".parse().unwrap()));
-        assert!(text.contains("HostName=1.1.1.1 -o HostKeyAlias=[h.example]:2222"), "{text}");
-        let text = line("ssh://git@h.example/x", Some("1.1.1.1".parse().unwrap()));
-        assert!(text.contains("HostName=1.1.1.1 -o HostKeyAlias=h.example "), "{text}");
+        assert!(line("ssh://h/~me/x").ends_with("-- h git-upload-pack ~me'/x'"));
+        assert!(line("ssh://h/~$(id)/x").ends_with("-- h git-upload-pack '~$(id)/x'"));
+        assert!(line("ssh://[2001:db8::1]:22/x").ends_with("-T -- 2001:db8::1 git-upload-pack '/x'"));
     }
 }

@@ -2,40 +2,63 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
+use hyper::http::uri::Authority;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::endpoint::Endpoint;
+use super::tunnel::{AT_ONCE, Tunnel};
+use super::way::{CheckedNames, Way};
 use crate::ports::BoxFuture;
 
 /// Opens connections to one endpoint, whatever the URI says.
 #[derive(Debug, Clone)]
 pub(super) struct Dial {
     endpoint: Endpoint,
-    tcp: HttpConnector,
+    way: Way,
+    tcp: HttpConnector<CheckedNames>,
+    /// Turns for connections over ssh.
+    turns: Arc<Semaphore>,
     timeout: Duration,
     limit: usize,
 }
 
 impl Dial {
     /// Connections to `endpoint`, opened within `timeout`, that take at most `limit` bytes for one request.
-    pub(super) fn new(endpoint: Endpoint, timeout: Duration, limit: usize) -> Self {
-        let mut tcp = HttpConnector::new();
+    pub(super) fn new(endpoint: Endpoint, way: Way, timeout: Duration, limit: usize) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(CheckedNames(way.access.outbound.clone()));
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(timeout));
         // A peer that is gone without a word is found out within half a minute, also below a silent event stream.
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
         tcp.set_keepalive_retries(Some(3));
-        Self { endpoint, tcp, timeout, limit }
+        Self { endpoint, way, tcp, turns: Arc::new(Semaphore::new(AT_ONCE)), timeout, limit }
+    }
+
+    async fn tcp(&mut self, uri: Uri, authority: &Authority) -> io::Result<Box<dyn Socket>> {
+        let (host, port) = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or_default());
+        self.way.check_literal(host)?;
+        let tls = self.way.tls(host, port)?;
+        let socket = self.tcp.call(uri).await.map_err(io::Error::other)?.into_inner();
+        let Some(tls) = tls else { return Ok(Box::new(socket)) };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let shaken = tokio::time::timeout(self.timeout, tls.connect(name, socket)).await;
+        match shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(io::Error::other(format!("TLS: {error}"))),
+        }
     }
 }
 
@@ -49,15 +72,17 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { endpoint, mut tcp, timeout, limit } = self.clone();
+        let mut dial = self.clone();
         Box::pin(async move {
-            let socket: Box<dyn Socket> = match endpoint {
+            let (timeout, limit) = (dial.timeout, dial.limit);
+            let socket: Box<dyn Socket> = match dial.endpoint.clone() {
                 Endpoint::Unix(path) => Box::new(
                     tokio::time::timeout(timeout, UnixStream::connect(path))
                         .await
                         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
                 ),
-                Endpoint::Tcp(_) => Box::new(tcp.call(uri).await.map_err(io::Error::other)?.into_inner()),
+                Endpoint::Tcp(authority) => dial.tcp(uri, &authority).await?,
+                Endpoint::Ssh(place) => Box::new(Tunnel::dial(&dial.way, &place, &dial.turns, timeout).await?),
             };
             Ok(TokioIo::new(Pipe { socket, taken: 0, limit }))
         })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hyper::http::uri::Authority;
 
+use crate::outbound::ssh::Place;
 use crate::ports::SwarmError;
 
 /// Where an engine listens.
@@ -12,15 +13,17 @@ use crate::ports::SwarmError;
 pub(super) enum Endpoint {
     /// A socket in the file system.
     Unix(PathBuf),
-    /// Plain HTTP over TCP.
+    /// HTTP over TCP; with TLS when the environment has certificates.
     Tcp(Authority),
+    /// HTTP through ssh and `docker system dial-stdio`.
+    Ssh(Place),
 }
 
 /// The port an engine without TLS listens on, when the address names none.
 const PLAIN_PORT: u16 = 2375;
 
 impl Endpoint {
-    /// Reads `unix:///path` or `tcp://host[:port]`.
+    /// Reads `unix:///path`, `tcp://host[:port]` or `ssh://[user@]host[:port]`.
     pub(super) fn parse(text: &str) -> Result<Self, SwarmError> {
         let refused = |reason: String| {
             // What stands before an `@` may be a password.
@@ -37,18 +40,50 @@ impl Endpoint {
                 Ok(authority) => Ok(Self::Tcp(authority)),
                 Err(reason) => refused(reason),
             },
-            "ssh" | "https" => refused(format!("`{scheme}://` is not supported yet; use `unix://` or `tcp://`")),
-            _ => refused(format!("`{scheme}://` is no way to an engine; use `unix://` or `tcp://`")),
+            "ssh" => match ssh(rest) {
+                Some(place) => Ok(Self::Ssh(place)),
+                None => refused("write `ssh://user@host:port`, without password and path".to_owned()),
+            },
+            "https" => refused("write `tcp://host:port`, and name the certificates with `tls`".to_owned()),
+            _ => refused(format!("`{scheme}://` is no way to an engine; use `unix://`, `tcp://` or `ssh://`")),
         }
     }
 
     /// What goes into the URI, and so into the `Host` header.
     pub(super) fn authority(&self) -> &str {
         match self {
-            Self::Unix(_) => "docker",
+            Self::Unix(_) | Self::Ssh(_) => "docker",
             Self::Tcp(authority) => authority.as_str(),
         }
     }
+}
+
+/// The port of ssh, when the address names none.
+const SSH_PORT: u16 = 22;
+
+fn ssh(rest: &str) -> Option<Place> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user.to_owned()), rest));
+    // What begins with a dash would be an option.
+    let named = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with('-')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    if user.as_deref().is_some_and(|user| !named(user)) {
+        return None;
+    }
+    let authority: Authority = rest.parse().ok()?;
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    if !named(&host) && host.parse::<std::net::Ipv6Addr>().is_err() {
+        return None;
+    }
+    let port = match (authority.port(), authority.port_u16()) {
+        (None, _) => SSH_PORT,
+        (Some(_), Some(port @ 1..)) => port,
+        _ => return None,
+    };
+    Some(Place { user, host, port, pinned: None })
 }
 
 fn authority(rest: &str) -> Result<Authority, String> {
@@ -74,6 +109,12 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+            Self::Ssh(Place { user, host, port, .. }) => {
+                let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let port = if *port == SSH_PORT { String::new() } else { format!(":{port}") };
+                write!(f, "ssh://{user}{host}{port}")
+            }
         }
     }
 }
@@ -87,27 +128,39 @@ mod tests {
     }
 
     #[test]
-    fn the_two_ways_are_read() {
+    fn the_ways_are_read() {
         for (text, shown) in [
             ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
             ("tcp://host:2376", "tcp://host:2376"),
             ("tcp://host", "tcp://host:2375"),
             ("tcp://[::1]:99/", "tcp://[::1]:99"),
+            ("ssh://root@host:2222", "ssh://root@host:2222"),
+            ("ssh://host/", "ssh://host"),
+            ("ssh://root@[::1]:22", "ssh://root@[::1]"),
         ] {
             assert_eq!(Endpoint::parse(text).expect("it is an address").to_string(), shown);
         }
     }
 
     #[test]
-    fn what_is_not_supported_yet_says_so() {
-        assert!(reason("ssh://root@host").contains("not supported yet"));
-        assert!(reason("https://host").contains("not supported yet"));
-    }
-
-    #[test]
     fn nonsense_is_refused_with_the_mend() {
-        for text in ["", "host:2375", "unix://relative", "ftp://x", "tcp://", "tcp://:1", "tcp://h:99999", "tcp://a b"]
-        {
+        for text in [
+            "",
+            "host:2375",
+            "unix://relative",
+            "ftp://x",
+            "tcp://",
+            "tcp://:1",
+            "tcp://h:99999",
+            "tcp://a b",
+            "https://host",
+            "ssh://",
+            "ssh://-oProxyCommand=x",
+            "ssh://-l@h",
+            "ssh://u:p@h",
+            "ssh://h:0",
+            "ssh://h/path",
+        ] {
             assert!(reason(text).contains("://"), "{text}");
         }
     }

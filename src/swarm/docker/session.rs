@@ -17,6 +17,7 @@ use super::classify::{Call, trim};
 use super::endpoint::Endpoint;
 use super::names::Names;
 use super::transport::{Answer, ApiVersion, Transport};
+use super::way::Way;
 use crate::ports::{EngineInfo, SwarmError};
 
 /// The newest API this code knows.
@@ -221,8 +222,9 @@ struct State {
 
 impl Sessions {
     /// None yet.
-    pub(super) fn new(endpoints: Vec<Endpoint>, options: &DockerOptions) -> Self {
-        let links = endpoints.into_iter().map(|endpoint| Arc::new(Transport::new(endpoint, options.clone()))).collect();
+    pub(super) fn new(endpoints: Vec<Endpoint>, way: &Way, options: &DockerOptions) -> Self {
+        let link = |endpoint| Arc::new(Transport::new(endpoint, way.clone(), options.clone()));
+        let links = endpoints.into_iter().map(link).collect();
         Self { links, rounds: AtomicU64::new(0), state: Mutex::default() }
     }
 

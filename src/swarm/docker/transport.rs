@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::DockerOptions;
 use super::dial::{Dial, TooLarge};
 use super::endpoint::Endpoint;
+use super::way::Way;
 use crate::ports::SwarmError;
 
 /// Request bodies as bollard makes them, so that one client serves both ways.
@@ -117,8 +118,8 @@ pub(super) struct Transport {
 
 impl Transport {
     /// A client of `endpoint`. Connects when first used.
-    pub(super) fn new(endpoint: Endpoint, options: DockerOptions) -> Self {
-        let dial = Dial::new(endpoint.clone(), options.connect_timeout, options.response_limit);
+    pub(super) fn new(endpoint: Endpoint, way: Way, options: DockerOptions) -> Self {
+        let dial = Dial::new(endpoint.clone(), way, options.connect_timeout, options.response_limit);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)

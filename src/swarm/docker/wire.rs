@@ -361,6 +361,7 @@ struct WireEngine {
 #[serde(rename_all = "PascalCase", default)]
 struct WireNodeStatus {
     state: String,
+    addr: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -378,6 +379,7 @@ impl Wire for WireNode {
         Ok(Arc::new(Node {
             id: known(self.id)?,
             hostname: self.description.hostname,
+            addr: self.status.addr,
             state: match self.status.state.as_str() {
                 "ready" => NodeState::Ready,
                 "down" => NodeState::Down,

@@ -317,6 +317,7 @@ impl World {
         let live = Node {
             id: id.clone(),
             hostname: node.hostname.clone(),
+            addr: String::new(),
             state: NodeState::Ready,
             availability: NodeAvailability::Active,
             manager: node.manager,

@@ -684,7 +684,8 @@ async fn a_container_writes_the_lines_it_is_given() {
 async fn an_environment_is_connected_by_its_name() {
     let sim = SimSwarm::default();
     let connector = SimConnector::new().with("default", sim.clone());
-    let environment = |name: EnvironmentName| Environment { name, endpoints: vec!["unix:///x".into()] };
+    let environment =
+        |name: EnvironmentName| Environment { name, endpoints: vec!["unix:///x".into()], ..Environment::default() };
     let swarm = connector.connect(&environment(EnvironmentName::default())).unwrap();
     let Listing::Nodes(nodes) = swarm.list(WatchedKind::Node).await.unwrap() else { panic!("no nodes") };
     assert_eq!(nodes.len(), 1);
