@@ -86,7 +86,8 @@ fn cut_power_for(name: &str) -> Option<String> {
     command.args(["--exact", "power_child", "--nocapture"]).env("SKEP_PLANTED", name).env(CHILD, "1");
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let how = text.lines().find(|line| ["lost", "cut ", "not what", "twice", "NotFound"].iter().any(|it| line.contains(it)));
+    let how =
+        text.lines().find(|line| ["lost", "cut ", "not what", "twice", "NotFound"].iter().any(|it| line.contains(it)));
     (!output.status.success()).then(|| format!("a cut of power: {}", how.unwrap_or("the store fails")))
 }
 

@@ -16,8 +16,8 @@ use std::time::Duration;
 mod power;
 
 use futures_util::{FutureExt, StreamExt};
-use skep::ports::{Entry, Scan, Store, StoreError, Transaction, Write};
 use power::{Acknowledged, WRITERS, copy, runtime, verify, work};
+use skep::ports::{Entry, Scan, Store, StoreError, Transaction, Write};
 use skep::store::sled::{LONGEST_INLINE, SledOptions, SledStore};
 
 const CHILD: &str = "SKEP_TEST_STORE_CHILD";

@@ -28,7 +28,12 @@ fn one(args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError
     let Some(breach) = &outcome.breach else { return Ok(true) };
     if args.only.is_none() {
         let short = shrink(&schedule, breach.law);
-        say(&format!("{} of its {} acts do as well: {}", short.acts.len(), schedule.acts.len(), story::command(&short)));
+        say(&format!(
+            "{} of its {} acts do as well: {}",
+            short.acts.len(),
+            schedule.acts.len(),
+            story::command(&short)
+        ));
     }
     Ok(false)
 }

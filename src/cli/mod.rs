@@ -116,9 +116,7 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
             let mut unread = Ok(());
             let mut say = |line: &str| unread = console.print(line);
             let held = host.simulate(&args, &mut say).map_err(|error| match error {
-                HostError::Usage(message) => {
-                    CliError::new(Exit::Usage, message).next("see `skep simulate --help`")
-                }
+                HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep simulate --help`"),
                 HostError::Failed(message) => CliError::new(Exit::Error, message),
             })?;
             unread.map(|()| if held { Exit::Done } else { Exit::Error })

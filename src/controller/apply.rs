@@ -272,7 +272,10 @@ impl Pass<'_> {
                 service.existed = true;
                 service.updated_before = live.update.as_ref().and_then(|update| update.started_at);
                 service.baseline = if planted!("old tasks are not remembered") { &[][..] } else { &tasks[..] }
-                    .iter().filter(|task| task.service_id == live.id).map(|task| task.id.clone()).collect();
+                    .iter()
+                    .filter(|task| task.service_id == live.id)
+                    .map(|task| task.id.clone())
+                    .collect();
             }
         }
         Ok(known)

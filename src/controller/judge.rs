@@ -91,7 +91,8 @@ impl Pass<'_> {
             return;
         };
         let span = self.stack.spec.policy.monitor.checked_add(FIRST_LOOK).unwrap_or(FIRST_LOOK);
-        let span = if planted!("a restart begins the deadline anew") { self.stack.spec.policy.total_deadline } else { span };
+        let span =
+            if planted!("a restart begins the deadline anew") { self.stack.spec.policy.total_deadline } else { span };
         let soonest = begun.checked_add(span).unwrap_or(begun);
         progress.total_deadline = progress.total_deadline.max(soonest);
         progress.progress_deadline = progress.progress_deadline.max(soonest);
@@ -372,8 +373,10 @@ fn masked(mut assessment: Assessment, rendition: &Rendition) -> Assessment {
         Verdict::Waiting(failure) | Verdict::Failed(failure) => Some(failure),
         Verdict::Progressing | Verdict::Converged => None,
     };
-    let all: Vec<&mut Failure> =
-        told.into_iter().chain(assessment.services.iter_mut().filter_map(|service| service.obstacle.as_mut())).collect();
+    let all: Vec<&mut Failure> = told
+        .into_iter()
+        .chain(assessment.services.iter_mut().filter_map(|service| service.obstacle.as_mut()))
+        .collect();
     if !all.is_empty() {
         let masker = rendition.masker();
         all.into_iter().for_each(|failure| failure.error = masker.mask(&failure.error));

@@ -42,7 +42,10 @@ pub(super) fn summarise(pass: &mut Pass<'_>) {
     pass.say(Kind::RolledBack, if back { Is::True } else { Is::False }, Reason::RolledBack, why);
     let taken_up = pass.status.seen.as_ref() == Some(&pass.stack.deployment) || pass.stack.control.pin.is_some();
     let under_way = under_way && !planted!("a generation is observed at once");
-    if !under_way && taken_up && (ready == Is::True || stalled.is_some() || back || planted!("a generation is observed at once")) {
+    if !under_way
+        && taken_up
+        && (ready == Is::True || stalled.is_some() || back || planted!("a generation is observed at once"))
+    {
         pass.status.observed_generation = pass.stack.generation;
     }
 }

@@ -79,7 +79,8 @@ mod tests {
     fn a_rollback_goes_by_rollback_config_or_without_pauses() {
         let slow = json!({"Parallelism": 2, "Delay": 30, "Monitor": 7, "Order": "stop-first", "MaxFailureRatio": 0.0});
         let declared = json!({"Parallelism": 5, "MaxFailureRatio": 0.5});
-        let careful = json!({"Parallelism": 1, "Order": "start-first", "FailureAction": "pause", "MaxFailureRatio": 0.0});
+        let careful =
+            json!({"Parallelism": 1, "Order": "start-first", "FailureAction": "pause", "MaxFailureRatio": 0.0});
         let rows = [
             (Value::Null, Value::Null, Value::Null),
             (json!({"Parallelism": 1, "MaxFailureRatio": 0.0}), Value::Null, Value::Null),
@@ -88,7 +89,11 @@ mod tests {
                 Value::Null,
                 json!({"Parallelism": 2, "Monitor": 7, "Order": "stop-first", "FailureAction": "continue", "MaxFailureRatio": 0.0}),
             ),
-            (careful, Value::Null, json!({"Parallelism": 0, "Order": "start-first", "FailureAction": "continue", "MaxFailureRatio": 0.0})),
+            (
+                careful,
+                Value::Null,
+                json!({"Parallelism": 0, "Order": "start-first", "FailureAction": "continue", "MaxFailureRatio": 0.0}),
+            ),
             (slow.clone(), declared.clone(), declared.clone()),
             (declared.clone(), declared, Value::Null),
         ];

@@ -38,7 +38,10 @@ impl<'a> Surplus<'a> {
 
     /// So much would go that a person has to ask for it.
     fn guarded(&self, input: &PlanInput<'_>) -> bool {
-        input.prune == Prune::Guarded && !planted!("half of a stack may go unasked") && self.services.len() > 1 && self.services.len() * 2 > self.owned
+        input.prune == Prune::Guarded
+            && !planted!("half of a stack may go unasked")
+            && self.services.len() > 1
+            && self.services.len() * 2 > self.owned
     }
 }
 

@@ -13,7 +13,7 @@ use super::invariants::Laws;
 use crate::domain::{Applied, Effect, Environment, EnvironmentName, Kept, Material, Task};
 use crate::ports::{
     BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, Listing, Scan, Store, StoreError, Swarm,
-    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, WatchedKind, Watched,
+    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
 };
 use crate::swarm::sim::SimSwarm;
 

@@ -31,8 +31,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::draft::Draft;
 use super::gate::Writer;
 use crate::domain::{
-    Deployment, DeploymentId, Digest, Effect, EnvironmentName, ObjectRef, Revision, Source, Stack, StackKey, StackSpec, StackStatus,
-    Version, VersionIndex, VersionSource,
+    Deployment, DeploymentId, Digest, Effect, EnvironmentName, ObjectRef, Revision, Source, Stack, StackKey, StackSpec,
+    StackStatus, Version, VersionIndex, VersionSource,
 };
 use crate::ports::{Listing, Transaction};
 use crate::source::memory::MemorySource;

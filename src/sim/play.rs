@@ -236,9 +236,9 @@ impl Player {
             self.last = Some((request, key, second));
             return;
         };
-        let other = second.as_ref().is_some_and(|second| {
-            first.changed && first.deployment.is_some() && second.deployment != first.deployment
-        });
+        let other = second
+            .as_ref()
+            .is_some_and(|second| first.changed && first.deployment.is_some() && second.deployment != first.deployment);
         if other || self.recorded() != before {
             let text = format!("`{key}` led to {first:?} first, and to {second:?} when it came again");
             self.world.laws.breach(super::invariants::Law::Acknowledged, text);

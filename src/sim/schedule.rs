@@ -156,8 +156,7 @@ const WRITES: [CallKind; 6] = [
     CallKind::UpdateService,
     CallKind::Remove,
 ];
-const READS: [CallKind; 5] =
-    [CallKind::Info, CallKind::List, CallKind::Inspect, CallKind::Tasks, CallKind::Events];
+const READS: [CallKind; 5] = [CallKind::Info, CallKind::List, CallKind::Inspect, CallKind::Tasks, CallKind::Events];
 
 impl Schedule {
     /// The schedule of a seed.
@@ -167,7 +166,10 @@ impl Schedule {
         let many = [1, 1, 1, 2, 2, 3, 4];
         let count = many[dice.0.usize(..many.len())];
         let stacks: Vec<Place> = (0..count)
-            .map(|number| Place { environment: usize::from(number == 2), git: (number + usize::from(dice.one_in(3))) % 2 == 0 })
+            .map(|number| Place {
+                environment: usize::from(number == 2),
+                git: (number + usize::from(dice.one_in(3))) % 2 == 0,
+            })
             .collect();
         let nodes = dice.0.usize(1..4);
         let length = dice.0.usize(4..=LONGEST);
@@ -239,7 +241,16 @@ impl Dice {
         draft.secret = !self.one_in(3);
         let good = ["app:1", "app:2", "app:3", "app:4", "slow:1"];
         let bad = [
-            "missing:1", "exit:1", "exit:0", "sick:1", "sick:0", "late:1", "oom:1", "hang:1", "reject:1", "start:1",
+            "missing:1",
+            "exit:1",
+            "exit:0",
+            "sick:1",
+            "sick:0",
+            "late:1",
+            "oom:1",
+            "hang:1",
+            "reject:1",
+            "start:1",
             "leak:1",
         ];
         for name in ["web", "worker", "cron", "mail"] {

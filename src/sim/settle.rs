@@ -106,8 +106,10 @@ impl Player {
         let key = &self.world.homes[number].key;
         let found = self.world.ledger.stack(key).ok().flatten().map(|stack| stack.value);
         let status = self.world.ledger.status(key).ok().flatten().map(|status| status.value).unwrap_or_default();
-        let attempt = status.attempt.as_ref().and_then(|attempt| self.world.ledger.deployment(&attempt.id).ok().flatten());
-        let attempt = attempt.map(|it| (it.value.phase, it.value.message, it.value.failure.map(|failure| failure.class)));
+        let attempt =
+            status.attempt.as_ref().and_then(|attempt| self.world.ledger.deployment(&attempt.id).ok().flatten());
+        let attempt =
+            attempt.map(|it| (it.value.phase, it.value.message, it.value.failure.map(|failure| failure.class)));
         let phase = found.as_ref().map(|stack| phase(stack, &status));
         let generations = (status.observed_generation, found.map(|stack| stack.generation));
         format!("{key} has not become the last version: {phase:?}, generations {generations:?}, attempt {attempt:?}")
@@ -126,7 +128,8 @@ impl Player {
         for object in status.inventory.0.keys() {
             *found.entry(object.kind).or_default() += 1;
         }
-        let wanted = [(ObjectKind::Network, 1), (ObjectKind::Config, 1), (ObjectKind::Secret, 1), (ObjectKind::Service, 2)];
+        let wanted =
+            [(ObjectKind::Network, 1), (ObjectKind::Config, 1), (ObjectKind::Secret, 1), (ObjectKind::Service, 2)];
         if found != BTreeMap::from(wanted) {
             let names: Vec<String> = status.inventory.0.keys().map(ToString::to_string).collect();
             laws.breach(Law::Settles, format!("{key} has settled, and owns {}", names.join(", ")));

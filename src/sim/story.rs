@@ -40,11 +40,11 @@ pub fn verdict(outcome: &Outcome) -> String {
 
 /// Everything that happened, in order.
 pub(super) fn tell(player: &mut Player, breach: Option<&Breach>) -> Vec<String> {
-    let mut lines: Vec<(Timestamp, u8, String)> =
-        player.lines.drain(..).map(|(at, line)| (at, 0, line)).collect();
+    let mut lines: Vec<(Timestamp, u8, String)> = player.lines.drain(..).map(|(at, line)| (at, 0, line)).collect();
     let events = player.world.ledger.events(None, false, usize::MAX).unwrap_or_default();
     for (_, event) in events.into_iter().filter(|(_, event)| event.actor == "controller") {
-        let of = event.stack.map_or_else(|| event.environment.to_string(), |stack| format!("{}/{stack}", event.environment));
+        let of =
+            event.stack.map_or_else(|| event.environment.to_string(), |stack| format!("{}/{stack}", event.environment));
         let deployment = event.deployment.map_or(String::new(), |id| format!(" {}", tail(&id.0)));
         lines.push((event.time, 1, format!("  Skep: {of}{deployment} {}: {}", event.reason, event.message)));
     }
@@ -67,7 +67,9 @@ pub(super) fn tell(player: &mut Player, breach: Option<&Breach>) -> Vec<String> 
         let word = stack.as_ref().map_or(StackPhase::Unknown, |stack| phase(stack, &status));
         let held = status.held.len();
         told.push(match stack {
-            Some(stack) => format!("  {} is {word:?} at generation {}, {held} versions held", home.key, stack.generation),
+            Some(stack) => {
+                format!("  {} is {word:?} at generation {}, {held} versions held", home.key, stack.generation)
+            }
             None => format!("  {} is not declared", home.key),
         });
     }

@@ -113,8 +113,20 @@ impl World {
             Some(Home { key, place: *place, url: format!("https://git.example/{name}.git"), draft: Draft::good(0) })
         });
         let homes = homes.collect();
-        let world =
-            Self { swarms, source, store, ledger, laws, homes, crashes: 0, ambient, sealer, declare, life: None, secret };
+        let world = Self {
+            swarms,
+            source,
+            store,
+            ledger,
+            laws,
+            homes,
+            crashes: 0,
+            ambient,
+            sealer,
+            declare,
+            life: None,
+            secret,
+        };
         for (name, endpoint) in ENVIRONMENTS.iter().enumerate() {
             let known = Environment {
                 name: environment(name),

@@ -185,10 +185,11 @@ async fn the_way_back_makes_no_pauses_and_leaves_the_files_own_update_config() {
     assert_eq!(world.spec("shop_web").update_config.map(|config| config.delay), Some(0), "{}", world.report());
     world.until_phase(50, StackPhase::RolledBack).await;
     world.ends_as(1, &v2, DeploymentPhase::RolledBack).await;
-    world.until(5, "the file's own update config", |world| {
-        world.spec("shop_web").update_config.is_some_and(|config| config.delay == 60_000_000_000)
-    })
-    .await;
+    world
+        .until(5, "the file's own update config", |world| {
+            world.spec("shop_web").update_config.is_some_and(|config| config.delay == 60_000_000_000)
+        })
+        .await;
     world.silence().await;
     assert_eq!(world.last_trigger(), (Trigger::Rollback, DeploymentPhase::Converged), "{}", world.report());
 }

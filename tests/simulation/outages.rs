@@ -168,7 +168,8 @@ async fn an_environment_is_claimed_at_a_persons_word_and_once() {
     assert!(!world.deployment(&id).phase.is_terminal());
     world.declare.claim_environment(&EnvironmentName::default(), &ask()).await.unwrap();
     world.ends_as(60, &id, DeploymentPhase::Converged).await;
-    let claim = |world: &World| world.ledger.environment_status(&EnvironmentName::default()).unwrap().unwrap().value.claim;
+    let claim =
+        |world: &World| world.ledger.environment_status(&EnvironmentName::default()).unwrap().unwrap().value.claim;
     assert_eq!(claim(&world), Claim::Ours(2));
     // The order was carried out: the one that held it before does not take it for its own.
     world.restart();

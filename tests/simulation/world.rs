@@ -11,10 +11,10 @@ use skep::domain::*;
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{Sealer, Source, Store};
 use skep::seal::KeyFile;
-use skep::source::memory::MemorySource;
-use skep::store::memory::MemoryStore;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
+use skep::source::memory::MemorySource;
+use skep::store::memory::MemoryStore;
 use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
 use tokio_util::sync::CancellationToken;
 

@@ -90,7 +90,6 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-
 /// Which of the sectors that changed since the last sync are on the disk.
 struct Survivors {
     dice: fastrand::Rng,
@@ -159,8 +158,7 @@ pub(crate) fn cuts(wanted: u64, seed: u64) -> u64 {
         for cut in 0..EACH {
             let disk = folder.path().join("disk");
             let length = fs::metadata(new.join("store/db")).unwrap().len();
-            let survivors =
-                Survivors { cut, of_ten: dice.u32(1..10), place: dice.u64(0..=length), dice: dice.fork() };
+            let survivors = Survivors { cut, of_ten: dice.u32(1..10), place: dice.u64(0..=length), dice: dice.fork() };
             cut_off(&old, &new, &disk, survivors);
             let opened = SledStore::open(&disk).unwrap_or_else(|error| panic!("cut {made}: {error}"));
             verify(&opened, &durable);

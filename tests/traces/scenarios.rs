@@ -28,7 +28,8 @@ fn then(form: Form) -> Vec<Op> {
 pub(crate) fn all() -> Vec<(&'static str, Vec<Op>)> {
     let twice = |form: Form| Form { replicas: 2, ..form };
     let action = |what: &str, action: &str| Form { action: action.into(), ..does(what) };
-    let restart = |what: &str, restart: &str| vec![create(Form { restart: restart.into(), ..does(what) }), Op::Wait(6_000)];
+    let restart =
+        |what: &str, restart: &str| vec![create(Form { restart: restart.into(), ..does(what) }), Op::Wait(6_000)];
     vec![
         ("create", vec![create(run(1)), Op::Wait(4_000)]),
         ("create-three", vec![create(Form { replicas: 3, ..run(1) }), Op::Wait(5_000)]),
@@ -40,16 +41,25 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Op>)> {
         ("restart-none-exit-3", restart("exit:3:1s", "none")),
         ("restart-none-exit-0", restart("exit:0:1s", "none")),
         ("restart-on-failure-exit-0", restart("exit:0:1s", "on-failure")),
-        ("restart-twice-at-most", vec![
-            create(Form { restart: "on-failure".into(), attempts: 2, ..does("exit:3:1s") }),
-            Op::Wait(12_000),
-        ]),
-        ("job", vec![create(Form { mode: "job".into(), restart: "none".into(), ..does("exit:0:1s") }), Op::Wait(5_000)]),
-        ("job-of-two", vec![
-            create(Form { mode: "job".into(), replicas: 2, restart: "none".into(), ..does("exit:0:1s") }),
-            Op::Wait(5_000),
-        ]),
-        ("job-fails", vec![create(Form { mode: "job".into(), restart: "none".into(), ..does("exit:3:1s") }), Op::Wait(5_000)]),
+        (
+            "restart-twice-at-most",
+            vec![create(Form { restart: "on-failure".into(), attempts: 2, ..does("exit:3:1s") }), Op::Wait(12_000)],
+        ),
+        (
+            "job",
+            vec![create(Form { mode: "job".into(), restart: "none".into(), ..does("exit:0:1s") }), Op::Wait(5_000)],
+        ),
+        (
+            "job-of-two",
+            vec![
+                create(Form { mode: "job".into(), replicas: 2, restart: "none".into(), ..does("exit:0:1s") }),
+                Op::Wait(5_000),
+            ],
+        ),
+        (
+            "job-fails",
+            vec![create(Form { mode: "job".into(), restart: "none".into(), ..does("exit:3:1s") }), Op::Wait(5_000)],
+        ),
         ("job-again-without-change", {
             let job = Form { mode: "job".into(), restart: "none".into(), ..does("exit:0:1s") };
             vec![create(job.clone()), Op::Wait(4_500), update(job), Op::Wait(4_500)]
@@ -68,43 +78,58 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<Op>)> {
         ("update-missing-image-pause", then(Form { restart: "none".into(), ..action("missing", "pause") })),
         ("update-missing-image-rollback", then(Form { restart: "none".into(), ..action("missing", "rollback") })),
         ("update-exit-pause", then(Form { monitor: 5_000, restart: "none".into(), ..action("exit:3:1s", "pause") })),
-        ("update-exit-rollback", then(Form { monitor: 5_000, restart: "none".into(), ..action("exit:3:1s", "rollback") })),
+        (
+            "update-exit-rollback",
+            then(Form { monitor: 5_000, restart: "none".into(), ..action("exit:3:1s", "rollback") }),
+        ),
         ("update-exit-continue", then(Form { restart: "none".into(), ..action("exit:3:1s", "continue") })),
-        ("update-exit-0-rollback", then(Form { monitor: 5_000, restart: "none".into(), ..action("exit:0:1s", "rollback") })),
-        ("update-unhealthy-rollback", then(Form { restart: "none".into(), monitor: 5_000, ..action("unhealthy:1s", "rollback") })),
-        ("there-and-back", vec![
-            create(run(1)),
-            Op::Wait(3_500),
-            update(run(2)),
-            Op::Wait(6_000),
-            update(run(1)),
-            Op::Wait(6_000),
-        ]),
-        ("scale-up-and-down", vec![
-            create(run(1)),
-            Op::Wait(3_500),
-            update(Form { replicas: 3, ..run(1) }),
-            Op::Wait(4_000),
-            update(run(1)),
-            Op::Wait(4_000),
-        ]),
-        ("scale-to-none", vec![create(run(1)), Op::Wait(3_500), update(Form { replicas: 0, ..run(1) }), Op::Wait(4_000)]),
-        ("outdated", vec![create(run(1)), Op::Wait(3_000), update(run(2)), Op::Outdated("web".into(), run(3)), Op::Wait(6_000)]),
-        ("no-other-mode", vec![
-            create(run(1)),
-            Op::Wait(3_000),
-            update(Form { mode: "global".into(), ..run(1) }),
-            Op::Wait(1_000),
-        ]),
+        (
+            "update-exit-0-rollback",
+            then(Form { monitor: 5_000, restart: "none".into(), ..action("exit:0:1s", "rollback") }),
+        ),
+        (
+            "update-unhealthy-rollback",
+            then(Form { restart: "none".into(), monitor: 5_000, ..action("unhealthy:1s", "rollback") }),
+        ),
+        (
+            "there-and-back",
+            vec![create(run(1)), Op::Wait(3_500), update(run(2)), Op::Wait(6_000), update(run(1)), Op::Wait(6_000)],
+        ),
+        (
+            "scale-up-and-down",
+            vec![
+                create(run(1)),
+                Op::Wait(3_500),
+                update(Form { replicas: 3, ..run(1) }),
+                Op::Wait(4_000),
+                update(run(1)),
+                Op::Wait(4_000),
+            ],
+        ),
+        (
+            "scale-to-none",
+            vec![create(run(1)), Op::Wait(3_500), update(Form { replicas: 0, ..run(1) }), Op::Wait(4_000)],
+        ),
+        (
+            "outdated",
+            vec![create(run(1)), Op::Wait(3_000), update(run(2)), Op::Outdated("web".into(), run(3)), Op::Wait(6_000)],
+        ),
+        (
+            "no-other-mode",
+            vec![create(run(1)), Op::Wait(3_000), update(Form { mode: "global".into(), ..run(1) }), Op::Wait(1_000)],
+        ),
         ("remove", vec![create(run(1)), Op::Wait(3_000), Op::Remove("web".into()), Op::Wait(1_500)]),
-        ("remove-while-updating", vec![
-            create(run(1)),
-            Op::Wait(3_500),
-            update(run(2)),
-            Op::Wait(400),
-            Op::Remove("web".into()),
-            Op::Wait(1_500),
-        ]),
+        (
+            "remove-while-updating",
+            vec![
+                create(run(1)),
+                Op::Wait(3_500),
+                update(run(2)),
+                Op::Wait(400),
+                Op::Remove("web".into()),
+                Op::Wait(1_500),
+            ],
+        ),
         ("update-of-what-is-gone", vec![create(run(1)), Op::Wait(3_000), Op::Remove("web".into()), update(run(2))]),
     ]
 }

@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A wait of at least so long goes on until nothing new was seen for [`REST`], but no longer than [`PATIENCE`].
 const LONG: Duration = Duration::from_secs(3);
-const REST: Duration = Duration::from_secs(6);
+const REST: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One operation.
@@ -121,7 +121,9 @@ impl Form {
                 ..ServiceMode::default()
             },
             "global" => ServiceMode { global: Some(serde_json::Map::new()), ..ServiceMode::default() },
-            _ => ServiceMode { replicated: Some(Replicated { replicas: Some(self.replicas) }), ..ServiceMode::default() },
+            _ => {
+                ServiceMode { replicated: Some(Replicated { replicas: Some(self.replicas) }), ..ServiceMode::default() }
+            }
         };
         let update = UpdateConfig {
             parallelism: self.parallelism,
@@ -138,10 +140,9 @@ impl Form {
             max_attempts: (self.attempts > 0).then_some(self.attempts),
             ..RestartPolicy::default()
         };
-        let placement = self.nowhere.then(|| Placement {
-            constraints: vec!["node.labels.zone == nowhere".to_owned()],
-            ..Placement::default()
-        });
+        let placement = self
+            .nowhere
+            .then(|| Placement { constraints: vec!["node.labels.zone == nowhere".to_owned()], ..Placement::default() });
         let labels = (!self.label.is_empty()).then(|| ("x".to_owned(), self.label.clone()));
         ServiceSpec {
             name: name.to_owned(),

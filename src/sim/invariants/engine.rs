@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use super::super::draft::Draft;
 use super::{Law, State};
 use crate::domain::{
-    Actor, ConfigSpec, Deployment, DeploymentId, Effect, EnvironmentName, INSTANCE_LABEL, ObjectKind, ObjectRef,
-    STACK_LABEL, DEPLOYMENT_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
+    Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, Effect, EnvironmentName, INSTANCE_LABEL, ObjectKind,
+    ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
 };
 use crate::plan::canonical;
 
@@ -70,7 +70,10 @@ impl State {
         let Some(since) = self.claimed.get(environment) else { return };
         let known = if self.is_deaf(environment) { LISTED } else { KNOWN };
         if self.ago(*since) > known {
-            self.breach(Law::Claim, format!("{object} is written in `{environment}`, which another Skep holds since {since}"));
+            self.breach(
+                Law::Claim,
+                format!("{object} is written in `{environment}`, which another Skep holds since {since}"),
+            );
         }
     }
 
@@ -90,7 +93,8 @@ impl State {
             Effect::CreateConfig(ConfigSpec { data, .. }) => data,
             _ => &[],
         };
-        let shown = labels.iter().any(|(key, value)| self.finds_marker(key.as_bytes()) || self.finds_marker(value.as_bytes()));
+        let shown =
+            labels.iter().any(|(key, value)| self.finds_marker(key.as_bytes()) || self.finds_marker(value.as_bytes()));
         if shown || self.finds_marker(object.name.as_bytes()) || self.finds_marker(content) {
             self.breach(Law::Secret, format!("the value of a secret shows on {object}"));
         }
@@ -152,7 +156,8 @@ impl State {
             self.breach(Law::Doubt, format!("{object} is written for {id}, and that was not noted before"));
         }
         self.behind_pin(key, &deployment, object);
-        let burnt = deployment.version.digest.clone().and_then(|digest| self.burnt.get(&(key.clone(), digest)).cloned());
+        let burnt =
+            deployment.version.digest.clone().and_then(|digest| self.burnt.get(&(key.clone(), digest)).cloned());
         let by_itself = deployment.origin.actor == Actor::controller()
             && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift);
         if let Some(first) = burnt.filter(|first| by_itself && first != id) {
@@ -168,7 +173,8 @@ impl State {
             && deployment.rollback_of.is_none();
         let stands = pin.until.is_none_or(|until| until > self.now());
         // A pin is tried again as a new deployment when an outage failed it.
-        let same = self.origin(&deployment.version) == self.deployments.get(&pin.deployment).and_then(|it| self.origin(&it.version));
+        let same = self.origin(&deployment.version)
+            == self.deployments.get(&pin.deployment).and_then(|it| self.origin(&it.version));
         if other && stands && !same && self.ago(pin.since) > UNDER_WAY {
             self.breach(Law::Told, format!("{object} is written for {} while {key} is pinned", deployment.id));
         }
@@ -185,59 +191,48 @@ impl State {
     }
 
     /// What goes is owned, is in no version that is in force, and is not too much at once.
-    fn removal(
-        &mut self,
-        object: &ObjectRef,
-        id: &str,
-        labels: &BTreeMap<String, String>,
-        data: &[u8],
-    ) {
+    fn removal(&mut self, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>, data: &[u8]) {
         if self.foreign.contains(id) || labels.get(INSTANCE_LABEL) != Some(&self.instance) {
             return self.breach(Law::Foreign, format!("the foreign {object} is removed"));
         }
         let Some(key) = labels.get(STACK_LABEL).and_then(|text| key(text)) else {
             return self.breach(Law::Foreign, format!("{object} is removed, which is no stack's"));
         };
-        let Some(stack) = self.stacks.get(&key).filter(|stack| stack.control.deletion.is_none()).cloned() else { return };
+        let Some(stack) = self.stacks.get(&key).filter(|stack| stack.control.deletion.is_none()).cloned() else {
+            return;
+        };
         let good = self.statuses.get(&key).and_then(|status| status.last_good.clone());
         let Some(good) = good.and_then(|good| self.deployments.get(&good.version.deployment)) else {
             return self.breach(Law::Evidence, format!("{object} is removed, and no version of {key} has converged"));
         };
         let Some(draft) = self.draft(&good.version) else { return };
         if needs(&key.name, &draft, object, data) {
-            return self.breach(Law::Evidence, format!("{object} is removed, which the last good version of {key} needs"));
+            return self
+                .breach(Law::Evidence, format!("{object} is removed, which the last good version of {key} needs"));
         }
         if draft.services.is_empty() {
-            return self.breach(Law::Evidence, format!("{object} is removed for a version of {key} without any service"));
+            return self
+                .breach(Law::Evidence, format!("{object} is removed for a version of {key} without any service"));
         }
         self.not_too_much(&key, &stack, &draft, object);
     }
 
     /// More than one service and more than half of them go only when a person asked for that version.
-    fn not_too_much(
-        &mut self,
-        key: &StackKey,
-        stack: &Stack,
-        draft: &Draft,
-        object: &ObjectRef,
-    ) {
+    fn not_too_much(&mut self, key: &StackKey, stack: &Stack, draft: &Draft, object: &ObjectRef) {
         if object.kind != ObjectKind::Service {
             return;
         }
         let attempt = self.statuses.get(key).and_then(|status| status.attempt.clone());
         let Some(attempt) = attempt.and_then(|attempt| self.deployments.get(&attempt.id)).cloned() else { return };
-        let asked = matches!(
-            attempt.origin.trigger,
-            Trigger::Api | Trigger::Rest | Trigger::Adopt | Trigger::Rollback
-        );
+        let asked = matches!(attempt.origin.trigger, Trigger::Api | Trigger::Rest | Trigger::Adopt | Trigger::Rollback);
         let mut owned = self.owned(key);
         owned.retain(|object| object.kind == ObjectKind::Service);
-        let wanted =
-            |owned: &ObjectRef| draft.services.keys().any(|name| format!("{}_{name}", key.name) == owned.name);
+        let wanted = |owned: &ObjectRef| draft.services.keys().any(|name| format!("{}_{name}", key.name) == owned.name);
         let surplus = owned.iter().filter(|owned| !wanted(owned)).count();
         let (surplus, all) = *self.pruned.entry(attempt.id.clone()).or_insert((surplus, owned.len()));
         if !asked && Self::follows_git(stack) && surplus > 1 && surplus * 2 > all {
-            let text = format!("{object}: {surplus} of {all} services of {key} are removed, and no person asked for that");
+            let text =
+                format!("{object}: {surplus} of {all} services of {key} are removed, and no person asked for that");
             self.breach(Law::Evidence, text);
         }
     }

@@ -6,8 +6,8 @@ use super::super::draft::{Flaw, Part};
 use super::super::gate::Writer;
 use super::{Law, State};
 use crate::domain::{
-    Actor, Deployment, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL, Source, Stack,
-    StackKey, StackStatus, Task, TaskState, Trigger,
+    Actor, Deployment, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL,
+    Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
 };
 use crate::ledger::{RecordKey, read};
 use crate::ports::{Transaction, Write};
@@ -155,7 +155,10 @@ impl State {
             let stack = self.stacks.get(&key);
             let pinned = stack.is_some_and(|stack| stack.control.pin.is_some());
             let declared = stack.and_then(|stack| self.deployments.get(&stack.deployment));
-            if !pinned && declared.is_some_and(|declared| !declared.phase.is_terminal() && declared.phase != Phase::RollingBack) {
+            if !pinned
+                && declared
+                    .is_some_and(|declared| !declared.phase.is_terminal() && declared.phase != Phase::RollingBack)
+            {
                 wrong.push(format!("{key} observed generation {}, whose deployment goes on", new.observed_generation));
             }
         }
@@ -168,7 +171,10 @@ impl State {
         if let Some(good) = &new.last_good {
             let of = self.deployments.get(&good.version.deployment);
             if of.is_none_or(|of| of.phase != Phase::Converged || of.version.digest != good.version.digest) {
-                wrong.push(format!("the last good version of {key} is of {} which has not converged", good.version.deployment));
+                wrong.push(format!(
+                    "the last good version of {key} is of {} which has not converged",
+                    good.version.deployment
+                ));
             }
         }
         if let Some((object, _)) =
@@ -187,7 +193,10 @@ impl State {
         if old.is_none() {
             let by_controller = new.origin.actor == Actor::controller();
             if by_controller != (writer == Writer::Controller) {
-                self.breach(Law::Acknowledged, format!("{writer:?} recorded a deployment of {}", new.origin.actor.name));
+                self.breach(
+                    Law::Acknowledged,
+                    format!("{writer:?} recorded a deployment of {}", new.origin.actor.name),
+                );
             }
             let answers = new.rollback_of.as_ref().and_then(|of| self.deployments.get(of));
             if answers.is_some_and(|of| of.rollback_of.is_some()) {
@@ -207,7 +216,10 @@ impl State {
         let failed = matches!(new.phase, Phase::RollingBack | Phase::RolledBack);
         let outage = new.failure.as_ref().is_some_and(|failure| {
             use crate::domain::FailureClass as Class;
-            matches!(failure.class, Class::NodeLost | Class::QuorumLost | Class::EngineUnreachable | Class::SourceUnreachable)
+            matches!(
+                failure.class,
+                Class::NodeLost | Class::QuorumLost | Class::EngineUnreachable | Class::SourceUnreachable
+            )
         });
         if failed && outage && new.origin.trigger != Trigger::Drift {
             self.breach(Law::Held, format!("{} is blamed for an outage: {:?}", new.id, new.failure));
@@ -225,7 +237,9 @@ impl State {
     fn refused_for_a_reason(&mut self, deployment: &Deployment) {
         let refused = deployment.failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Preflight);
         let environment = &deployment.stack.environment;
-        let (Some(swarm), Some(draft)) = (self.swarms.get(environment), self.draft(&deployment.version)) else { return };
+        let (Some(swarm), Some(draft)) = (self.swarms.get(environment), self.draft(&deployment.version)) else {
+            return;
+        };
         let in_the_way = draft.services.keys().any(|name| {
             let live = swarm.service(&format!("{}_{name}", deployment.stack.name));
             // A job cannot become a service, and what others own is left alone.
@@ -233,7 +247,10 @@ impl State {
         });
         let meddled = self.meddled.get(environment).is_some_and(|at| self.ago(*at) < SignedDuration::from_mins(6));
         if refused && !in_the_way && !meddled && draft.flaw == Flaw::None && !self.is_blurred(environment) {
-            self.breach(Law::Record, format!("{} was refused without a reason: {:?}", deployment.id, deployment.message));
+            self.breach(
+                Law::Record,
+                format!("{} was refused without a reason: {:?}", deployment.id, deployment.message),
+            );
         }
     }
 
@@ -255,7 +272,9 @@ impl State {
     fn really_runs(&mut self, deployment: &Deployment) {
         let environment = deployment.stack.environment.clone();
         let meddled = self.meddled.get(&environment).is_some_and(|at| self.ago(*at) < LISTING);
-        let (Some(swarm), Some(draft)) = (self.swarms.get(&environment), self.draft(&deployment.version)) else { return };
+        let (Some(swarm), Some(draft)) = (self.swarms.get(&environment), self.draft(&deployment.version)) else {
+            return;
+        };
         if meddled || self.is_blurred(&environment) {
             return;
         }
@@ -297,7 +316,9 @@ impl State {
     pub(super) fn owned(&self, key: &StackKey) -> Vec<ObjectRef> {
         let Some(swarm) = self.swarms.get(&key.environment) else { return Vec::new() };
         let kinds = [ObjectKind::Network, ObjectKind::Config, ObjectKind::Secret, ObjectKind::Service];
-        let all = kinds.into_iter().flat_map(|kind| swarm.names(kind).into_iter().map(move |name| ObjectRef::new(kind, name)));
+        let all = kinds
+            .into_iter()
+            .flat_map(|kind| swarm.names(kind).into_iter().map(move |name| ObjectRef::new(kind, name)));
         let ours = |object: &ObjectRef| {
             let labels = swarm.labels_of(object).map(|(_, labels, _)| labels).unwrap_or_default();
             labels.get(STACK_LABEL) == Some(&key.to_string()) && labels.get(INSTANCE_LABEL) == Some(&self.instance)

@@ -3,9 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Law, Laws, State};
-use crate::domain::{
-    Deployment, DeploymentId, DeploymentPhase as Phase, StackKey, target,
-};
+use crate::domain::{Deployment, DeploymentId, DeploymentPhase as Phase, StackKey, target};
 
 /// A look, a monitor period, a listing: how much later than its deadline a deployment may end.
 const GRACE: SignedDuration = SignedDuration::from_secs(100);
@@ -105,16 +103,22 @@ impl State {
         let most = total + GRACE + FIRST_LOOK * age.starts;
         let late = (age.worked > most).then(|| format!("has been at work for {:#}", age.worked));
         let late = late.or_else(|| (age.cancelled > HEEDED).then(|| "was cancelled and goes on".to_owned()));
-        let late = late.or_else(|| (age.waited > TAKEN_UP).then(|| format!("has not been taken up for {:#}", age.waited)));
+        let late =
+            late.or_else(|| (age.waited > TAKEN_UP).then(|| format!("has not been taken up for {:#}", age.waited)));
         if let Some(late) = late.filter(|_| !age.told) {
             age.told = true;
-            self.breach(Law::Deadline, format!("{} ({:?}) of {} {late}", deployment.id, deployment.phase, deployment.stack));
+            self.breach(
+                Law::Deadline,
+                format!("{} ({:?}) of {} {late}", deployment.id, deployment.phase, deployment.stack),
+            );
         }
         self.ages.insert(deployment.id.clone(), age);
     }
 
     fn settled(&mut self, key: &StackKey) {
-        let (Some(stack), Some(status)) = (self.stacks.get(key).cloned(), self.statuses.get(key).cloned()) else { return };
+        let (Some(stack), Some(status)) = (self.stacks.get(key).cloned(), self.statuses.get(key).cloned()) else {
+            return;
+        };
         let mut wrong = Vec::new();
         for deployment in self.deployments.values().filter(|it| it.stack == *key && !it.phase.is_terminal()) {
             let waits = stack.control.pin.is_some() && deployment.id == stack.deployment;
