@@ -19,7 +19,7 @@ use skep::compose::{ComposeFile, Render, RenderInput, render};
 use skep::domain::{
     Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
 };
-use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
+use skep::plan::{Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
 use skep::swarm::docker::{DockerOptions, DockerSwarm};
 
@@ -77,7 +77,7 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         inventory: &Inventory::default(),
         needed: &BTreeSet::new(),
         prune: Prune::Guarded,
-        pace: Pace::Declared,
+        pace: skep::plan::Pace::Declared,
         allow_recreate: false,
         digester,
     })

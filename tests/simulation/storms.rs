@@ -4,7 +4,7 @@ use skep::sim::soak::{Tally, try_seed};
 use skep::sim::{Schedule, play};
 
 /// So many seeds by default; `SKEP_SEEDS=1000` plays more, `SKEP_SEED=17` begins there.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 #[path = "../support/engine.rs"]
+#[expect(dead_code, reason = "shared with a test that uses all of it")]
 mod engine;
 mod scenarios;
 mod script;

@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A wait of at least so long goes on until nothing new was seen for [`REST`], but no longer than [`PATIENCE`].
 const LONG: Duration = Duration::from_secs(3);
-const REST: Duration = Duration::from_secs(6);
+const REST: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One operation.

@@ -304,6 +304,14 @@ impl crate::cli::Host for NoHost {
         "type Query { it: Int }\n".to_owned()
     }
 
+    fn simulate(
+        &self,
+        args: &crate::cli::SimulateArgs,
+        _: &mut dyn FnMut(&str),
+    ) -> Result<bool, crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed(format!("asked to simulate seed {}", args.seed)))
+    }
+
     fn rotate_key(&self, data: &Path) -> Result<u64, crate::cli::HostError> {
         Err(crate::cli::HostError::Failed(format!("asked to rotate the key of {}", data.display())))
     }

@@ -120,7 +120,9 @@ impl World {
         if !wanted.is_empty() || rolling {
             return wanted;
         }
-        let newest = tasks.last().filter(|id| self.tasks.get(*id).is_some_and(|task| !self.restarts(service, task)));
+        // One that is to be removed is no slot any more, though it may run for a while.
+        let stays = |task: &SimTask| task.live.desired != TaskState::Remove && !self.restarts(service, task);
+        let newest = tasks.last().filter(|id| self.tasks.get(*id).is_some_and(stays));
         newest.cloned().into_iter().collect()
     }
 
