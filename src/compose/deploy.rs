@@ -55,8 +55,8 @@ impl Deploy {
     }
 
     fn section(table: &Table<'_>) -> Self {
-        let mut deploy = Self::default();
-        deploy.labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
+        let labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
+        let mut deploy = Self { labels, ..Self::default() };
         deploy.mode = mode(table);
         if let Some(endpoint) = table.given("endpoint_mode").and_then(|mode| mode.text().map(|text| (mode, text))) {
             let lower = endpoint.1.to_lowercase();
@@ -180,9 +180,11 @@ fn read_resources(field: &Field<'_>) -> Option<Resources> {
 
 fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
     let table = field.table()?;
-    let mut set = ResourceSet::default();
-    set.nano_cpus = table.given("cpus").and_then(|field| cpus(&field)).unwrap_or(0);
-    set.memory_bytes = table.given("memory").and_then(|field| memory(&field)).unwrap_or(0);
+    let mut set = ResourceSet {
+        nano_cpus: table.given("cpus").and_then(|field| cpus(&field)).unwrap_or(0),
+        memory_bytes: table.given("memory").and_then(|field| memory(&field)).unwrap_or(0),
+        ..ResourceSet::default()
+    };
     if reservations {
         for item in table.given("generic_resources").map(|list| list.list()).unwrap_or_default() {
             set.generic_resources.extend(generic_resource(&item));

@@ -304,9 +304,9 @@ fn bind(field: &Field<'_>) -> Option<Json> {
     if let Some(propagation) = table.given("propagation").and_then(|text| text.word(&words)) {
         options.insert("Propagation".to_owned(), propagation.into());
     }
-    match table.given("recursive").and_then(|recursive| recursive.word(&["enabled", "disabled"])).as_deref() {
-        Some("disabled") => drop(options.insert("NonRecursive".to_owned(), true.into())),
-        _ => {}
+    let recursive = table.given("recursive").and_then(|recursive| recursive.word(&["enabled", "disabled"]));
+    if recursive.as_deref() == Some("disabled") {
+        options.insert("NonRecursive".to_owned(), true.into());
     }
     if let Some(create) = table.given("create_host_path")
         && create.boolean() == Some(true)

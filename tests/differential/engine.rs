@@ -13,7 +13,7 @@ use skep::compose::{Attachment, ComposeFile, Render, RenderInput, VariableValue,
 use skep::domain::{
     Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
 };
-use skep::plan::{Plan, PlanInput, Prune, plan};
+use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
 use skep::swarm::docker::{DockerOptions, DockerSwarm};
 
@@ -205,7 +205,7 @@ impl Engine {
             inventory: &Inventory::default(),
             needed: &BTreeSet::new(),
             prune: Prune::Never,
-            pace: skep::plan::Pace::Declared,
+            pace: Pace::Declared,
             allow_recreate: false,
             digester: &self.digester,
         }))
