@@ -762,7 +762,9 @@ async fn a_silent_event_stream_finds_out_that_the_engine_is_gone() {
 async fn addresses_that_make_no_sense_are_refused() {
     let connector = DockerConnector::new(DockerOptions::default());
     let name = EnvironmentName::parse("default").unwrap();
-    for endpoints in [words([]), words(["ssh://root:pass@host"]), words(["unix:///ok", "https://x"]), words(["nonsense"])] {
+    for endpoints in
+        [words([]), words(["ssh://root:pass@host"]), words(["unix:///ok", "https://x"]), words(["nonsense"])]
+    {
         let result = connector.connect(&Environment {
             name: name.clone(),
             endpoints: endpoints.clone(),

@@ -61,6 +61,28 @@ impl Part {
 }
 
 impl Draft {
+    /// The version in a few words, for a story.
+    pub(super) fn words(&self) -> String {
+        let part = |(name, part): (&String, &Part)| {
+            let mut text = format!("{name}={}x{}", part.image, part.replicas);
+            for (is, word) in [(part.job, "job"), (part.start_first, "start-first"), (part.nowhere, "nowhere")] {
+                if is {
+                    text.push('/');
+                    text.push_str(word);
+                }
+            }
+            text
+        };
+        let parts: Vec<String> = self.services.iter().map(part).collect();
+        let setting = self.setting.map_or(String::new(), |setting| format!(" setting {setting}"));
+        let secret = if self.secret { " secret" } else { "" };
+        let flaw = match self.flaw {
+            Flaw::None => String::new(),
+            flaw => format!(" flaw {flaw:?}"),
+        };
+        format!("[{}]{setting}{secret}{flaw}", parts.join(" "))
+    }
+
     /// A good version: two services, a config and the secret.
     #[must_use]
     pub fn good(number: u64) -> Self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::draft::{Draft, Part};
+use super::draft::Draft;
 use super::gate::At;
 use super::invariants::Breach;
 use super::schedule::{Act, Fate, Hand, Schedule, Trouble, Way, Word};
@@ -190,7 +190,7 @@ impl Player {
 
     /// A new version of the files: pushed, or applied. The manifest comes with the first one.
     pub(super) async fn version(&mut self, number: usize, draft: Draft) {
-        let words = format!("{} as {}", self.world.homes[number].key, words_of(&draft));
+        let words = format!("{} as {}", self.world.homes[number].key, draft.words());
         self.world.homes[number].draft = draft.clone();
         let home = &self.world.homes[number];
         if home.place.git {
@@ -491,27 +491,6 @@ impl Player {
 
 fn remove(swarm: &SimSwarm, service: &str) -> bool {
     swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, service)).is_ok()
-}
-
-fn words_of(draft: &Draft) -> String {
-    let part = |(name, part): (&String, &Part)| {
-        let mut text = format!("{name}={}x{}", part.image, part.replicas);
-        for (is, word) in [(part.job, "job"), (part.start_first, "start-first"), (part.nowhere, "nowhere")] {
-            if is {
-                text.push('/');
-                text.push_str(word);
-            }
-        }
-        text
-    };
-    let parts: Vec<String> = draft.services.iter().map(part).collect();
-    let setting = draft.setting.map_or(String::new(), |setting| format!(" setting {setting}"));
-    let secret = if draft.secret { " secret" } else { "" };
-    let flaw = match draft.flaw {
-        super::draft::Flaw::None => String::new(),
-        flaw => format!(" flaw {flaw:?}"),
-    };
-    format!("[{}]{setting}{secret}{flaw}", parts.join(" "))
 }
 
 /// Whether calls of this kind are counted in rounds of listing.

@@ -25,7 +25,7 @@ impl Player {
     pub(super) async fn settle(&mut self, seed: u64) {
         self.mend();
         // A new life reads everything afresh; the other one has to find out for itself that all is well.
-        if seed % 2 == 0 || self.world.has_died() {
+        if seed.is_multiple_of(2) || self.world.has_died() {
             self.world.kill();
             self.world.start(None);
         }

@@ -56,7 +56,7 @@ pub(super) fn tell(player: &mut Player, breach: Option<&Breach>) -> Vec<String> 
     if let Some(breach) = breach {
         lines.push((breach.at, 3, format!("!!! {:?}: {}", breach.law, breach.text)));
     }
-    lines.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+    lines.sort_by_key(|line| (line.0, line.1));
     let start = lines.first().map_or(Timestamp::UNIX_EPOCH, |line| line.0);
     let mut told: Vec<String> =
         lines.into_iter().map(|(at, _, line)| format!("{}  {line}", clock(at.duration_since(start)))).collect();

@@ -82,13 +82,13 @@ impl World {
     pub(super) async fn new(schedule: &Schedule) -> Self {
         let mut swarms = BTreeMap::new();
         let mut options = SimOptions::default().seed(schedule.seed);
-        for number in 0..ENVIRONMENTS.len() {
+        for (number, name) in ENVIRONMENTS.iter().enumerate() {
             let nodes = if number == 0 { schedule.nodes } else { 1 };
             let nodes = (1..=nodes).map(|n| match n {
                 1 => SimNode::manager("node-1"),
                 n => SimNode::worker(format!("node-{n}")),
             });
-            options = SimOptions { endpoint: format!("sim://{}", ENVIRONMENTS[number]), ..options }.nodes(nodes);
+            options = SimOptions { endpoint: format!("sim://{name}"), ..options }.nodes(nodes);
             swarms.insert(environment(number), SimSwarm::new(options.clone()));
         }
         let clock = options.clock;

@@ -336,7 +336,7 @@ impl Player<'_> {
             });
         }
         let mut all: Vec<Seen> = self.seen.into_values().collect();
-        all.sort_by(|a, b| a.created.cmp(&b.created));
+        all.sort_by_key(|a| a.created);
         for seen in all {
             let line = format!("{}: {}", seen.made_from, seen.states.join(", "));
             self.trace.tasks.entry(seen.place).or_default().push(line);

@@ -315,8 +315,4 @@ impl crate::cli::Host for NoHost {
     fn rotate_key(&self, data: &Path) -> Result<u64, crate::cli::HostError> {
         Err(crate::cli::HostError::Failed(format!("asked to rotate the key of {}", data.display())))
     }
-
-    fn simulate(&self, _: &crate::cli::SimulateArgs, _: &mut dyn FnMut(&str)) -> Result<bool, crate::cli::HostError> {
-        Err(crate::cli::HostError::Failed("asked to simulate".to_owned()))
-    }
 }

@@ -286,6 +286,10 @@ impl World {
         }
         let Some((spec, version)) = service.previous.take() else { return };
         service.spec_version = version;
+        let restart = spec.task_template.restart_policy.as_ref().map_or("", |policy| policy.condition.as_str());
+        // A failed task that is not to be restarted is known to the restart supervisor by then: recorded of engine 20.10,
+        // where such a rollback is complete at once.
+        let pause = if restart == "none" { 15 } else { 2 };
         self.write_service(id, |live| {
             live.spec = spec;
             if let Some(status) = &mut live.update {
@@ -293,9 +297,7 @@ impl World {
                 status.message = message;
             }
         });
-        // The restart supervisor has seen the failed task by then: recorded of engine 20.10, where a rollback of what is not
-        // to be restarted is complete at once.
-        self.after(15, Tick::Reconcile { service: id.to_owned() });
+        self.after(pause, Tick::Reconcile { service: id.to_owned() });
     }
 
     fn complete_update(&mut self, id: &str) {
