@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use super::super::draft::Draft;
 use super::{Law, State};
 use crate::domain::{
-    Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, Effect, EnvironmentName, INSTANCE_LABEL, ObjectKind,
-    ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
+    Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, DeploymentPhase, Effect, EnvironmentName,
+    INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
 };
 use crate::plan::canonical;
 
@@ -145,6 +145,9 @@ impl State {
         let Some(deployment) = self.deployments.get(id).cloned() else {
             return self.breach(Law::Doubt, format!("{object} is written for {id}, which was never recorded"));
         };
+        if self.puts_pace_back(key, &deployment, effect) {
+            return;
+        }
         if deployment.phase.is_terminal() {
             let text = format!("{object} is written for {id}, which is {:?}", deployment.phase);
             self.breach(Law::Told, text);
@@ -163,6 +166,17 @@ impl State {
         if let Some(first) = burnt.filter(|first| by_itself && first != id) {
             self.breach(Law::Held, format!("{id} tries the version of {first} again, which failed"));
         }
+    }
+
+    /// The one write that follows a convergence: the file's own update config, after a rollback had another.
+    fn puts_pace_back(&self, key: &StackKey, deployment: &Deployment, effect: &Effect) -> bool {
+        let back = deployment.phase == DeploymentPhase::Converged && deployment.origin.trigger == Trigger::Rollback;
+        let Effect::UpdateService { spec, .. } = effect else { return false };
+        let Some(live) = self.swarms.get(&key.environment).and_then(|swarm| swarm.service(&spec.name)) else {
+            return false;
+        };
+        let paced = ServiceSpec { update_config: spec.update_config.clone(), ..live.spec.clone() };
+        back && canonical(&paced) == canonical(spec)
     }
 
     /// While a pin stands, no other version is brought about.
