@@ -28,10 +28,20 @@ fn on_cpu(schedstat: &Path) -> Duration {
 
 /// CPU time of the children of this process that were waited for, theirs included; in hundredths of a second.
 pub(crate) fn cpu_of_children() -> Duration {
-    let text = fs::read_to_string("/proc/self/stat").unwrap();
-    // After the name, which may hold anything: state is field 3, cutime 16, cstime 17.
+    ticks("/proc/self/stat", 16)
+}
+
+/// CPU time of a process, threads that have ended included; in hundredths of a second.
+pub(crate) fn cpu_in_all(pid: u32) -> Duration {
+    ticks(&format!("/proc/{pid}/stat"), 14)
+}
+
+/// The sum of two fields of a `stat`, counted from 1.
+fn ticks(path: &str, first: usize) -> Duration {
+    let text = fs::read_to_string(path).unwrap();
+    // After the name, which may hold anything, comes field 3.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap();
+    let ticks: u64 = fields[first - 3].parse::<u64>().unwrap() + fields[first - 2].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
 }
 
