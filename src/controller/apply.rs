@@ -10,9 +10,9 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect, EventType,
-    Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step, Trigger,
-    Written,
+    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
+    EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
+    Step, Trigger, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};

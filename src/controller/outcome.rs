@@ -59,7 +59,12 @@ fn pinned(pass: &Pass<'_>) -> Option<crate::domain::Pointer> {
 /// Whether the parachute is packed: a last good version whose kept objects can be read.
 fn rollback_ready(pass: &mut Pass<'_>) {
     let Some(good) = pass.status.last_good.as_ref().map(|good| good.version.deployment.clone()) else {
-        return pass.say(Kind::RollbackReady, Is::False, Reason::NoLastGood, "no version of this stack has converged yet");
+        return pass.say(
+            Kind::RollbackReady,
+            Is::False,
+            Reason::NoLastGood,
+            "no version of this stack has converged yet",
+        );
     };
     match pass.last_good_rendition() {
         Ok(_) => {
