@@ -197,6 +197,7 @@ impl Declare {
             rollback_of: None,
             rolled_back_by: None,
             kept: None,
+            plan: None,
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

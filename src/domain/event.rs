@@ -20,6 +20,7 @@ pub enum EventType {
     RolledBack,
     Superseded,
     Cancelled,
+    Approved,
     Held,
     HoldReleased,
     Pinned,

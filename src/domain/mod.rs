@@ -47,8 +47,8 @@ pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl,
-    StackSpec, Suspension, UnsetVariables, Variable,
+    Actor, Approval, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack,
+    StackControl, StackSpec, Suspension, UnsetVariables, Variable,
 };
 pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,

@@ -167,6 +167,19 @@ pub(super) struct CancelDeploymentInput {
     pub(super) reason: Option<String>,
 }
 
+/// What `approveDeployment` takes.
+#[derive(Debug, Clone, InputObject)]
+pub(super) struct ApproveDeploymentInput {
+    /// The stack.
+    pub(super) stack: StackRefInput,
+    /// The deployment that waits.
+    pub(super) deployment: ID,
+    /// The digest of the plan that was looked at. With another plan by now, nothing is approved.
+    pub(super) plan: Option<String>,
+    /// Why, for the record.
+    pub(super) reason: Option<String>,
+}
+
 /// What `suspendStack` takes.
 #[derive(Debug, Clone, InputObject)]
 pub(super) struct SuspendStackInput {

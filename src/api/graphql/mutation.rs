@@ -8,9 +8,9 @@ use super::context;
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput, DeleteStackInput,
-    DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput,
-    SuspendStackInput, UnpinStackInput, ask, references,
+    ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
+    DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput,
+    StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
@@ -104,6 +104,18 @@ impl Mutation {
         let ask = ask(ctx.data::<Actor>()?, input.reason);
         let id = input.deployment.as_ref().map(|id| deployment_id(id));
         about(ctx, &input.stack, async |declare, key| declare.cancel(key, id.as_ref(), &ask).await).await
+    }
+
+    /// Lets a deployment that waits for approval go on, with the plan it waits with and no other.
+    async fn approve_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment, and the plan that was looked at.")] input: ApproveDeploymentInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let id = deployment_id(&input.deployment);
+        about(ctx, &input.stack, async |declare, key| declare.approve(key, &id, input.plan.as_deref(), &ask).await)
+            .await
     }
 
     /// Orders that nothing is written for the stack.

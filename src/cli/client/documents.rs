@@ -35,7 +35,7 @@ macro_rules! deployment {
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
             " actor statedReason rollbackOf rolledBackBy versionOf ",
-            "services { service wanted healthy obstacle } warnings createdAt finishedAt "
+            "services { service wanted healthy obstacle } plan warnings createdAt finishedAt "
         )
     };
 }
@@ -160,6 +160,7 @@ pub(in crate::cli) const ROLLBACK: &str = order!("Rollback", "rollbackStack", "R
 pub(in crate::cli) const UNPIN: &str = order!("Unpin", "unpinStack", "UnpinStackInput");
 pub(in crate::cli) const RELEASE_HOLD: &str = order!("ReleaseHold", "releaseHold", "ReleaseHoldInput");
 pub(in crate::cli) const CANCEL: &str = order!("Cancel", "cancelDeployment", "CancelDeploymentInput");
+pub(in crate::cli) const APPROVE: &str = order!("Approve", "approveDeployment", "ApproveDeploymentInput");
 pub(in crate::cli) const SUSPEND: &str = order!("Suspend", "suspendStack", "SuspendStackInput");
 pub(in crate::cli) const RESUME: &str = order!("Resume", "resumeStack", "ResumeStackInput");
 pub(in crate::cli) const RECONCILE: &str = order!("Reconcile", "reconcileStack", "ReconcileStackInput");

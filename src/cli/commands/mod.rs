@@ -40,6 +40,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Unpin(args) => control::unpin(session, &args).await,
         Command::ReleaseHold(args) => control::release_hold(session, &args).await,
         Command::Cancel(args) => control::cancel(session, &args).await,
+        Command::Approve(args) => deploy::approve(session, &args).await,
         Command::Suspend(args) => control::suspend(session, &args).await,
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
