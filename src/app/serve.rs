@@ -238,6 +238,7 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
         reason: "Declared".into(),
         message: format!("the engine of `default` is {endpoint}"),
         actor: "serve".into(),
+        via: None,
     };
     ledger.commit(Batch::new().put_environment(&environment).event(&event)).await?;
     Ok(())

@@ -90,19 +90,6 @@ pub fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a name fits a pattern in which `*` stands for any run of characters.
-#[must_use]
-pub fn fits(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut name) = name.strip_prefix(start) else { return false };
-    let (middle, end) = rest.rsplit_once('*').map_or(("", rest), |(middle, end)| (middle, end));
-    for part in middle.split('*') {
-        let Some(at) = name.find(part) else { return false };
-        name = &name[at + part.len()..];
-    }
-    name.ends_with(end)
-}
-
 fn quoted(text: &str) -> Result<(String, &str), String> {
     let wrong = || format!("the text to compare with must stand in double quotes; {EXAMPLE}");
     let inner = text.strip_prefix('"').ok_or_else(wrong)?;
@@ -125,6 +112,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::fits;
     use serde_json::json;
 
     #[test]
