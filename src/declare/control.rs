@@ -6,7 +6,7 @@ use serde_json::json;
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
-    Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey, Suspension,
+    Access, Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey, Suspension,
 };
 
 impl Declare {
@@ -17,7 +17,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn release_hold(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "releaseHold": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
             let mut stack = found.stack;
             not_deleting(&stack)?;
             if found.status.held.is_empty() {
@@ -45,7 +45,7 @@ impl Declare {
         ask: &Ask,
     ) -> Result<Declared, DeclareError> {
         let whole = json!({ "cancel": deployment, "stack": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
             let active = self.under_way(&found, deployment)?;
             let mut stack = found.stack;
             if stack.control.cancel.as_ref() == Some(&active.id) {
@@ -75,7 +75,7 @@ impl Declare {
     ) -> Result<Declared, DeclareError> {
         let whole = json!({ "approve": id, "plan": plan, "stack": key });
         let declared = self
-            .change(key, ask, &whole, |found| {
+            .change(key, (ask, Access::Declare), &whole, |found| {
                 let waiting = self.waiting(&found.stack, id, plan)?;
                 let mut stack = found.stack;
                 not_deleting(&stack)?;
@@ -161,7 +161,7 @@ impl Declare {
         };
         self.check_until(until)?;
         let whole = json!({ "suspend": until, "stack": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Declare), &whole, |found| {
             let mut stack = found.stack;
             let same = |it: &Suspension| it.reason == reason && it.until == until && it.actor == ask.actor;
             if stack.control.suspension.as_ref().is_some_and(same) {
@@ -185,7 +185,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn resume(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "resume": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Declare), &whole, |found| {
             let mut stack = found.stack;
             if stack.control.suspension.take().is_none() {
                 return Ok(Decision::Nothing(None));
@@ -201,7 +201,10 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn reconcile(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "reconcile": key });
-        self.change(key, ask, &whole, |found| Ok(self.look(found.stack, "a look was asked for".to_owned()))).await
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
+            Ok(self.look(found.stack, "a look was asked for".to_owned()))
+        })
+        .await
     }
 
     /// Orders a look, and says why.
@@ -217,7 +220,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn delete(&self, key: &StackKey, keep_running: bool, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "delete": key, "keepRunning": keep_running });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Delete), &whole, |found| {
             let mut stack = found.stack;
             if stack.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running == keep_running) {
                 return Ok(Decision::Nothing(None));

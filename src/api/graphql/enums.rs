@@ -313,6 +313,10 @@ pub(super) enum EventType {
     HookReceived,
     /// A hook's delivery was refused.
     HookRefused,
+    /// A token was made.
+    TokenCreated,
+    /// A token was revoked.
+    TokenRevoked,
 }
 
 /// Why the target is what it is.

@@ -1,10 +1,10 @@
 //! What mutations take.
 
-use async_graphql::{Enum, ID, InputObject};
+use async_graphql::{Context, Enum, ID, InputObject};
 
 use super::time::Time;
 use crate::declare::{self, Ask, Code, Reference, References, Refusal};
-use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey, StackName, Trigger};
+use crate::domain::{EnvironmentName, SecretBytes, StackKey, StackName, Trigger};
 
 /// Names a stack.
 #[derive(Debug, Clone, InputObject)]
@@ -247,6 +247,6 @@ plain_input! {
 }
 
 /// A request through GraphQL.
-pub(super) fn ask(actor: &Actor, reason: Option<String>) -> Ask {
-    Ask { reason, ..Ask::new(actor.clone(), Trigger::Api) }
+pub(super) fn ask(ctx: &Context<'_>, reason: Option<String>) -> async_graphql::Result<Ask> {
+    Ok(Ask { reason, ..super::caller(ctx)?.ask(Trigger::Api) })
 }

@@ -13,7 +13,8 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 
 pub(in crate::cli) use keys::{
-    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs,
+    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
+    TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
@@ -154,6 +155,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Make, show and revoke the tokens that let others in.
+    Token(TokenArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Print the GraphQL schema.

@@ -80,7 +80,13 @@ macro_rules! keyed {
 
 macro_rules! event {
     () => {
-        "sequence time environment stack deploymentId type reason message actor "
+        "sequence time environment stack deploymentId type reason message actor via "
+    };
+}
+
+macro_rules! token {
+    () => {
+        "name role environments stacks createdBy createdAt expiresAt lastUsedAt "
     };
 }
 
@@ -139,6 +145,14 @@ pub(in crate::cli) const DELETE_CREDENTIAL: &str =
     keyed!("DeleteCredential", "deleteCredential", "DeleteCredentialInput");
 pub(in crate::cli) const DELETE_ENVIRONMENT: &str = "mutation DeleteEnvironment($input: DeleteEnvironmentInput!) { \
     deleteEnvironment(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
+pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
+    "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
+    token!(),
+    "} value userErrors { code message field file line column hint } } }"
+);
+pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
+    revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const EVENTS: &str = concat!(
     "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
     "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
@@ -196,7 +210,7 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 28] = [
+pub(in crate::cli) const ALL: [&str; 31] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -209,6 +223,9 @@ pub(in crate::cli) const ALL: [&str; 28] = [
     TRUST_HOST,
     DELETE_CREDENTIAL,
     DELETE_ENVIRONMENT,
+    TOKENS,
+    CREATE_TOKEN,
+    REVOKE_TOKEN,
     EVENTS,
     PLAN,
     APPLY,

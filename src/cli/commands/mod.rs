@@ -9,6 +9,7 @@ mod diff;
 mod environment;
 mod get;
 mod manifest;
+mod token;
 mod watch;
 
 use serde_json::{Value, json};
@@ -47,6 +48,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Delete(args) => delete::delete(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Token(args) => token::token(session, &args.what).await,
     }
 }
 
