@@ -2,6 +2,7 @@
 //!
 //! Every other room speaks in these types. Time and ids come in as arguments.
 
+mod adoption;
 mod condition;
 mod credential;
 mod deployment;
@@ -21,6 +22,7 @@ mod stack;
 mod status;
 mod task;
 
+pub use adoption::{AdoptedNames, Adoption};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use deployment::{

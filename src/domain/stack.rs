@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, Sealed, Source, StackKey};
+use super::{Adoption, DeploymentId, Sealed, Source, StackKey};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,6 +235,9 @@ pub struct StackControl {
     pub reconcile_token: Option<String>,
     /// Token of the last "forget what failed"; echoed in the status.
     pub release_token: Option<String>,
+    /// What `docker stack deploy` made under this name is to be taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Adoption>,
     /// The stack is to be deleted.
     pub deletion: Option<Deletion>,
 }
@@ -244,6 +247,9 @@ pub struct StackControl {
 pub struct Deletion {
     /// Leave the objects on the Swarm.
     pub keep_running: bool,
+    /// And take Skep's labels from them first: they are handed back.
+    #[serde(default)]
+    pub release: bool,
     /// Who asked.
     pub actor: Actor,
     /// When.

@@ -3,6 +3,7 @@
 //! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and questions that need the world
 //! go to [`Inquiries`](crate::ports::Inquiries).
 
+mod adopt;
 mod credential;
 mod deployment;
 mod enums;
