@@ -17,6 +17,12 @@ stacks=()
 clean() {
   [ -z "$server" ] || { kill "$server" && wait "$server" || true; }
   for stack in "${stacks[@]}"; do "$docker" stack rm "$stack" >/dev/null 2>&1 || true; done
+  # A network goes when the last task on it has gone.
+  for _ in $(seq 100); do
+    left=$(for stack in "${stacks[@]}"; do "$docker" network ls -q --filter "label=com.docker.stack.namespace=$stack"; done)
+    [ -n "$left" ] || break
+    "$docker" network rm $left >/dev/null 2>&1 || sleep 0.2
+  done
   for claim in $("$docker" config ls -q --filter label=dev.skep.claim); do "$docker" config rm "$claim" >/dev/null || true; done
   rm -rf "$work"
 }
