@@ -11,8 +11,8 @@ use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
     Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
-    Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step,
-    Trigger, Written,
+    EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
+    Step, Trigger, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
@@ -92,8 +92,13 @@ impl Pass<'_> {
         rendition: &Rendition,
         prune: Prune,
     ) -> Result<Plan, PassError> {
-        let needed = self.needed(rendition)?;
-        let prune = if self.stack.spec.policy.prune { prune } else { Prune::Never };
+        // What it would take to go back is not known: then nothing is removed.
+        let (needed, known) = match self.needed(rendition) {
+            Ok(needed) => (needed, true),
+            Err(PassError::Rendition(_)) => (objects(rendition), false),
+            Err(error) => return Err(error),
+        };
+        let prune = if self.stack.spec.policy.prune && known { prune } else { Prune::Never };
         let back = deployment.origin.trigger == Trigger::Rollback && !deployment.phase.is_terminal();
         Ok(plan(&PlanInput {
             stack: self.key(),
@@ -364,7 +369,10 @@ impl Pass<'_> {
                 Wrote::Service(Box::new(spec.clone()), id.clone())
             }
             // Nothing was written: that it is this stack's is all there is to it.
-            Effect::Own { id, .. } | Effect::Relabel { id, .. } => return own(digester.digest_of(&object), id),
+            Effect::Own { id, .. } | Effect::Relabel { id, .. } => {
+                own(digester.digest_of(&object), id);
+                return self.tell_applied(deployment, step);
+            }
             Effect::Remove { object, .. } => {
                 self.status.inventory.0.remove(object);
                 Wrote::Removed(object.clone())
@@ -377,6 +385,12 @@ impl Pass<'_> {
             service.written = Written::Accepted;
         }
         self.environment.wrote(wrote);
+        self.tell_applied(deployment, step);
+    }
+
+    fn tell_applied(&mut self, deployment: &Deployment, step: &Step) {
+        let (action, text) = (format!("{:?}", step.action), format!("{}: {}", step.object, step.reason));
+        self.event(EventType::StepApplied, Some(&deployment.id), &action, text);
     }
 
     /// Every step is accepted: from now on the tasks are judged.
