@@ -79,6 +79,7 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         prune: Prune::Guarded,
         pace: skep::plan::Pace::Declared,
         allow_recreate: false,
+        adopt: false,
         digester,
     })
 }

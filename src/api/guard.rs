@@ -238,6 +238,14 @@ impl Guard {
         Ok(self.shelf.inquiries.plan(key, wanted).await?)
     }
 
+    /// What taking a stack over as it is declared here would do.
+    pub(super) async fn adoption(&self, stack: &Stack) -> Result<PlanAnswer, GuardError> {
+        if !self.grant.may(Access::Diff, Place::Stack(&stack.key)) {
+            return Err(InquiryError::NotFound(format!("stack `{}`", stack.key)).into());
+        }
+        Ok(self.shelf.inquiries.adoption(stack).await?)
+    }
+
     /// What a deployment's services have written; none when there is no such deployment.
     pub(super) async fn logs(&self, id: &DeploymentId, tail: u32) -> Result<Option<String>, GuardError> {
         let found = self.deployment(id)?;

@@ -10,7 +10,7 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
+    Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
     EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
     Step, Trigger, VersionSource, Written,
 };
@@ -112,6 +112,7 @@ impl Pass<'_> {
             prune,
             pace: if back { Pace::WayBack } else { Pace::Declared },
             allow_recreate: self.stack.spec.policy.allow_recreate,
+            adopt: self.is_adopting(),
             digester: &self.shared.renderer.digester(),
         }))
     }
@@ -204,7 +205,7 @@ impl Pass<'_> {
 
     /// The engine cannot or may not be written to: the deployment waits, its total clock running unless it is a person's
     /// choice that stops it.
-    fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
+    pub(super) fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
         let class = FailureClass::EngineUnreachable;
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
@@ -266,7 +267,7 @@ impl Pass<'_> {
         if let Some(progress) = &mut deployment.progress {
             progress.applied = false;
             for step in plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Service) {
-                if step.action != Action::Remove {
+                if step.action != Action::Remove && !matches!(step.effect, Effect::Own { .. }) {
                     let service = progress.services.entry(step.object.name.clone()).or_default();
                     service.written = match planted!("a write is not doubted") {
                         true => Written::Unchanged,
@@ -323,7 +324,9 @@ impl Pass<'_> {
                 Effect::CreateConfig(spec) => digester.digest_of(spec),
                 Effect::CreateSecret(spec) => digester.digest_of(spec),
                 Effect::CreateService(spec) => digester.digest_of(spec),
-                Effect::UpdateService { .. } | Effect::Remove { .. } => continue,
+                Effect::UpdateService { .. } | Effect::Relabel { .. } | Effect::Own { .. } | Effect::Remove { .. } => {
+                    continue;
+                }
             };
             let entry = InventoryEntry { id: None, digest, since: self.now };
             self.status.inventory.0.insert(step.object.clone(), entry);
@@ -338,7 +341,11 @@ impl Pass<'_> {
         rendition: &Rendition,
     ) -> Result<bool, SwarmError> {
         for step in steps {
-            match self.environment.swarm.apply(&step.effect, &rendition.material).await {
+            let done = match &step.effect {
+                Effect::Own { id, .. } => Ok(Applied { id: id.clone(), warnings: Vec::new() }),
+                effect => self.environment.swarm.apply(effect, &rendition.material).await,
+            };
+            match done {
                 Ok(applied) => self.accepted(deployment, step, applied.id),
                 Err(SwarmError::Conflict { object }) if planted!("a conflict fails the version") => {
                     return Err(SwarmError::Refused { object, reason: "update out of sequence".to_owned() });
@@ -388,6 +395,11 @@ impl Pass<'_> {
                 own(digester.digest_of(spec), id);
                 Wrote::Service(Box::new(spec.clone()), id.clone())
             }
+            // Nothing was written: that it is this stack's is all there is to it.
+            Effect::Own { id, .. } | Effect::Relabel { id, .. } => {
+                own(digester.digest_of(&object), id);
+                return self.tell_applied(deployment, step);
+            }
             Effect::Remove { object, .. } => {
                 self.status.inventory.0.remove(object);
                 Wrote::Removed(object.clone())
@@ -400,8 +412,12 @@ impl Pass<'_> {
             service.written = Written::Accepted;
         }
         self.environment.wrote(wrote);
-        let (action, reason) = (format!("{:?}", step.action), &step.reason);
-        self.event(EventType::StepApplied, Some(&deployment.id), &action, format!("{object}: {reason}"));
+        self.tell_applied(deployment, step);
+    }
+
+    fn tell_applied(&mut self, deployment: &Deployment, step: &Step) {
+        let (action, text) = (format!("{:?}", step.action), format!("{}: {}", step.object, step.reason));
+        self.event(EventType::StepApplied, Some(&deployment.id), &action, text);
     }
 
     /// Every step is accepted: from now on the tasks are judged.

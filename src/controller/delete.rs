@@ -11,6 +11,9 @@ use crate::domain::{
 use crate::plan::{PlanInput, Prune, is_protected, plan};
 use crate::ports::{SwarmError, TaskFilter};
 
+/// What the log says at the end.
+const GONE: &str = "everything the stack owned is gone; volumes stay";
+
 impl Pass<'_> {
     /// Takes the next steps of a deletion. `None`: the stack is gone.
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
@@ -18,9 +21,15 @@ impl Pass<'_> {
         self.environment.tasks.leave(&self.stack.key);
         self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
         self.adopt_ids();
+        if deletion.release {
+            return self.release(&deletion.actor.name).await;
+        }
         let keep_running = deletion.keep_running && !planted!("a deletion keeps nothing running");
-        if keep_running || planted!("a deletion removes nothing") || self.status.inventory == Inventory::default() {
-            return self.gone().await;
+        if keep_running {
+            return self.gone("the stack is forgotten; what it owned keeps running").await;
+        }
+        if planted!("a deletion removes nothing") || self.status.inventory == Inventory::default() {
+            return self.gone(GONE).await;
         }
         let text = format!("{} asked for its deletion", deletion.actor.name);
         self.waiting = Some((Reason::Deleting, text.clone()));
@@ -29,10 +38,10 @@ impl Pass<'_> {
             return Ok(Some(Next::Idle));
         }
         self.checkpoint().await?;
-        if self.remove_all().await? { self.gone().await } else { self.soon() }
+        if self.remove_all().await? { self.gone(GONE).await } else { self.soon() }
     }
 
-    fn soon(&self) -> Result<Option<Next>, PassError> {
+    pub(super) fn soon(&self) -> Result<Option<Next>, PassError> {
         let again = self.shared.ambient.now().checked_add(SignedDuration::from_millis(300)).unwrap_or(self.now);
         Ok(Some(Next::At(again)))
     }
@@ -54,6 +63,7 @@ impl Pass<'_> {
             prune: Prune::Everything,
             pace: crate::plan::Pace::Declared,
             allow_recreate: false,
+            adopt: false,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self
@@ -83,8 +93,8 @@ impl Pass<'_> {
         Ok(!tasks.iter().any(|task| services.contains(&task.service_id) && !task.state.is_over()))
     }
 
-    async fn gone(&mut self) -> Result<Option<Next>, PassError> {
-        self.event(EventType::StackDeleted, None, "Deleted", "everything the stack owned is gone; volumes stay");
+    pub(super) async fn gone(&mut self, how: &str) -> Result<Option<Next>, PassError> {
+        self.event(EventType::StackDeleted, None, "Deleted", how);
         self.forget().await?;
         self.shared.renditions.forget(&self.stack.key);
         Ok(None)

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::environment::Connection;
+use super::environment::{Connection, Observed};
 use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, Source,
-    StackKey, Wanted,
+    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, Revision,
+    Source, Stack, StackKey, StackSpec, Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::Prune;
 use crate::ports::{BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
@@ -38,19 +38,55 @@ impl Answers {
     }
 
     async fn plan_now(&self, key: &StackKey, wanted: Option<&Wanted>) -> Result<PlanAnswer, InquiryError> {
+        let environment = self.connected(key)?;
+        let mut pass = Pass::load(&self.shared, environment, key)
+            .map_err(failed)?
+            .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
+        let (deployment, rendition) = self.version(&mut pass, wanted).await?;
+        let rendition = pass.named(&rendition).map_or(rendition, |named| Rendition::clone(&named));
+        self.answer(&mut pass, &deployment, &rendition)
+    }
+
+    /// What taking a stack over would do, as it would be declared.
+    async fn adoption_now(&self, stack: &Stack) -> Result<PlanAnswer, InquiryError> {
+        let environment = self.connected(&stack.key)?;
+        let mut pass = Pass::of(&self.shared, environment, stack.clone(), 0).map_err(failed)?;
+        let rendition = self.rendered(&stack.key, &stack.spec).await?.1;
+        let live = pass.environment.snapshot();
+        pass.find_adopted_names(&rendition.desired, &live);
+        let rendition = pass.named(&rendition).map_or(rendition, |named| Rendition::clone(&named));
+        let version = Version {
+            source: VersionSource::Spec(Box::new(stack.spec.clone())),
+            revision: None,
+            images: Vec::new(),
+            digest: None,
+        };
+        // It is thought of only, and written nowhere.
+        let deployment = pass.new_deployment(Trigger::Adopt, version, "it is asked what this would do".to_owned());
+        self.answer(&mut pass, &deployment, &rendition)
+    }
+
+    /// The environment of a stack, if its engine is not known to be lost.
+    fn connected(&self, key: &StackKey) -> Result<Arc<Observed>, InquiryError> {
         let environment = self
             .shared
             .environments
             .get(&key.environment)
             .ok_or_else(|| InquiryError::NotFound(format!("environment `{}`", key.environment)))?;
-        if let Connection::Lost(error) = environment.connection() {
-            return Err(failed(error));
+        match environment.connection() {
+            Connection::Lost(error) => Err(failed(error)),
+            _ => Ok(environment),
         }
-        let mut pass = Pass::load(&self.shared, environment, key)
-            .map_err(failed)?
-            .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
-        let (deployment, rendition) = self.version(&mut pass, wanted).await?;
-        let plan = pass.plan(&deployment, &rendition, Prune::Asked).map_err(failed)?;
+    }
+
+    /// The plan towards a version, masked.
+    fn answer(
+        &self,
+        pass: &mut Pass<'_>,
+        deployment: &Deployment,
+        rendition: &Rendition,
+    ) -> Result<PlanAnswer, InquiryError> {
+        let plan = pass.plan(deployment, rendition, Prune::Asked).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
         Ok(PlanAnswer {
@@ -97,12 +133,7 @@ impl Answers {
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
-        let revision = match &spec.source {
-            Source::Inline(_) => None,
-            Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
-        };
-        let name = pass.stack.key.name.clone();
-        let rendition = self.shared.renderer.render(&name, &spec, revision.as_ref()).await.map_err(failed)?;
+        let (revision, rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
         let declared = pass.stack.deployment.clone();
         let mut deployment = pass
             .deployment(&declared)
@@ -111,6 +142,16 @@ impl Answers {
             .ok_or_else(|| InquiryError::NotFound(format!("deployment `{declared}`")))?;
         deployment.version.revision = revision;
         Ok((deployment, rendition))
+    }
+
+    /// A spec, looked up and rendered for a question alone.
+    async fn rendered(&self, key: &StackKey, spec: &StackSpec) -> Result<(Option<Revision>, Rendition), InquiryError> {
+        let revision = match &spec.source {
+            Source::Inline(_) => None,
+            Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
+        };
+        let rendition = self.shared.renderer.render(&key.name, spec, revision.as_ref()).await.map_err(failed)?;
+        Ok((revision, rendition))
     }
 
     async fn logs_now(&self, id: &DeploymentId, tail: u32) -> Result<String, InquiryError> {
@@ -190,6 +231,10 @@ impl Inquiries for Answers {
         wanted: Option<&'a Wanted>,
     ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(self.bounded(self.plan_now(stack, wanted)))
+    }
+
+    fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(self.bounded(self.adoption_now(stack)))
     }
 
     fn deployment_logs<'a>(

@@ -12,6 +12,7 @@
 //! The controller is the only writer of status and the only caller of the engine. No pass waits for health: convergence
 //! is a state machine in the records, moved on by events and timers, so that a thousand stuck stacks hold no worker.
 
+mod adopt;
 mod apply;
 mod backoff;
 mod claim;

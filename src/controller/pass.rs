@@ -85,14 +85,24 @@ impl<'a> Pass<'a> {
         key: &StackKey,
     ) -> Result<Option<Self>, PassError> {
         let Some(stack) = shared.ledger.stack(key)? else { return Ok(None) };
-        let status = shared.ledger.status(key)?;
+        Self::of(shared, environment, stack.value, stack.revision).map(Some)
+    }
+
+    /// A look at a stack as it is declared at this revision.
+    pub(super) fn of(
+        shared: &'a Shared,
+        environment: Arc<Observed>,
+        stack: Stack,
+        stack_revision: u64,
+    ) -> Result<Self, PassError> {
+        let status = shared.ledger.status(&stack.key)?;
         let status_revision = status.as_ref().map(|status| status.revision);
         let status = status.map(|status| status.value).unwrap_or_default();
-        Ok(Some(Self {
+        Ok(Self {
             shared,
             environment,
-            stack_revision: stack.revision,
-            stack: stack.value,
+            stack_revision,
+            stack,
             before: status.clone(),
             status,
             status_revision,
@@ -102,7 +112,7 @@ impl<'a> Pass<'a> {
             now: shared.ambient.now(),
             stalled: None,
             waiting: None,
-        }))
+        })
     }
 
     pub(super) fn key(&self) -> &StackKey {

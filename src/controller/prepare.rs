@@ -49,7 +49,10 @@ impl Pass<'_> {
                 match self.rendition(&deployment, &spec).await {
                     None => return self.wait_for_rendering(deployment),
                     Some(Err(error)) => return self.no_rendition(deployment, error),
-                    Some(Ok(rendition)) => rendition,
+                    Some(Ok(rendition)) => match self.with_adopted_names(&deployment, rendition)? {
+                        Prepared::Ready(rendition) => rendition,
+                        other => return Ok(other),
+                    },
                 }
             }
         };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::manifest::{Body, Document, Manifest};
 use super::permit::forbidden;
 use super::write::{expected, not_deleting};
-use super::{Ask, Code, Declare, DeclareError, References, Refusal, three_way};
+use super::{Adopt, Ask, Code, Declare, DeclareError, References, Refusal, three_way};
 use crate::domain::{
     Access, Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Place, Stack, StackControl,
     StackKey, StackSpec,
@@ -23,6 +23,8 @@ pub struct ApplyOptions {
     pub references: References,
     /// Say what would change; write nothing.
     pub dry_run: bool,
+    /// Take over what `docker stack deploy` made under the names of the stacks.
+    pub adopt: Option<Adopt>,
 }
 
 /// The kind of a document.
@@ -79,6 +81,9 @@ impl Declare {
         self.check_ask(ask)?;
         let file = options.file.as_deref();
         let read = Manifest::read(manifest, file, &options.references, self.sealer.as_ref(), &self.limits)?;
+        if let Some(adopt) = &options.adopt {
+            adopt.fits(&read)?;
+        }
         let stacks = read.documents.iter().filter(|document| matches!(document.body, Body::Stack(..))).count();
         if ask.expected_generation.is_some() && stacks != 1 {
             let message = format!("expectedGeneration goes with one stack; the manifest holds {stacks}");
@@ -88,16 +93,19 @@ impl Declare {
         let beside =
             options.references.iter().map(|(of, value)| json!([of.kind.field(), of.name, value.expose_text()]));
         let beside: Vec<Value> = beside.collect();
-        let mark = self.mark(ask, &json!({ "apply": manifest, "beside": beside, "dryRun": options.dry_run }));
+        let mark = self.mark(
+            ask,
+            &json!({ "apply": manifest, "beside": beside, "dryRun": options.dry_run, "adopt": options.adopt }),
+        );
         for _ in 0..16 {
             let once = self.seen(mark.as_ref())?;
-            let Gather { batch, mut documents } = self.gather(&read, ask, file, once.is_some())?;
+            let Gather { batch, mut documents } = self.gather(&read, ask, options, once.is_some())?;
             if let Some(once) = once {
                 self.recall(&mut documents, &once.deployments)?;
                 return Ok(Applied { documents, dry_run: options.dry_run });
             }
             if options.dry_run {
-                for document in documents.iter_mut().filter(|document| !document.changes.is_empty()) {
+                for document in documents.iter_mut().filter(|it| options.adopt.is_some() || !it.changes.is_empty()) {
                     document.deployment = None;
                 }
                 return Ok(Applied { documents, dry_run: true });
@@ -132,14 +140,20 @@ impl Declare {
         if refusals.is_empty() { Ok(()) } else { Err(DeclareError::Refused(refusals)) }
     }
 
-    fn gather(&self, manifest: &Manifest, ask: &Ask, file: Option<&str>, again: bool) -> Result<Gather, DeclareError> {
+    fn gather(
+        &self,
+        manifest: &Manifest,
+        ask: &Ask,
+        options: &ApplyOptions,
+        again: bool,
+    ) -> Result<Gather, DeclareError> {
         let known = self.known_environments(manifest, ask)?;
         let mut gather = Gather { batch: Batch::new(), documents: Vec::new() };
         let mut refusals = Vec::new();
         for document in &manifest.documents {
             let taken = match &document.body {
                 Body::Stack(key, spec) if !again => known_environment(document, key, &known)
-                    .and_then(|()| self.apply_stack(&mut gather, document, key, spec, ask, file)),
+                    .and_then(|()| self.apply_stack(&mut gather, document, key, spec, ask, options)),
                 Body::Stack(key, _) => self.current(&mut gather, key),
                 Body::Environment(environment) => self.apply_environment(&mut gather, environment, ask),
                 Body::Credential(asked) => self.apply_credential(&mut gather, document, asked, ask),
@@ -161,7 +175,7 @@ impl Declare {
         key: &StackKey,
         wanted: &StackSpec,
         ask: &Ask,
-        file: Option<&str>,
+        options: &ApplyOptions,
     ) -> Result<(), DeclareError> {
         let digester = self.sealer.digester();
         let found = self.ledger.stack(key)?;
@@ -190,7 +204,11 @@ impl Declare {
         };
         let remembered = stack.last_applied.as_ref() == Some(&asked);
         stack.last_applied = Some(asked);
-        if changes.is_empty() && remembered {
+        let adopt = match options.adopt.as_ref() {
+            Some(adopt) if self.is_to_be_adopted(&stack, adopt)? => Some(adopt),
+            _ => None,
+        };
+        if changes.is_empty() && remembered && adopt.is_none() {
             return self.current(gather, key);
         }
         let batch = std::mem::take(&mut gather.batch).expect(&RecordKey::Stack(key.clone()), revision);
@@ -200,10 +218,15 @@ impl Declare {
             stack.spec = spec;
             stack.generation = generation + 1;
             stack.updated_at = self.now();
-            let original = json!({ "manifest": document.original, "file": file });
+        }
+        if !changes.is_empty() || adopt.is_some() {
+            let original = json!({ "manifest": document.original, "file": options.file, "adopt": adopt });
             let made = self.deployment_of(&stack, ask, original, mapped(&stack, &changes, created));
             stack.deployment = made.id.clone();
             events = recorded(&stack, &changes, created);
+            if let Some(adopt) = adopt {
+                stack.control.adoption = Some(adopt.order(&made, self.now()));
+            }
             deployment = Some(made);
         }
         let batch = self.put(batch, &stack, deployment.as_ref())?;
@@ -369,7 +392,9 @@ fn mapped(stack: &Stack, changes: &[String], created: bool) -> Value {
 
 fn recorded(stack: &Stack, changes: &[String], created: bool) -> Vec<(EventType, String)> {
     let generation = stack.generation;
-    let first = if created {
+    let first = if changes.is_empty() {
+        (EventType::StackChanged, "the stack is to be taken over".to_owned())
+    } else if created {
         (EventType::StackDeclared, format!("the stack was declared as generation {generation}"))
     } else {
         (EventType::StackChanged, format!("generation {generation} changes {}", changes.join(", ")))

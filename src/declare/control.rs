@@ -1,4 +1,4 @@
-//! A person's other words about a stack: release, cancel, suspend, resume, reconcile, delete.
+//! A person's other words about a stack: release of a hold, cancel, suspend, resume, reconcile, delete, hand back.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -6,7 +6,8 @@ use serde_json::json;
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
-    Access, Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey, Suspension,
+    Access, Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey,
+    Suspension,
 };
 
 impl Declare {
@@ -225,11 +226,33 @@ impl Declare {
             if stack.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running == keep_running) {
                 return Ok(Decision::Nothing(None));
             }
-            stack.control.deletion = Some(Deletion { keep_running, actor: ask.actor.clone(), since: self.now() });
+            stack.control.deletion =
+                Some(Deletion { keep_running, release: false, actor: ask.actor.clone(), since: self.now() });
             let message = match keep_running {
                 true => "the stack is to be forgotten; what runs stays".to_owned(),
                 false => "the stack is to be deleted".to_owned(),
             };
+            Ok(Decision::write(stack, None, vec![(EventType::StackChanged, message)]))
+        })
+        .await
+    }
+
+    /// Orders the stack to be handed back: the controller takes Skep's labels from what it owns, then the record goes.
+    /// Everything runs on.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`]: no such stack, or it is being deleted.
+    pub async fn release(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
+        let whole = json!({ "release": key });
+        self.change(key, (ask, Access::Delete), &whole, |found| {
+            let mut stack = found.stack;
+            if stack.control.deletion.as_ref().is_some_and(|deletion| deletion.release) {
+                return Ok(Decision::Nothing(None));
+            }
+            not_deleting(&stack)?;
+            let (actor, since) = (ask.actor.clone(), self.now());
+            stack.control.deletion = Some(Deletion { keep_running: true, release: true, actor, since });
+            let message = "the stack is to be handed back; what runs stays".to_owned();
             Ok(Decision::write(stack, None, vec![(EventType::StackChanged, message)]))
         })
         .await

@@ -8,6 +8,7 @@
 //! `control` holds a person's other words: unpin, release, cancel, suspend, resume, reconcile, delete. What another system
 //! sends to a hook becomes the same through [`Declare::deliver`].
 
+mod adopt;
 mod apply;
 mod check;
 mod claim;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use adopt::Adopt;
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
 pub use credential::{CredentialUser, Keyed, SetCredential};
 pub use deliver::{Delivered, Delivery};

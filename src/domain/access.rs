@@ -45,7 +45,7 @@ pub enum Access {
     Deploy,
     /// Declare or change a stack, approve a plan, suspend and resume it.
     Declare,
-    /// Delete a stack.
+    /// Delete a stack, or hand it back.
     Delete,
     /// Take an environment over from another Skep.
     Claim,

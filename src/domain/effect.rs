@@ -1,5 +1,7 @@
 //! Every effect Skep can have on a Swarm, as data. A step leaves the one who carries it out no choice.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigSpec, NetworkSpec, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, VersionIndex};
@@ -50,6 +52,24 @@ pub enum Effect {
         /// The whole new spec.
         spec: ServiceSpec,
     },
+    /// Change the labels of a config or secret that is at this version.
+    Relabel {
+        /// What it is.
+        object: ObjectRef,
+        /// Engine id.
+        id: String,
+        /// The version this was planned against; another one is a conflict.
+        version: VersionIndex,
+        /// All its labels from now on.
+        labels: BTreeMap<String, String>,
+    },
+    /// No call at all: an object that is there is owned from now on.
+    Own {
+        /// What it is.
+        object: ObjectRef,
+        /// Engine id.
+        id: String,
+    },
     /// Remove an object by its engine id.
     Remove {
         /// What it is, for people.
@@ -70,7 +90,7 @@ impl Effect {
             Self::CreateService(spec) | Self::UpdateService { spec, .. } => {
                 ObjectRef::new(ObjectKind::Service, &spec.name)
             }
-            Self::Remove { object, .. } => object.clone(),
+            Self::Remove { object, .. } | Self::Relabel { object, .. } | Self::Own { object, .. } => object.clone(),
         }
     }
 }

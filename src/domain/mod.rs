@@ -3,6 +3,7 @@
 //! Every other room speaks in these types. Time and ids come in as arguments.
 
 mod access;
+mod adoption;
 mod condition;
 mod credential;
 mod deployment;
@@ -23,6 +24,7 @@ mod status;
 mod task;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
+pub use adoption::{AdoptedNames, Adoption};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use deployment::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, Digest, Sealed, Source, StackKey};
+use super::{Adoption, DeploymentId, Digest, Sealed, Source, StackKey};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -240,6 +240,9 @@ pub struct StackControl {
     pub reconcile_token: Option<String>,
     /// Token of the last "forget what failed"; echoed in the status.
     pub release_token: Option<String>,
+    /// What `docker stack deploy` made under this name is to be taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Adoption>,
     /// The stack is to be deleted.
     pub deletion: Option<Deletion>,
 }
@@ -264,6 +267,9 @@ pub struct Approval {
 pub struct Deletion {
     /// Leave the objects on the Swarm.
     pub keep_running: bool,
+    /// And take Skep's labels from them first: they are handed back.
+    #[serde(default)]
+    pub release: bool,
     /// Who asked.
     pub actor: Actor,
     /// When.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice, Inventory, Kept,
+    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice, Inventory, Kept,
     OnFailure, Revision, SourceStatus, Stack, Trigger,
 };
 
@@ -33,6 +33,9 @@ pub struct StackStatus {
     pub attempt_since: Option<Timestamp>,
     /// Objects owned.
     pub inventory: Inventory,
+    /// Names that configs and secrets had before the stack was taken over, and keep.
+    #[serde(default, skip_serializing_if = "AdoptedNames::is_empty")]
+    pub adopted: AdoptedNames,
     /// Typed statements.
     pub conditions: Vec<Condition>,
     /// Foreign changes found, and what was done.

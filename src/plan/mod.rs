@@ -12,6 +12,7 @@
 //! | file | says |
 //! | --- | --- |
 //! | `ownership` | whose an object is |
+//! | `adopt` | how a stack that `docker stack deploy` made is taken over, and handed back |
 //! | `objects` | what networks, configs and secrets need |
 //! | `services` | what services need, and what an update keeps |
 //! | `pace` | how fast services are updated on the way back |
@@ -20,6 +21,7 @@
 //! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
 
+mod adopt;
 mod canonical;
 mod diff;
 mod objects;
@@ -41,6 +43,7 @@ use crate::domain::{
     StackKey, Step,
 };
 
+pub use adopt::{adopted_names, release};
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
@@ -73,6 +76,8 @@ pub struct PlanInput<'a> {
     pub pace: Pace,
     /// Whether what Swarm cannot change in place may be removed and made again.
     pub allow_recreate: bool,
+    /// Whether what `docker stack deploy` made under the stack's name is taken over.
+    pub adopt: bool,
     /// Makes the digests of the objects.
     pub digester: &'a Digester,
 }
@@ -139,6 +144,14 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Foreign { object, owner: Owner::DockerStack(name) }
+                if object.name.starts_with(&format!("{name}_")) =>
+            {
+                write!(
+                    f,
+                    "{object} exists already and belongs to the stack `{name}` that Skep does not manage; take that stack over with `skep adopt`, rename the object in the compose file, or remove the other one"
+                )
+            }
             Self::Foreign { object, owner } => write!(
                 f,
                 "{object} exists already and belongs to {owner}; rename it in the compose file, or remove the other one"
@@ -172,6 +185,8 @@ pub enum Waiting {
     },
     /// The version holds no service at all: that looks like a mistake, so nothing is removed for it.
     NothingWanted(Vec<ObjectRef>),
+    /// `docker stack deploy` made them for a stack of this name, and the file does not name them: they stay as they are.
+    NotInTheFile(Vec<ObjectRef>),
     /// They are marked as protected: they stay until a person removes them.
     Protected(Vec<ObjectRef>),
 }
@@ -185,6 +200,11 @@ impl fmt::Display for Waiting {
             Self::NothingWanted(objects) => write!(
                 f,
                 "{} left alone, because this version holds no service at all: delete the stack to remove them",
+                list(objects)
+            ),
+            Self::NotInTheFile(objects) => write!(
+                f,
+                "{} left alone and not taken over: the file does not name it; remove it by hand if it is not needed",
                 list(objects)
             ),
             Self::Protected(objects) => {
@@ -236,7 +256,10 @@ fn content(effect: &Effect) -> Option<&str> {
         Effect::CreateConfig(spec) => &spec.labels,
         Effect::CreateSecret(spec) => &spec.labels,
         Effect::CreateService(spec) => &spec.labels,
-        Effect::UpdateService { id, .. } | Effect::Remove { id, .. } => return Some(id),
+        Effect::UpdateService { id, .. }
+        | Effect::Relabel { id, .. }
+        | Effect::Own { id, .. }
+        | Effect::Remove { id, .. } => return Some(id),
     };
     labels.get(SPEC_LABEL).map(String::as_str)
 }
@@ -255,6 +278,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     prune::in_the_way(input, &surplus, &mut plan);
     services::services(input, &again, &mut plan);
     prune::no_longer_wanted(input, surplus, &mut plan);
+    adopt::left_alone(input, &mut plan);
     plan
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::ownership::{owner, stamp};
+use super::adopt;
+use super::ownership::{owner, stamp, takes_over};
 use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, create, why_missing};
 use crate::domain::{Action, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, Step};
@@ -39,6 +40,10 @@ fn judge(
     match owner(input, &object, id, labels) {
         Owner::ThisStack => match difference() {
             Some(what) => plan.refused.push(Refusal::Immutable { object, what }),
+            None if takes_over(input, &object, id, labels) => {
+                let reason = adopt::as_it_is(object.kind);
+                adopt::own(plan, object, id, reason);
+            }
             None => plan.unchanged += 1,
         },
         owner => plan.refused.push(Refusal::Foreign { object, owner }),

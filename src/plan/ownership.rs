@@ -38,7 +38,7 @@ impl fmt::Display for Owner {
 
 /// Decides. Another installation's label makes an object foreign, whatever is remembered. Otherwise an object is this
 /// stack's when the inventory has its id; or when it carries this installation's and this stack's labels, as after a
-/// create whose answer was lost, or when the snapshot is older than what was written since.
+/// create whose answer was lost, or when the snapshot is older than what was written since; or when it may be taken over.
 pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>) -> Owner {
     let entry = input.inventory.0.get(object);
     if planted!("what has our name is ours") {
@@ -57,11 +57,34 @@ pub(super) fn owner(input: &PlanInput<'_>, object: &ObjectRef, id: &str, labels:
     match (instance, stack) {
         (Some(_), Some(stack)) if *stack == input.stack.to_string() => Owner::ThisStack,
         (Some(_), Some(stack)) => Owner::OtherStack(stack.clone()),
+        _ if is_adoptable(input, labels) => Owner::ThisStack,
         _ => match labels.get(NAMESPACE_LABEL) {
             Some(namespace) => Owner::DockerStack(namespace.clone()),
             None => Owner::Somebody,
         },
     }
+}
+
+/// Whether an object may be taken over: a person asked for it, and `docker stack deploy` made it for a stack of this name.
+/// What carries a label of any Skep is never taken over: it is that one's, or this one's already.
+pub(super) fn is_adoptable(input: &PlanInput<'_>, labels: &BTreeMap<String, String>) -> bool {
+    input.adopt && is_of_docker_stack(labels, input.stack.name.as_str())
+}
+
+/// Whether the labels are those of a stack of this name that no Skep has marked.
+pub(super) fn is_of_docker_stack(labels: &BTreeMap<String, String>, name: &str) -> bool {
+    !labels.contains_key(INSTANCE_LABEL) && labels.get(NAMESPACE_LABEL).is_some_and(|namespace| namespace == name)
+}
+
+/// Whether an object is to be taken over: it may be, and is not remembered as this stack's yet.
+pub(super) fn takes_over(
+    input: &PlanInput<'_>,
+    object: &ObjectRef,
+    id: &str,
+    labels: &BTreeMap<String, String>,
+) -> bool {
+    let remembered = input.inventory.0.get(object).is_some_and(|entry| entry.id.as_deref() == Some(id));
+    !remembered && is_adoptable(input, labels)
 }
 
 /// Whether the labels of an object say that it is never to be removed.

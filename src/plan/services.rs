@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::ownership::{owner, stamp, stamp_owner};
+use super::adopt;
+use super::ownership::{owner, stamp, stamp_owner, takes_over};
 use super::recreate::Again;
 use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, pace, ports, why_missing};
 use crate::domain::{
-    Action, Desired, DesiredService, Effect, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec, Step,
+    Action, Desired, DesiredService, Effect, IMAGE_LABEL, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec,
+    Step,
 };
 
 /// Plans every wanted service; the steps stand by name, but for the ports they hand to each other.
@@ -49,19 +51,26 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
         return plan.refused.push(Refusal::Immutable { object, what: format!("mode {from} → {to}") });
     }
     let mut spec = effective(input.desired, &wanted.spec, live);
-    stamp_owner(input, &mut spec.labels);
+    let takes = takes_over(input, &object, &live.id, &live.spec.labels);
+    if !adopt::is_unmarked_job(live) {
+        stamp_owner(input, &mut spec.labels);
+    }
     if input.pace == Pace::WayBack {
         pace::hasten(&mut spec, &live.spec);
     }
     let mut changes = diff::changes(&live.spec, &spec);
-    if drops(input) && changes.iter().any(canonical::is_dropped) && was_sent(input, wanted, live) {
+    if drops(input) && changes.iter().any(canonical::is_dropped) && (takes || was_sent(input, wanted, live)) {
         changes.retain(|change| !canonical::is_dropped(change));
+    }
+    let digest = input.digester.digest_of(&wanted.spec);
+    if takes {
+        return adopt::service(input, live, spec, changes, |spec| stamp(input, &mut spec.labels, &digest), plan);
     }
     if changes.is_empty() && !planted!("an update that changes nothing is sent") {
         plan.unchanged += 1;
         return;
     }
-    stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
+    stamp(input, &mut spec.labels, &digest);
     let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
     let reason = diff::reason(&changes);
     plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
@@ -131,13 +140,24 @@ fn put(root: &mut Value, path: &str, value: Option<&Value>) {
     }
 }
 
-/// What an update keeps from the live service: the force counter, the platforms filled in at create, and, where the file
+/// Whether the live image is the wanted one, with the digest that its tag was resolved to when it was deployed. The file
+/// says the same as then: this is how `docker stack deploy --resolve-image changed` tells.
+fn is_resolved(wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
+    let image = |spec: &ServiceSpec| spec.task_template.container_spec.image.clone();
+    let digest = image(live).strip_prefix(&image(wanted)).is_some_and(|rest| rest.starts_with("@sha256:"));
+    digest && live.labels.get(IMAGE_LABEL) == wanted.labels.get(IMAGE_LABEL)
+}
+
+/// What an update keeps from the live service: the force counter, the digest that an unchanged tag was resolved to, the platforms filled in at create, and, where the file
 /// names no number of replicas, the number that runs (an autoscaler's, or a person's).
 #[must_use]
 pub fn keep_live(wanted: &ServiceSpec, live: &LiveService) -> ServiceSpec {
     let mut spec = wanted.clone();
     let task = &live.spec.task_template;
     spec.task_template.force_update = task.force_update;
+    if is_resolved(wanted, &live.spec) {
+        spec.task_template.container_spec.image.clone_from(&task.container_spec.image);
+    }
     if let Some(platforms) = task.placement.as_ref().map(|placement| &placement.platforms)
         && !platforms.is_empty()
         && spec.task_template.placement.as_ref().is_none_or(|placement| placement.platforms.is_empty())

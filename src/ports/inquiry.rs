@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::BoxFuture;
 use crate::domain::{
-    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, StackKey, Wanted,
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey, Wanted,
 };
 
 /// Why a question was not answered.
@@ -81,6 +81,11 @@ pub trait Inquiries: Send + Sync + 'static {
         stack: &'a StackKey,
         wanted: Option<&'a Wanted>,
     ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>>;
+
+    /// What taking a stack over would do now. The stack is what would be declared; it need not be.
+    fn adoption<'a>(&'a self, _stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server looks at no engine".to_owned())) })
+    }
 
     /// What a deployment's services have written, as raw text, at most `tail` lines of each, masked.
     fn deployment_logs<'a>(

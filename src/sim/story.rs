@@ -100,6 +100,8 @@ pub fn write(call: &WriteCall) -> String {
         Effect::UpdateService { spec, .. } => {
             format!("update service {} to {}", spec.name, spec.task_template.container_spec.image)
         }
+        Effect::Relabel { object, .. } => format!("relabel {} {}", object.kind, object.name),
+        Effect::Own { object, .. } => format!("own {} {}", object.kind, object.name),
         Effect::Remove { object, .. } => format!("remove {} {}", object.kind, object.name),
     };
     match (&call.answer, call.took_effect) {

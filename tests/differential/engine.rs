@@ -207,6 +207,7 @@ impl Engine {
             prune: Prune::Never,
             pace: Pace::Declared,
             allow_recreate: false,
+            adopt: false,
             digester: &self.digester,
         }))
     }

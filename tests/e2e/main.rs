@@ -10,6 +10,7 @@
 mod git_http;
 mod support;
 
+mod adopt;
 mod bad_input;
 mod delete;
 mod drift;

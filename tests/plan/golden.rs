@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `case.json` | `about`: what the case shows; `prune`; `needed`: `["config site"]`, by the keys of `before` |
+//! |  | `adopt`: the stack of `docker stack deploy` is taken over, with `rotate_secrets` if that is said |
 //! | `before.json` | what was brought about before; the engine's own additions included |
 //! | `live.json` | what somebody changed since: objects by kind and name, merged in; `null` takes one away |
 //! | `inventory.json` | what is remembered otherwise than it was: `{"service shop_web": {"id": null}}`; `null` forgets |
@@ -20,9 +21,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use skep::domain::{
     Action, ConfigSpec, Desired, DesiredService, Digest, IMAGE_LABEL, LiveConfig, LiveNetwork, LiveSecret, LiveService,
-    NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, VersionIndex, content_name,
+    Material, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, VersionIndex, content_name,
 };
-use skep::plan::{Plan, Prune};
+use skep::plan::{Plan, Prune, adopted_names};
 
 use super::model::{Ask, World, digester, stack};
 
@@ -34,6 +35,10 @@ struct Case {
     prune: Option<String>,
     #[serde(default)]
     needed: Vec<String>,
+    #[serde(default)]
+    adopt: bool,
+    #[serde(default)]
+    rotate_secrets: bool,
 }
 
 /// A version in short: names without the stack, contents in place of digests.
@@ -276,7 +281,8 @@ fn render(about: &str, plan: &Plan) -> String {
             Action::Create => '+',
             Action::Update => '~',
             Action::Remove => '-',
-            Action::Recreate | Action::Adopt => '?',
+            Action::Recreate => '?',
+            Action::Adopt => '*',
         };
         writeln!(text, "{mark} {} {}  {}", step.object.kind, step.object.name, step.reason).unwrap();
         for change in &step.changes {
@@ -340,7 +346,11 @@ fn every_case_gives_the_plan_that_was_written_down() {
         let mut world = World::with(&before.desired());
         interfere(&mut world, &read(folder, "live.json").unwrap_or(json!({})));
         remember(&mut world, &read(folder, "inventory.json").unwrap_or(json!({})));
-        let desired = desired(folder);
+        let mut desired = desired(folder);
+        if case.adopt {
+            let names = adopted_names(&stack(), &desired, &world.live, case.rotate_secrets);
+            names.give(&mut desired, &mut Material::default());
+        }
         let needed = case.needed.iter().map(|text| before.object(text)).collect();
         let ask = Ask {
             desired: &desired,
@@ -348,6 +358,7 @@ fn every_case_gives_the_plan_that_was_written_down() {
             needed: &needed,
             deployment: "d2",
             allow_recreate: false,
+            adopt: case.adopt,
         };
         let plan = world.plan(&ask);
         let text = render(&case.about, &plan);

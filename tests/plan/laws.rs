@@ -313,6 +313,7 @@ impl Case {
             needed: &none,
             deployment: "d1",
             allow_recreate: false,
+            adopt: false,
         });
         if !first.refused.is_empty() {
             return None;
@@ -386,6 +387,7 @@ impl Tally {
                 Waiting::PruneAfterConvergence(_) => "PruneAfterConvergence",
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
+                Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
                 Waiting::Protected(_) => panic!("nothing here is protected"),
             });
         }
@@ -509,7 +511,14 @@ fn try_case(case: &Case, tally: &mut Tally) {
     let Some(mut world) = case.world() else { return tally.count("no state before") };
     let desired = case.after.desired();
     let needed = case.needed(&world);
-    let ask = |prune, deployment| Ask { desired: &desired, prune, needed: &needed, deployment, allow_recreate: false };
+    let ask = |prune, deployment| Ask {
+        desired: &desired,
+        prune,
+        needed: &needed,
+        deployment,
+        allow_recreate: false,
+        adopt: false,
+    };
     let foreign = foreign(&world);
     let needed_there: Vec<_> = needed.iter().filter(|object| is_there(&world, object)).cloned().collect();
 
@@ -557,8 +566,14 @@ fn try_case(case: &Case, tally: &mut Tally) {
 fn delete(world: &mut World, tally: &mut Tally) {
     let foreign = foreign(world);
     let (desired, none) = (Desired::empty(stack().name), BTreeSet::new());
-    let ask =
-        Ask { desired: &desired, prune: Prune::Everything, needed: &none, deployment: "d4", allow_recreate: false };
+    let ask = Ask {
+        desired: &desired,
+        prune: Prune::Everything,
+        needed: &none,
+        deployment: "d4",
+        allow_recreate: false,
+        adopt: false,
+    };
     let plan = world.plan(&ask);
     lawful(world, &ask, &plan);
     assert!(!plan.has_writes() && plan.waiting.is_empty(), "{plan:#?}");
@@ -636,6 +651,7 @@ fn a_plan_is_cheap_in_a_crowded_swarm() {
         needed: &BTreeSet::new(),
         deployment: "d2",
         allow_recreate: false,
+        adopt: false,
     };
     let started = std::time::Instant::now();
     for _ in 0..20 {

@@ -1,7 +1,7 @@
 //! A small model of the engine: it carries steps out, refuses what Swarm refuses, and gives specs back as Swarm does.
 //! What it fills in is what was measured by sending specs and reading them back raw (API 1.41).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -41,6 +41,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) needed: &'a BTreeSet<ObjectRef>,
     pub(crate) deployment: &'a str,
     pub(crate) allow_recreate: bool,
+    pub(crate) adopt: bool,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
             prune: ask.prune,
             pace: Pace::Declared,
             allow_recreate: ask.allow_recreate,
+            adopt: ask.adopt,
             digester: &digester(),
         })
     }
@@ -64,8 +66,14 @@ impl World {
     /// A world in which this was brought about from nothing.
     pub(crate) fn with(desired: &Desired) -> Self {
         let mut world = Self::default();
-        let ask =
-            Ask { desired, prune: Prune::Later, needed: &BTreeSet::new(), deployment: "d1", allow_recreate: false };
+        let ask = Ask {
+            desired,
+            prune: Prune::Later,
+            needed: &BTreeSet::new(),
+            deployment: "d1",
+            allow_recreate: false,
+            adopt: false,
+        };
         world
             .run(&world.plan(&ask))
             .unwrap_or_else(|error| panic!("the state before cannot be brought about: {error}"));
@@ -124,8 +132,33 @@ impl World {
                 }
                 self.put_service(id.clone(), spec)
             }
+            Effect::Relabel { object, id, version, labels } => self.relabel(object, id, *version, labels),
+            Effect::Own { id, .. } => Ok(id.clone()),
             Effect::Remove { object, id } => self.remove(object, id).map(|()| id.clone()),
         }
+    }
+
+    fn relabel(
+        &mut self,
+        object: &ObjectRef,
+        id: &str,
+        version: VersionIndex,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<String, String> {
+        let next = VersionIndex(self.last_id + 1);
+        if let Some(config) =
+            self.live.configs.get_mut(&object.name).filter(|it| object.kind == ObjectKind::Config && it.id == id)
+        {
+            (config.version == version).then_some(()).ok_or("update out of sequence")?;
+            *config = Arc::new(LiveConfig { version: next, labels: labels.clone(), ..LiveConfig::clone(config) });
+        } else if let Some(secret) = self.live.secrets.get_mut(&object.name).filter(|it| it.id == id) {
+            (secret.version == version).then_some(()).ok_or("update out of sequence")?;
+            *secret = Arc::new(LiveSecret { version: next, labels: labels.clone(), ..LiveSecret::clone(secret) });
+        } else {
+            return Err("not found".to_owned());
+        }
+        self.last_id += 1;
+        Ok(id.to_owned())
     }
 
     fn create_network(&mut self, spec: &NetworkSpec) -> Result<String, String> {

@@ -42,7 +42,7 @@ fn network(option: &str) -> NetworkSpec {
 }
 
 fn plan(world: &World, desired: &Desired, prune: Prune, allow_recreate: bool) -> Plan {
-    world.plan(&Ask { desired, prune, needed: &BTreeSet::new(), deployment: "d2", allow_recreate })
+    world.plan(&Ask { desired, prune, needed: &BTreeSet::new(), deployment: "d2", allow_recreate, adopt: false })
 }
 
 fn told(plan: &Plan) -> Vec<String> {

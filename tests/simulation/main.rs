@@ -4,6 +4,7 @@
 //! between them, lets it crash, and shows the laws all that goes through. `storms` plays whole seeded schedules.
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
+mod adopting;
 mod control;
 mod converging;
 mod crashing;

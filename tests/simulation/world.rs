@@ -354,6 +354,8 @@ fn effect(call: &WriteCall) -> String {
         Effect::CreateSecret(spec) => format!("create secret {}", spec.name),
         Effect::CreateService(spec) => format!("create service {}", spec.name),
         Effect::UpdateService { spec, .. } => format!("update service {}", spec.name),
+        Effect::Relabel { object, .. } => format!("relabel {} {}", object.kind, object.name),
+        Effect::Own { object, .. } => format!("own {} {}", object.kind, object.name),
         Effect::Remove { object, .. } => format!("remove {} {}", object.kind, object.name),
     }
 }

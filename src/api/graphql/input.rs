@@ -242,6 +242,7 @@ pub(super) struct DeleteEnvironmentInput {
 plain_input! {
     UnpinStackInput, "What `unpinStack` takes.";
     ReleaseHoldInput, "What `releaseHold` takes.";
+    ReleaseStackInput, "What `releaseStack` takes.";
     ResumeStackInput, "What `resumeStack` takes.";
     ReconcileStackInput, "What `reconcileStack` takes.";
 }

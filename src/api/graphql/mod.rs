@@ -3,6 +3,7 @@
 //! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and what is read or asked comes
 //! through the guard.
 
+mod adopt;
 mod credential;
 mod deployment;
 mod enums;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use async_graphql::{Context, Object};
 
+use super::adopt::{self, AdoptStackInput, AdoptStackPayload};
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
     ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
-    DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput,
-    StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
+    DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ReleaseStackInput, ResumeStackInput,
+    RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
@@ -18,7 +19,7 @@ use super::{context, guard};
 use crate::declare::{
     ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
 };
-use crate::domain::{EnvironmentName, SecretBytes, StackKey};
+use crate::domain::{EnvironmentName, SecretBytes, StackKey, Trigger};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -38,10 +39,32 @@ impl Mutation {
             ..ask(ctx, input.reason)?
         };
         let references = references(input.references);
-        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run };
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, adopt: None };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&guard(ctx)?, outcome)
+    }
+
+    /// Records the documents of a manifest, and takes over what `docker stack deploy` made under the names of its stacks. The
+    /// plan says what that changes; a dry run writes nothing.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn adopt_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The manifest, and what is to be taken over.")] input: AdoptStackInput,
+    ) -> async_graphql::Result<AdoptStackPayload> {
+        let ask = Ask { trigger: Trigger::Adopt, ..ask(ctx, input.reason.clone())? };
+        adopt::adopt(context(ctx)?, &guard(ctx)?, input, ask).await
+    }
+
+    /// Hands the stack back: Skep's labels go from what it owns, and then it is forgotten. Everything runs on.
+    async fn release_stack(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The stack.")] input: ReleaseStackInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx, input.reason)?;
+        about(ctx, &input.stack, async |declare, key| declare.release(key, &ask).await).await
     }
 
     /// Writes the desired version into the spec.

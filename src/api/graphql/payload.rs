@@ -155,7 +155,8 @@ impl ApplyStackPayload {
     }
 }
 
-fn applied_document(guard: &Guard, it: AppliedDocument) -> async_graphql::Result<AppliedDocumentView> {
+/// What became of a document.
+pub(super) fn applied_document(guard: &Guard, it: AppliedDocument) -> async_graphql::Result<AppliedDocumentView> {
     Ok(AppliedDocumentView {
         kind: it.kind.into(),
         name: it.name,

@@ -1,5 +1,6 @@
 //! The command line of the whole binary. `SKEP_*` variables mirror the flags that are the same from one call to the next.
 
+mod adopt;
 mod keys;
 mod parse;
 mod serve;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use jiff::Timestamp;
 
+pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
@@ -147,6 +149,10 @@ pub enum Command {
     Reconcile(StackArgs),
     /// Delete a stack and what it owns; volumes are kept.
     Delete(DeleteArgs),
+    /// Take over stacks that `docker stack deploy` made. No task is restarted where the file says what runs.
+    Adopt(AdoptArgs),
+    /// Hand a stack back: Skep forgets it, and everything runs on.
+    Release(StackArgs),
     /// Show the log; `-w` follows it.
     Events(EventsArgs),
     /// Wait until a deployment has ended.
@@ -442,6 +448,10 @@ mod tests {
             "skep resume shop",
             "skep reconcile shop",
             "skep delete shop --yes --keep-running",
+            "skep adopt shop -f shop.yml --dry-run",
+            "skep adopt shop -f shop.yml --rotate-secrets --reason r --wait",
+            "skep adopt --all -f stacks -e prod",
+            "skep release shop --reason r",
             "skep environment claim prod --reason moved",
             "skep schema",
             "skep completions bash",
@@ -456,6 +466,9 @@ mod tests {
             "skep fly",
             "skep apply",
             "skep apply -f a --dry-run --wait",
+            "skep adopt shop",
+            "skep adopt -f a.yml",
+            "skep adopt shop --all -f a.yml",
             "skep deploy",
             "skep deploy shop --image web",
             "skep deploy shop --set =1",

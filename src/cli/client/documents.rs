@@ -169,6 +169,15 @@ pub(in crate::cli) const APPLY: &str = concat!(
     deployment!(),
     "} } userErrors { code message field file line column hint } } }"
 );
+pub(in crate::cli) const ADOPT: &str = concat!(
+    "mutation Adopt($input: AdoptStackInput!) { adoptStack(input: $input) { documents { kind name environment created ",
+    "changes stack { generation } deployment { ",
+    deployment!(),
+    "} } plans { stack environment error plan { digest ",
+    "steps { kind name action reason changes { path from to } } waiting warnings unchanged } } ",
+    "userErrors { code message field file line column hint } } }"
+);
+pub(in crate::cli) const RELEASE: &str = order!("Release", "releaseStack", "ReleaseStackInput");
 pub(in crate::cli) const DEPLOY: &str = order!("Deploy", "deployStack", "DeployStackInput");
 pub(in crate::cli) const ROLLBACK: &str = order!("Rollback", "rollbackStack", "RollbackStackInput");
 pub(in crate::cli) const UNPIN: &str = order!("Unpin", "unpinStack", "UnpinStackInput");
@@ -210,7 +219,7 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 31] = [
+pub(in crate::cli) const ALL: [&str; 33] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -229,6 +238,8 @@ pub(in crate::cli) const ALL: [&str; 31] = [
     EVENTS,
     PLAN,
     APPLY,
+    ADOPT,
+    RELEASE,
     DEPLOY,
     ROLLBACK,
     UNPIN,

@@ -40,35 +40,47 @@ pub(super) async fn apply(session: &Session<'_>, args: &ApplyArgs) -> Result<Exi
             session.console.print(&line(document, args.dry_run, session))?;
         }
     }
-    let (mut exit, mut results) = (Exit::Done, values.iter().map(result).collect::<Vec<_>>());
+    let mut results: Vec<Value> = values.iter().map(result).collect();
+    let mut exit = Exit::Done;
     if args.wait {
-        let until = Instant::now() + session.timeout;
-        for (document, last) in applied.iter().zip(&mut results) {
-            let Some(deployment) = &document.deployment else { continue };
-            let outcome = follow(session, &deployment.id, until).await?;
-            if people {
-                conclude(session, &outcome)?;
-            } else {
-                explain(session, &outcome);
-                let word = last_word(&outcome.value);
-                if let (Some(last), Some(word)) =
-                    (last.as_object_mut(), word.as_object().filter(|_| outcome.deployment.is_some()))
-                {
-                    last.extend(
-                        word.iter().filter(|(name, _)| *name != "stack").map(|(name, it)| (name.clone(), it.clone())),
-                    );
-                }
-            }
-            exit = worse(exit, outcome.exit);
-            if outcome.exit == Exit::Interrupted {
-                break;
-            }
-        }
+        exit = follow_all(session, &applied, &mut results).await?;
     } else if people && !args.dry_run {
         hint(session, &applied);
     }
     if let Some(text) = machine(session.output, &Value::Array(results), field("name"))? {
         session.console.print(&text)?;
+    }
+    Ok(exit)
+}
+
+/// Follows the deployments of the documents, one after the other; the results say how they ended.
+pub(super) async fn follow_all(
+    session: &Session<'_>,
+    applied: &[AppliedDocument],
+    results: &mut [Value],
+) -> Result<Exit, CliError> {
+    let (mut exit, people) = (Exit::Done, session.output.is_for_people());
+    let until = Instant::now() + session.timeout;
+    for (document, last) in applied.iter().zip(results) {
+        let Some(deployment) = &document.deployment else { continue };
+        let outcome = follow(session, &deployment.id, until).await?;
+        if people {
+            conclude(session, &outcome)?;
+        } else {
+            explain(session, &outcome);
+            let word = last_word(&outcome.value);
+            if let (Some(last), Some(word)) =
+                (last.as_object_mut(), word.as_object().filter(|_| outcome.deployment.is_some()))
+            {
+                last.extend(
+                    word.iter().filter(|(name, _)| *name != "stack").map(|(name, it)| (name.clone(), it.clone())),
+                );
+            }
+        }
+        exit = worse(exit, outcome.exit);
+        if outcome.exit == Exit::Interrupted {
+            break;
+        }
     }
     Ok(exit)
 }
@@ -92,7 +104,7 @@ pub(super) async fn text(session: &Session<'_>, text: &str, reason: Option<&str>
 }
 
 /// What a document came to, in a line.
-fn line(document: &AppliedDocument, dry: bool, session: &Session<'_>) -> String {
+pub(super) fn line(document: &AppliedDocument, dry: bool, session: &Session<'_>) -> String {
     let paint = session.console.paint;
     let name = format!("{} {}", document.kind.to_lowercase(), clean(&document.name));
     let place = document.environment.as_deref().filter(|name| *name != "default");
@@ -109,7 +121,7 @@ fn line(document: &AppliedDocument, dry: bool, session: &Session<'_>) -> String 
 }
 
 /// `{kind, name, environment, created, changes, deploymentId, generation, phase, reason, message}`.
-fn result(document: &Value) -> Value {
+pub(super) fn result(document: &Value) -> Value {
     let mut result = Map::new();
     for name in ["kind", "name", "environment", "created", "changes"] {
         result.insert(name.to_owned(), document.get(name).cloned().unwrap_or_default());
@@ -125,7 +137,7 @@ fn result(document: &Value) -> Value {
 }
 
 /// How to see what becomes of it.
-fn hint(session: &Session<'_>, applied: &[AppliedDocument]) {
+pub(super) fn hint(session: &Session<'_>, applied: &[AppliedDocument]) {
     let under_way = applied.iter().filter_map(|it| it.deployment.as_ref()).find(|it| it.ended().is_none());
     if let Some(it) = under_way {
         let wait = command(&format!("wait {} {}", it.stack, it.id), &it.environment);

@@ -1,10 +1,10 @@
-//! `delete`.
+//! `delete` and `release`.
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::one_stack;
-use crate::cli::args::DeleteArgs;
+use crate::cli::args::{DeleteArgs, StackArgs};
 use crate::cli::client::{Again, News, documents};
 use crate::cli::console::clean;
 use crate::cli::exit::{CliError, Exit};
@@ -32,7 +32,7 @@ pub(super) async fn delete(session: &Session<'_>, args: &DeleteArgs) -> Result<E
         "reason": args.reason,
     });
     session.order("deleteStack", documents::DELETE, input, Again::Never).await.map_err(super::look_up)?;
-    let exit = until_gone(session, name).await?;
+    let exit = until_gone(session, name, "the deletion").await?;
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -47,13 +47,30 @@ pub(super) async fn delete(session: &Session<'_>, args: &DeleteArgs) -> Result<E
     Ok(Exit::Done)
 }
 
+/// Hands a stack back.
+pub(super) async fn release(session: &Session<'_>, args: &StackArgs) -> Result<Exit, CliError> {
+    let name = &args.stack;
+    let input = json!({ "stack": session.stack(name), "reason": args.reason });
+    session.order("releaseStack", documents::RELEASE, input, Again::Never).await.map_err(super::look_up)?;
+    let exit = until_gone(session, name, "the release").await?;
+    if exit != Exit::Done {
+        return Ok(exit);
+    }
+    let word = json!({ "name": name, "environment": session.environment(), "released": true });
+    match machine(session.output, &word, field("name"))? {
+        Some(text) => session.console.print(&text)?,
+        None => session.console.print(&format!("{name} is handed back; what it ran keeps running"))?,
+    }
+    Ok(Exit::Done)
+}
+
 fn confirmed(session: &Session<'_>, args: &DeleteArgs) -> bool {
     let what = if args.keep_running { "Forget, and leave running," } else { "Delete, with all it runs," };
     session.console.ask(&format!("{what} stack {} of environment {}?", args.stack, session.environment()))
 }
 
 /// Follows the stack until it is not declared any more: then its tasks are gone.
-async fn until_gone(session: &Session<'_>, name: &str) -> Result<Exit, CliError> {
+async fn until_gone(session: &Session<'_>, name: &str, what: &str) -> Result<Exit, CliError> {
     let variables = json!({ "name": name, "environment": session.environment() });
     let mut feed = session.client.follow("stackChanged", documents::FOLLOW_STACK, variables);
     let until = Instant::now() + session.timeout;
@@ -63,11 +80,11 @@ async fn until_gone(session: &Session<'_>, name: &str) -> Result<Exit, CliError>
         let news = tokio::select! {
             news = feed.next() => news?,
             () = session.interrupt.wait() => {
-                console.note(&format!("interrupted; the deletion goes on: {see}"));
+                console.note(&format!("interrupted; {what} goes on: {see}"));
                 return Ok(Exit::Interrupted);
             }
             () = tokio::time::sleep_until(until) => {
-                let message = format!("stack `{name}` is still being deleted");
+                let message = format!("{what} of stack `{name}` still goes on");
                 return Err(CliError::new(Exit::TimedOut, message).next(format!("see what it waits for: {see}")));
             }
         };

@@ -1,5 +1,6 @@
 //! The commands that ask a server, by group.
 
+mod adopt;
 mod apply;
 mod control;
 mod credential;
@@ -46,6 +47,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
         Command::Delete(args) => delete::delete(session, &args).await,
+        Command::Adopt(args) => adopt::adopt(session, &args).await,
+        Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,

@@ -8,7 +8,8 @@ use super::super::draft::Draft;
 use super::{Law, State};
 use crate::domain::{
     Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, DeploymentPhase, Effect, EnvironmentName,
-    INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName, Trigger, Written,
+    INSTANCE_LABEL, LABEL_PREFIX, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName,
+    StackStatus, Trigger, Written,
 };
 use crate::plan::canonical;
 
@@ -26,11 +27,16 @@ impl State {
         }
         self.while_claimed(environment, &object);
         self.not_too_often(&object);
+        if self.hands_back(environment, effect) {
+            return;
+        }
         let labels = match effect {
             Effect::CreateNetwork(spec) => spec.labels.clone(),
             Effect::CreateConfig(spec) => spec.labels.clone(),
             Effect::CreateSecret(spec) => spec.labels.clone(),
             Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => spec.labels.clone(),
+            Effect::Relabel { labels, .. } => labels.clone(),
+            Effect::Own { .. } => return self.breach(Law::Nothing, format!("a call for {object}, which needs none")),
             Effect::Remove { object, id } => match self.live(environment, object, id) {
                 Some((labels, data)) => {
                     self.removal(object, id, &labels, &data);
@@ -53,6 +59,28 @@ impl State {
         } else if !matches!(effect, Effect::Remove { .. }) {
             self.breach(Law::Told, format!("{object} is written without saying for which stack"));
         }
+    }
+
+    /// A stack that is handed back loses Skep's labels, and nothing else of it is changed.
+    fn hands_back(&self, environment: &EnvironmentName, effect: &Effect) -> bool {
+        let (object, id, new) = match effect {
+            Effect::UpdateService { id, spec, .. } => (effect.object(), id, &spec.labels),
+            Effect::Relabel { object, id, labels, .. } => (object.clone(), id, labels),
+            _ => return false,
+        };
+        let Some((mut labels, _)) = self.live(environment, &object, id) else { return false };
+        let Some(key) = labels.get(STACK_LABEL).and_then(|text| key(text)) else { return false };
+        let deletion = self.stacks.get(&key).and_then(|stack| stack.control.deletion.as_ref());
+        labels.retain(|label, _| !label.starts_with(LABEL_PREFIX));
+        let same = match effect {
+            Effect::UpdateService { spec, .. } => self
+                .swarms
+                .get(environment)
+                .and_then(|swarm| swarm.service(&spec.name))
+                .is_some_and(|live| ServiceSpec { labels: labels.clone(), ..live.spec.clone() } == *spec),
+            _ => labels == *new,
+        };
+        same && deletion.is_some_and(|it| it.release)
     }
 
     /// Nobody is hammered, whatever goes wrong.
@@ -206,10 +234,13 @@ impl State {
 
     /// What goes is owned, is in no version that is in force, and is not too much at once.
     fn removal(&mut self, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>, data: &[u8]) {
-        if self.foreign.contains(id) || labels.get(INSTANCE_LABEL) != Some(&self.instance) {
+        // What was taken over has no label of Skep's: the inventory alone says whose it is.
+        let adopted = self.adopted_by(object, id).filter(|_| !labels.contains_key(INSTANCE_LABEL));
+        let own = labels.get(INSTANCE_LABEL) == Some(&self.instance) || adopted.is_some();
+        if self.foreign.contains(id) || !own {
             return self.breach(Law::Foreign, format!("the foreign {object} is removed"));
         }
-        let Some(key) = labels.get(STACK_LABEL).and_then(|text| key(text)) else {
+        let Some(key) = labels.get(STACK_LABEL).and_then(|text| key(text)).or(adopted) else {
             return self.breach(Law::Foreign, format!("{object} is removed, which is no stack's"));
         };
         let Some(stack) = self.stacks.get(&key).filter(|stack| stack.control.deletion.is_none()).cloned() else {
@@ -229,6 +260,14 @@ impl State {
                 .breach(Law::Evidence, format!("{object} is removed for a version of {key} without any service"));
         }
         self.not_too_much(&key, &stack, &draft, object);
+    }
+
+    /// The stack that a person had take this object over.
+    fn adopted_by(&self, object: &ObjectRef, id: &str) -> Option<StackKey> {
+        let owns =
+            |status: &StackStatus| status.inventory.0.get(object).is_some_and(|entry| entry.id.as_deref() == Some(id));
+        let (key, _) = self.statuses.iter().find(|(_, status)| owns(status))?;
+        self.stacks.get(key)?.control.adoption.as_ref().map(|_| key.clone())
     }
 
     /// More than one service and more than half of them go only when a person asked for that version.

@@ -52,12 +52,30 @@ struct WireNew<'a> {
     data: Option<&'a str>,
 }
 
+/// New labels of a config or secret. The engine keeps a content that is not sent.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireLabels<'a> {
+    name: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct WireDriver<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Where the engine keeps objects of a kind.
+fn folder(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Network => "networks",
+        ObjectKind::Config => "configs",
+        ObjectKind::Secret => "secrets",
+        ObjectKind::Service => "services",
+    }
 }
 
 /// A network as it is sent.
@@ -84,6 +102,14 @@ impl Session {
                 let applied = self.write_service(&path, spec, &object).await?;
                 Ok(Applied { id: id.clone(), ..applied })
             }
+            Effect::Relabel { object: relabelled, id, version: VersionIndex(version), labels } => {
+                let path = format!("/{}/{}/update?version={version}", folder(relabelled.kind), escape(id));
+                let spec = WireLabels { name: &relabelled.name, labels };
+                let applied = self.write(&path, self.encode(&spec, &object)?, &object).await?;
+                Ok(Applied { id: id.clone(), ..applied })
+            }
+            // Whoever carries steps out makes no call for it.
+            Effect::Own { id, .. } => Ok(Applied { id: id.clone(), warnings: Vec::new() }),
             Effect::Remove { object: removed, id } => self.remove(removed, id, &object).await,
         }
     }
@@ -196,12 +222,7 @@ impl Session {
     }
 
     async fn remove(&self, removed: &ObjectRef, id: &str, object: &str) -> Result<Applied, SwarmError> {
-        let kind = match removed.kind {
-            ObjectKind::Network => "networks",
-            ObjectKind::Config => "configs",
-            ObjectKind::Secret => "secrets",
-            ObjectKind::Service => "services",
-        };
+        let kind = folder(removed.kind);
         match self.request(Method::DELETE, &format!("/{kind}/{}", escape(id)), None, object).await {
             // What is gone is removed, whoever did it.
             Ok(_) | Err(SwarmError::NotFound { .. }) => {

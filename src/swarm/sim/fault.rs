@@ -25,6 +25,7 @@ pub enum CallKind {
     CreateSecret,
     CreateService,
     UpdateService,
+    Relabel,
     Remove,
 }
 
@@ -38,6 +39,7 @@ impl CallKind {
             Effect::CreateSecret(_) => Self::CreateSecret,
             Effect::CreateService(_) => Self::CreateService,
             Effect::UpdateService { .. } => Self::UpdateService,
+            Effect::Relabel { .. } | Effect::Own { .. } => Self::Relabel,
             Effect::Remove { .. } => Self::Remove,
         }
     }

@@ -27,6 +27,8 @@ impl World {
             Effect::CreateSecret(spec) => self.create_secret(spec, material),
             Effect::CreateService(spec) => self.create_service(spec),
             Effect::UpdateService { id, version, spec } => self.update_service(id, *version, spec),
+            Effect::Relabel { object, id, version, labels } => self.relabel(object, id, *version, labels),
+            Effect::Own { id, .. } => Ok(applied(id.clone())),
             Effect::Remove { object, id } => self.remove(object, id),
         }
     }
@@ -103,6 +105,29 @@ impl World {
         let id = live.id.clone();
         self.secrets.insert(id.clone(), Secret { live: Arc::new(live), data });
         Ok(applied(id))
+    }
+
+    fn relabel(&mut self, object: &ObjectRef, id: &str, at: VersionIndex, labels: &BTreeMap<String, String>) -> Answer {
+        let version = self.bump();
+        let current = match object.kind {
+            ObjectKind::Config => self.configs.get(id).map(|config| config.version),
+            ObjectKind::Secret => self.secrets.get(id).map(|secret| secret.live.version),
+            ObjectKind::Network | ObjectKind::Service => None,
+        };
+        match current {
+            None => return Err(no_such(object, id)),
+            Some(current) if current != at => return Err(SwarmError::Conflict { object: object.to_string() }),
+            Some(_) => {}
+        }
+        if let Some(config) = self.configs.get_mut(id) {
+            *config = Arc::new(LiveConfig { version, labels: labels.clone(), ..LiveConfig::clone(config) });
+            self.tell(WatchedKind::Config, id, &object.name, false);
+        } else if let Some(secret) = self.secrets.get_mut(id) {
+            let live = LiveSecret { version, labels: labels.clone(), ..LiveSecret::clone(&secret.live) };
+            secret.live = Arc::new(live);
+            self.tell(WatchedKind::Secret, id, &object.name, false);
+        }
+        Ok(applied(id.to_owned()))
     }
 
     pub(super) fn create_service(&mut self, spec: &ServiceSpec) -> Answer {
