@@ -14,6 +14,7 @@
 
 mod adopt;
 mod apply;
+mod approval;
 mod backoff;
 mod claim;
 mod delete;
