@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod access;
 mod doors;
 mod mutations;
 mod queries;
+mod scopes;
 mod subscriptions;
 mod world;

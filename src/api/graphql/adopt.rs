@@ -7,8 +7,9 @@ use super::event::PlanView;
 use super::input::{ReferenceInput, StackRefInput, references, stack_key};
 use super::payload::{AppliedDocumentView, UserError, applied_document, user_errors};
 use super::stack::StackView;
-use super::{GraphContext, with_status};
-use crate::declare::{Adopt, Applied, ApplyOptions, Ask, Code, DeclareError, Refusal};
+use super::with_status;
+use crate::api::guard::Guard;
+use crate::declare::{Adopt, Applied, ApplyOptions, Ask, Code, Declare, DeclareError, Refusal};
 use crate::domain::{EnvironmentName, Stack};
 
 /// What `adoptStack` takes.
@@ -69,7 +70,8 @@ pub(super) struct AdoptionPlan {
 
 /// Carries it out, or says what it would do.
 pub(super) async fn adopt(
-    graph: &GraphContext,
+    declare: &Declare,
+    guard: &Guard,
     input: AdoptStackInput,
     ask: Ask,
 ) -> async_graphql::Result<AdoptStackPayload> {
@@ -80,7 +82,7 @@ pub(super) async fn adopt(
         Ok(adopt) => {
             let references = references(input.references);
             let options = ApplyOptions { file: input.file, references, dry_run, adopt: Some(adopt) };
-            graph.declare.apply(&input.manifest, &options, &ask).await
+            declare.apply(&input.manifest, &options, &ask).await
         }
         Err(refusal) => Err(DeclareError::from(*refusal)),
     };
@@ -91,12 +93,12 @@ pub(super) async fn adopt(
             return Ok(AdoptStackPayload { stack: None, deployment: None, documents, plans, user_errors });
         }
     };
-    let plans = if dry_run { plans(graph, &applied).await } else { Vec::new() };
+    let plans = if dry_run { plans(guard, &applied).await } else { Vec::new() };
     let first = applied.documents.iter().find(|document| document.stack.is_some()).cloned();
     let (stack, deployment) = first.map_or((None, None), |first| (first.stack, first.deployment));
-    let documents = applied.documents.into_iter().map(|document| applied_document(&graph.ledger, document));
+    let documents = applied.documents.into_iter().map(|document| applied_document(guard, document));
     Ok(AdoptStackPayload {
-        stack: stack.map(|stack| with_status(&graph.ledger, stack)).transpose()?,
+        stack: stack.map(|stack| with_status(guard, stack)).transpose()?,
         deployment: deployment.map(Into::into),
         documents: documents.collect::<async_graphql::Result<_>>()?,
         plans,
@@ -118,11 +120,11 @@ fn order(input: &AdoptStackInput) -> Result<Adopt, Box<Refusal>> {
 }
 
 /// What taking over the stacks of a manifest would do, one after the other: each question has a deadline of its own.
-async fn plans(graph: &GraphContext, applied: &Applied) -> Vec<AdoptionPlan> {
+async fn plans(guard: &Guard, applied: &Applied) -> Vec<AdoptionPlan> {
     let stacks: Vec<&Stack> = applied.documents.iter().filter_map(|document| document.stack.as_ref()).collect();
     let mut plans = Vec::new();
     for stack in stacks {
-        let (plan, error) = match graph.inquiries.adoption(stack).await {
+        let (plan, error) = match guard.adoption(stack).await {
             Ok(plan) => (Some(plan.into()), None),
             Err(cause) => (None, Some(cause.to_string())),
         };

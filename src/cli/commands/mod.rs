@@ -10,6 +10,7 @@ mod diff;
 mod environment;
 mod get;
 mod manifest;
+mod token;
 mod watch;
 
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Unpin(args) => control::unpin(session, &args).await,
         Command::ReleaseHold(args) => control::release_hold(session, &args).await,
         Command::Cancel(args) => control::cancel(session, &args).await,
+        Command::Approve(args) => deploy::approve(session, &args).await,
         Command::Suspend(args) => control::suspend(session, &args).await,
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
@@ -49,6 +51,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Token(args) => token::token(session, &args.what).await,
     }
 }
 
