@@ -238,7 +238,7 @@ impl Guard {
         Ok(self.shelf.inquiries.plan(key, wanted).await?)
     }
 
-    /// What taking a stack over as it is declared here would do.
+    /// What taking a stack over would do, as it would be declared.
     pub(super) async fn adoption(&self, stack: &Stack) -> Result<PlanAnswer, GuardError> {
         if !self.grant.may(Access::Diff, Place::Stack(&stack.key)) {
             return Err(InquiryError::NotFound(format!("stack `{}`", stack.key)).into());

@@ -10,7 +10,7 @@ use super::prepare::Prepared;
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deployment, Desired, Effect, Material, Reason, Snapshot,
+    ConditionStatus as Is, ConditionType as Kind, Deployment, Desired, Effect, Material, ObjectKind, Reason, Snapshot,
 };
 use crate::plan::{self, Pace, PlanInput, Prune};
 use crate::ports::{SwarmError, WatchedKind};
@@ -70,6 +70,20 @@ impl Pass<'_> {
         self.status.adopted.give(&mut named.desired, &mut named.material);
         named.digest = named.desired.digest(&self.shared.renderer.digester());
         Some(Arc::new(named))
+    }
+
+    /// Objects whose create had an unknown outcome, and which are there with our labels, get their ids.
+    pub(super) fn adopt_ids(&mut self) {
+        let snapshot = self.environment.snapshot();
+        for (object, entry) in self.status.inventory.0.iter_mut().filter(|(_, entry)| entry.id.is_none()) {
+            let name = object.name.as_str();
+            entry.id = match object.kind {
+                ObjectKind::Network => snapshot.networks.get(name).map(|live| live.id.clone()),
+                ObjectKind::Config => snapshot.configs.get(name).map(|live| live.id.clone()),
+                ObjectKind::Secret => snapshot.secrets.get(name).map(|live| live.id.clone()),
+                ObjectKind::Service => snapshot.services.get(name).map(|live| live.id.clone()),
+            };
+        }
     }
 
     /// Hands the stack back: Skep's labels go from what it owns, then its records. `None`: it is done.

@@ -423,20 +423,6 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Objects whose create had an unknown outcome, and which are there with our labels, get their ids.
-    pub(super) fn adopt_ids(&mut self) {
-        let snapshot = self.environment.snapshot();
-        for (object, entry) in self.status.inventory.0.iter_mut().filter(|(_, entry)| entry.id.is_none()) {
-            let name = object.name.as_str();
-            entry.id = match object.kind {
-                ObjectKind::Network => snapshot.networks.get(name).map(|live| live.id.clone()),
-                ObjectKind::Config => snapshot.configs.get(name).map(|live| live.id.clone()),
-                ObjectKind::Secret => snapshot.secrets.get(name).map(|live| live.id.clone()),
-                ObjectKind::Service => snapshot.services.get(name).map(|live| live.id.clone()),
-            };
-        }
-    }
-
     /// What is wanted, is there, and needed no step is owned as well, though nothing was remembered of it: a stack of this
     /// name was deleted before, and what it had was left running. The plan has seen that it is ours.
     fn own_what_is_wanted(&mut self, rendition: &Rendition) {

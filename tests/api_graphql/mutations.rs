@@ -207,3 +207,39 @@ async fn delete_wants_the_name_once_more() {
         Actor::new("admin")
     );
 }
+
+#[tokio::test]
+async fn adopt_records_an_order_and_release_takes_it_back() {
+    let world = World::new().await;
+    let adopt = |name: &str, dry_run: bool| {
+        let stack = json!({ "name": name });
+        json!({ "stack": stack, "manifest": SHOP, "file": "shop.yml", "dryRun": dry_run })
+    };
+    let answer = world.mutate("adoptStack", "AdoptStackInput", adopt("other", false)).await;
+    let error = only(&answer);
+    assert_eq!(
+        (&error["code"], &error["field"], &error["file"]),
+        (&json!("INVALID"), &json!("name"), &json!("shop.yml"))
+    );
+    let empty = json!({ "manifest": "kind: Environment\nname: prod\nendpoints: [unix:///x]\n" });
+    assert_eq!(only(&world.mutate("adoptStack", "AdoptStackInput", empty).await)["field"], "manifest");
+    assert!(world.ledger.stack(&shop()).unwrap().is_none(), "what is refused writes nothing");
+
+    let dry = world.mutate("adoptStack", "AdoptStackInput", adopt("shop", true)).await;
+    assert_eq!((&dry["deployment"], &dry["userErrors"]), (&Value::Null, &json!([])));
+    assert!(world.ledger.stack(&shop()).unwrap().is_none(), "a dry run writes nothing");
+
+    let answer = world.mutate("adoptStack", "AdoptStackInput", adopt("shop", false)).await;
+    let first = id(&answer);
+    assert_eq!(answer["deployment"]["trigger"], "Adopt");
+    let order = world.ledger.stack(&shop()).unwrap().unwrap().value.control.adoption.unwrap();
+    assert_eq!((order.deployment.as_str(), order.rotate_secrets), (first.as_str(), false));
+    let again = world.mutate("adoptStack", "AdoptStackInput", adopt("shop", false)).await;
+    assert_eq!(id(&again), first, "the same order once more is no new one");
+    let rotate = json!({ "manifest": SHOP, "rotateSecrets": true });
+    assert_ne!(id(&world.mutate("adoptStack", "AdoptStackInput", rotate).await), first);
+
+    let answer = world.mutate("releaseStack", "ReleaseStackInput", stack(json!({}))).await;
+    assert_eq!(answer["stack"]["deletion"], json!({ "keepRunning": true }));
+    assert!(world.ledger.stack(&shop()).unwrap().unwrap().value.control.deletion.unwrap().release);
+}

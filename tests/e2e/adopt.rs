@@ -239,4 +239,11 @@ async fn a_changed_file_is_planned_and_then_applied_with_the_adoption() {
     assert!(container["Configs"][0]["ConfigName"].as_str().unwrap().starts_with(&format!("{name}_site_")));
     assert_eq!(container["Secrets"][0]["SecretName"], format!("{name}_key"));
     assert!(docker::of_stack("config", &name).contains(&format!("{name}_site")), "what was not taken over stays");
+
+    // What Skep has made itself loses its labels as well when it is handed back.
+    let (containers, kinds) = (made.containers(), ["service", "config", "secret"]);
+    assert!(marks(&made.specs(&kinds[1..])) > 0);
+    run(&made.hive, &["release", &name]);
+    assert_eq!(marks(&made.specs(&kinds)), 0);
+    assert_eq!(made.containers(), containers);
 }

@@ -193,3 +193,29 @@ async fn the_way_back_makes_no_pauses_and_leaves_the_files_own_update_config() {
     world.silence().await;
     assert_eq!(world.last_trigger(), (Trigger::Rollback, DeploymentPhase::Converged), "{}", world.report());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_removed_by_hand_is_made_again_from_the_sealed_copy_on_the_way_back() {
+    let manifest = |image: &str, value: &str| {
+        let text = format!(
+            "services:\n  web:\n    image: {image}\n    secrets: [key]\n    deploy: {{ replicas: 1 }}\n\
+             secrets:\n  key: {{ environment: KEY }}\n"
+        );
+        format!("{}variables: {{ KEY: {{ value: {value}, secret: true }} }}\n", inline("shop", "", &text))
+    };
+    let used = |world: &World| world.spec("shop_web").task_template.container_spec.secrets[0].secret_name.clone();
+    let world = World::running().await;
+    world.apply(&manifest("app:1", "the-first-value")).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let first = used(&world);
+    world.swarm.image("app:2", Behaviour::Exit { after: Duration::from_secs(3), code: 1 });
+    let failing = world.apply(&manifest("app:2", "the-second-value")).await;
+    world.until(60, "the service uses the second secret", |world| used(world) != first).await;
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Secret, &first)).unwrap();
+    assert_eq!(world.swarm.secret_data(&first), None);
+    world.ends_as(300, &failing, DeploymentPhase::RolledBack).await;
+    assert_eq!(used(&world), first);
+    assert_eq!(world.swarm.secret_data(&first).unwrap().expose_text(), Some("the-first-value"));
+    world.until_phase(60, StackPhase::RolledBack).await;
+    world.silence().await;
+}

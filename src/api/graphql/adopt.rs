@@ -7,8 +7,9 @@ use super::event::PlanView;
 use super::input::{ReferenceInput, StackRefInput, references, stack_key};
 use super::payload::{AppliedDocumentView, UserError, applied_document, user_errors};
 use super::stack::StackView;
-use super::{GraphContext, Guard, with_status};
-use crate::declare::{Adopt, Applied, ApplyOptions, Ask, Code, DeclareError, Refusal};
+use super::with_status;
+use crate::api::guard::Guard;
+use crate::declare::{Adopt, Applied, ApplyOptions, Ask, Code, Declare, DeclareError, Refusal};
 use crate::domain::{EnvironmentName, Stack};
 
 /// What `adoptStack` takes.
@@ -69,7 +70,7 @@ pub(super) struct AdoptionPlan {
 
 /// Carries it out, or says what it would do.
 pub(super) async fn adopt(
-    graph: &GraphContext,
+    declare: &Declare,
     guard: &Guard,
     input: AdoptStackInput,
     ask: Ask,
@@ -81,7 +82,7 @@ pub(super) async fn adopt(
         Ok(adopt) => {
             let references = references(input.references);
             let options = ApplyOptions { file: input.file, references, dry_run, adopt: Some(adopt) };
-            graph.declare.apply(&input.manifest, &options, &ask).await
+            declare.apply(&input.manifest, &options, &ask).await
         }
         Err(refusal) => Err(DeclareError::from(*refusal)),
     };

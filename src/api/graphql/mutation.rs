@@ -54,7 +54,7 @@ impl Mutation {
         #[graphql(desc = "The manifest, and what is to be taken over.")] input: AdoptStackInput,
     ) -> async_graphql::Result<AdoptStackPayload> {
         let ask = Ask { trigger: Trigger::Adopt, ..ask(ctx, input.reason.clone())? };
-        adopt::adopt(context(ctx)?, &guard(ctx)?, input, ask).await
+        adopt::adopt(&context(ctx)?.declare, &guard(ctx)?, input, ask).await
     }
 
     /// Hands the stack back: Skep's labels go from what it owns, and then it is forgotten. Everything runs on.
