@@ -1,13 +1,14 @@
 //! The ways in over HTTP: what is asked is recorded, what is recorded is read. It cannot name an engine or a repository.
 //!
-//! [`bind`] serves [`routes`]: GraphQL, health and metrics. Other ways in are added to it as more routes; they take the
-//! caller with [`Caller`] and the rest from [`ApiState`].
+//! [`bind`] serves [`routes`]: GraphQL, health, metrics, and the static files of the page. Other ways in are added to it
+//! as more routes; they take the caller with [`Caller`] and the rest from [`ApiState`].
 
 mod auth;
 mod feed;
 pub mod graphql;
 pub mod hooks;
 mod origin;
+mod page;
 mod request_id;
 mod respond;
 pub mod rest;

@@ -4,6 +4,7 @@
 
 mod doors;
 mod mutations;
+mod page;
 mod queries;
 mod subscriptions;
 mod world;

@@ -18,6 +18,7 @@ mod query;
 mod spec;
 mod stack;
 mod subscription;
+mod task;
 mod time;
 
 #[cfg(test)]

@@ -1,0 +1,16 @@
+import { computed, signal } from '@preact/signals'
+import { clockAhead } from '../api/client'
+import { link } from './link'
+
+const tick = signal(Date.now())
+setInterval(() => {
+  if (document.visibilityState === 'visible') tick.value = Date.now()
+}, 1000)
+document.addEventListener('visibilitychange', () => (tick.value = Date.now()))
+
+/** The time by the server's clock, every second. */
+export const now = computed(() => tick.value + clockAhead.value)
+/** The time by this machine's clock, every second: for what happens here. */
+export const here = computed(() => tick.value)
+/** Whether actions are locked: what is shown may be old. */
+export const locked = computed(() => link.value.kind !== 'live')
