@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { StackPhase } from '../api/documents'
+import { link } from '../live/link'
 import { now } from '../live/now'
 import { LOOKS, type DeploymentPhase } from '../model/phase'
 import { sentence } from '../model/sentence'
@@ -79,13 +80,20 @@ export function TaskBar({ services }: { services: readonly { wanted: number; hea
   )
 }
 
-/** Shown only when waiting takes longer than one notices. */
+/** Shown only when waiting takes longer than one notices; without a connection it says what it waits for. */
 export function Loading({ rows = 6 }: { rows?: number }) {
   const [late, setLate] = useState(false)
   useEffect(() => {
     const timer = setTimeout(() => setLate(true), 300)
     return () => clearTimeout(timer)
   }, [])
+  if (link.value.kind === 'lost') {
+    return (
+      <Empty title="Not here yet">
+        <p>This was not open when the connection was lost. It comes as soon as the server answers.</p>
+      </Empty>
+    )
+  }
   return (
     <div class="skeleton" aria-busy="true" aria-label="loading" role="status">
       {late && Array.from({ length: rows }, (_, index) => <div key={index} class="bone" />)}

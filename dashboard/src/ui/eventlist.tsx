@@ -36,7 +36,7 @@ export function EventList({
   return (
     <ol class="events">
       {[...lines].reverse().map((line) => (
-        <li key={line.sequence} class={`tone-${TONES[line.type] ?? 'idle'}`}>
+        <li key={line.sequence} data-sequence={line.sequence} class={`tone-${TONES[line.type] ?? 'idle'}`}>
           <time dateTime={line.time}>{clock(line.time, now.value)}</time>
           <span class="kind">{words(line.type)}</span>
           <span class="said">

@@ -9,12 +9,20 @@ import { link } from '../live/link'
 /** Everything that happened, as it happens: who, what, why. */
 export function Activity() {
   const [lines, setLines] = useState<EventLine[]>([])
+  const [waited, setWaited] = useState(false)
   const asked = new URLSearchParams(search.value)
   const stack = asked.get('stack') ?? ''
   const kind = asked.get('type') ?? ''
   useEffect(() => {
     setLines([])
-    return followEvents(stack ? { stack } : {}, setLines, 1000)
+    setWaited(false)
+    // Silence is all there is when nothing fits: after a moment it counts as the answer.
+    const timer = setTimeout(() => setWaited(true), 1000)
+    const stop = followEvents(stack ? { stack } : {}, setLines, 1000)
+    return () => {
+      clearTimeout(timer)
+      stop()
+    }
   }, [stack])
   const set = (name: string, value: string) => {
     const next = new URLSearchParams(search.value)
@@ -54,7 +62,7 @@ export function Activity() {
       <section class="panel" aria-label="Events">
         {shown.length > 0 ? (
           <EventList lines={shown} />
-        ) : link.value.kind === 'opening' ? (
+        ) : lines.length === 0 && (!waited || link.value.kind !== 'live') ? (
           <Loading />
         ) : (
           <Empty title="Nothing of this kind has happened" />

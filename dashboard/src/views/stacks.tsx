@@ -193,6 +193,8 @@ function StackRow({ row, place }: { row: Row; place: boolean }) {
   const look = LOOKS[row.phase]
   const since = row.conditions.find((it) => it.type === 'Ready')?.since ?? row.attempt?.createdAt ?? row.updatedAt
   const differs = row.live !== null && !same(row.desired, row.live)
+  // What was tried and never ran is not live, whatever was sent.
+  const runs = row.phase !== 'Failed' || row.attempt === null || row.attempt.services.some((it) => it.healthy > 0)
   const then = next(row, now.value)
   const message = row.suspension ? `Suspended by ${row.suspension.actor}: ${row.suspension.reason}` : row.message
   return (
@@ -218,7 +220,7 @@ function StackRow({ row, place }: { row: Row; place: boolean }) {
           </>
         ) : (
           <span class="pair">
-            <span class="tag">{row.live ? 'live' : 'want'}</span>
+            <span class="tag">{row.live && runs ? 'live' : 'want'}</span>
             <Version version={row.desired} />
           </span>
         )}
