@@ -291,3 +291,210 @@ async fn a_stack_that_cannot_take_it_does_not_keep_the_others() {
     }
     assert_eq!(world.ledger.events(None, true, 1).unwrap()[0].1.kind, EventType::HookRefused);
 }
+
+/// One hook for each provider, all with the same secret; each sets what its payload names.
+const PROVIDERS: &str = "\
+kind: Hook
+name: gitlab
+provider: GitLab
+secret: { value: \"It's a Secret to Everybody\" }
+rules:
+  - { when: 'ref == \"refs/heads/main\"', stacks: [shop], set: { ref: checkout_sha } }
+  - { when: 'event == \"release\" && action == \"create\"', stacks: [shop], set: { ref: tag } }
+---
+kind: Hook
+name: gitea
+provider: Gitea
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'ref == \"refs/heads/main\"', stacks: [shop], set: { ref: after } }]
+---
+kind: Hook
+name: bitbucket
+provider: Bitbucket
+secret: { value: \"It's a Secret to Everybody\" }
+rules:
+  - when: 'push.changes.exists(c, c.new.type == \"branch\" && c.new.name == \"main\")'
+    stacks: [shop]
+    set: { ref: 'push.changes[0].new.target.hash' }
+---
+kind: Hook
+name: registry
+provider: Registry
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'has(target.tag) && target.repository == \"team/web\"', stacks: [shop], set: { images.web: target.tag } }]
+---
+kind: Hook
+name: hub
+provider: DockerHub
+unsigned: true
+rules: [{ when: 'repository.repo_name == \"team/web\"', stacks: [shop], set: { images.web: push_data.tag } }]
+---
+kind: Hook
+name: events
+provider: CloudEvents
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'event == \"dev.example.built\"', stacks: [shop], set: { images.web: data.tag } }]
+";
+
+/// A request as one of them sends it.
+struct Sent {
+    hook: &'static str,
+    body: Value,
+    /// Headers but the one that proves.
+    headers: Vec<(&'static str, &'static str)>,
+    /// The header that proves, for a body.
+    proof: fn(&str) -> (&'static str, String),
+}
+
+impl Sent {
+    async fn send(&self, world: &World, body: &str, proof: Option<(&str, String)>) -> Answer {
+        let mut request =
+            world.http.post(format!("http://{}/hooks/{}", world.address, self.hook)).body(body.to_owned());
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((name, value)) = proof {
+            request = request.header(name, value);
+        }
+        world.send(request).await
+    }
+}
+
+fn hex(body: &str) -> String {
+    sign(body)["sha256=".len()..].to_owned()
+}
+
+/// What each provider's documentation shows, shortened to what is asked about.
+fn sent() -> Vec<(Sent, Value)> {
+    vec![
+        (
+            Sent {
+                hook: "gitlab",
+                body: json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT, "checkout_sha": COMMIT }),
+                headers: vec![("x-gitlab-event", "Push Hook"), ("idempotency-key", "4a6c8f2e")],
+                proof: |_| ("x-gitlab-token", SECRET.to_owned()),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "gitea",
+                body: json!({ "ref": "refs/heads/main", "after": COMMIT }),
+                headers: vec![("x-gitea-event", "push"), ("x-gitea-delivery", "f6266f16-1bf3-46a5-9ea4-602e06ead473")],
+                proof: |body| ("x-gitea-signature", hex(body)),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "bitbucket",
+                body: json!({ "push": { "changes": [
+                    { "new": { "type": "branch", "name": "main", "target": { "hash": COMMIT } } },
+                ] } }),
+                headers: vec![("x-event-key", "repo:push"), ("x-request-uuid", "1b1ea4e3-2f0c-4b9e-8a3c-6c2f4b0c8f11")],
+                proof: |body| ("x-hub-signature", sign(body)),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "registry",
+                body: json!({ "events": [
+                    { "id": "layer", "action": "push", "target": { "mediaType": "application/octet-stream" } },
+                    { "id": "asdf-asdf", "action": "push", "target": {
+                        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                        "repository": "team/web", "tag": "1.4.3", "digest": "sha256:fea8895f450959fa676bcc1df0611ea9" } },
+                ] }),
+                headers: vec![("content-type", "application/vnd.docker.distribution.events.v1+json")],
+                proof: |_| ("authorization", format!("Bearer {SECRET}")),
+            },
+            json!({ "images.web": "1.4.3" }),
+        ),
+        (
+            Sent {
+                hook: "events",
+                body: json!({ "specversion": "1.0", "id": "7", "source": "/ci/shop", "type": "dev.example.built",
+                    "data": { "tag": "1.4.5" } }),
+                headers: vec![("content-type", "application/cloudevents+json")],
+                proof: |body| ("x-skep-signature-256", sign(body)),
+            },
+            json!({ "images.web": "1.4.5" }),
+        ),
+    ]
+}
+
+async fn with_providers() -> World {
+    let world = World::new().await;
+    world.apply(PROVIDERS).await;
+    world.declare("shop").await;
+    world
+}
+
+#[tokio::test]
+async fn each_provider_is_verified_its_own_way_mapped_and_taken_once() {
+    for (sent, set) in sent() {
+        let world = with_providers().await;
+        let (hook, body) = (sent.hook, sent.body.to_string());
+        let before = world.ledger.revision();
+        let wrong = sign("something else");
+        for proof in [None, Some(((sent.proof)(&body).0, wrong)), Some(((sent.proof)(&body).0, String::new()))] {
+            assert_eq!(sent.send(&world, &body, proof).await.status, 401, "{hook}");
+        }
+        let (name, good) = (sent.proof)(&body);
+        if good.contains(&hex(&body)) {
+            let tampered = body.replace(COMMIT, &"b".repeat(40)).replace("1.4.5", "6.6.6");
+            assert_ne!(tampered, body);
+            assert_eq!(sent.send(&world, &tampered, Some((name, good.clone()))).await.status, 401, "{hook}");
+        }
+        assert_eq!(world.ledger.revision(), before, "{hook}");
+        let answer = sent.send(&world, &body, Some((name, good.clone()))).await;
+        assert_eq!(answer.status, 202, "{hook}: {}", answer.text);
+        let made = answer.json()["deployments"].as_array().unwrap().clone();
+        assert_eq!(made.len(), 1, "{hook}: {}", answer.text);
+        let origin = world.deployment(&made[0]).origin;
+        assert_eq!(origin.mapped_request["hook"]["set"], set, "{hook}");
+        assert!(!origin.original_request.to_string().contains("Everybody"), "{hook}");
+        assert_eq!(sent.send(&world, &body, Some((name, good))).await.status, 409, "{hook}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_without_an_id_is_refused_and_says_which() {
+    let world = with_providers().await;
+    for (sent, _) in sent().into_iter().filter(|(sent, _)| !matches!(sent.hook, "registry" | "events")) {
+        let body = sent.body.to_string();
+        let bare = Sent { headers: Vec::new(), ..sent };
+        let answer = bare.send(&world, &body, Some((bare.proof)(&body))).await;
+        assert_eq!(answer.status, 422, "{}", bare.hook);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_ask_what_happened_is_about_pushes_alone() {
+    let world = with_providers().await;
+    let send = async |id: &'static str, body: Value| {
+        let headers = vec![("idempotency-key", id)];
+        let sent = Sent { hook: "gitlab", body, headers, proof: |_| ("x-gitlab-token", SECRET.to_owned()) };
+        let body = sent.body.to_string();
+        sent.send(&world, &body, Some((sent.proof)(&body))).await.json()
+    };
+    let pipeline = json!({ "object_kind": "pipeline", "ref": "refs/heads/main", "checkout_sha": COMMIT });
+    let answer = send("one", pipeline).await;
+    assert_eq!((&answer["deployments"], &answer["refused"]), (&json!([]), &json!([])));
+    let release = send("two", json!({ "object_kind": "release", "action": "create", "tag": "v1.4.2" })).await;
+    assert_eq!(world.deployment(&release["deployments"][0]).origin.mapped_request["hook"]["set"]["ref"], "v1.4.2");
+}
+
+#[tokio::test]
+async fn only_a_hook_that_says_so_takes_what_is_not_signed() {
+    let world = with_providers().await;
+    let body = json!({ "repository": { "repo_name": "team/web" }, "push_data": { "tag": "1.4.4" } }).to_string();
+    let post = || world.http.post(format!("http://{}/hooks/hub", world.address)).body(body.clone());
+    let answer = world.send(post()).await;
+    assert_eq!(answer.json()["deployments"].as_array().unwrap().len(), 1, "{}", answer.text);
+    assert_eq!(world.send(post()).await.status, 409, "the same body is the same delivery");
+    for broken in ["", "unsigned: false\n", "unsigned: true\nsecret: { value: \"It's a Secret\" }\n"] {
+        let manifest = format!("kind: Hook\nname: x\nprovider: DockerHub\n{broken}rules: [{{ stacks: [shop] }}]\n");
+        assert!(world.refused(&manifest).await.contains("secret"), "{broken}");
+    }
+}

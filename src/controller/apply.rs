@@ -10,9 +10,9 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect, Failure,
-    FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress, Step, Trigger,
-    Written,
+    Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
+    EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
+    Step, Trigger, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
@@ -92,8 +92,13 @@ impl Pass<'_> {
         rendition: &Rendition,
         prune: Prune,
     ) -> Result<Plan, PassError> {
-        let needed = self.needed(rendition)?;
-        let prune = if self.stack.spec.policy.prune { prune } else { Prune::Never };
+        // What it would take to go back is not known: then nothing is removed.
+        let (needed, known) = match self.needed(rendition) {
+            Ok(needed) => (needed, true),
+            Err(PassError::Rendition(_)) => (objects(rendition), false),
+            Err(error) => return Err(error),
+        };
+        let prune = if self.stack.spec.policy.prune && known { prune } else { Prune::Never };
         let back = deployment.origin.trigger == Trigger::Rollback && !deployment.phase.is_terminal();
         Ok(plan(&PlanInput {
             stack: self.key(),
@@ -368,6 +373,8 @@ impl Pass<'_> {
             service.written = Written::Accepted;
         }
         self.environment.wrote(wrote);
+        let (action, reason) = (format!("{:?}", step.action), &step.reason);
+        self.event(EventType::StepApplied, Some(&deployment.id), &action, format!("{object}: {reason}"));
     }
 
     /// Every step is accepted: from now on the tasks are judged.

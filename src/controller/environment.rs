@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::{backoff, jittered};
 use super::claim;
+use super::glance::AtRest;
 use super::queue::{Priority, Queue};
 use super::snapshot::{Wrote, replace, take_one};
 use super::tasks::TaskWatch;
@@ -33,6 +34,10 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const LIST_FROM: usize = 4;
 /// Everything is listed afresh after this time, ± a tenth.
 const RESYNC: Duration = Duration::from_secs(300);
+/// A connection that was there for so long is renewed at once when it breaks, before anybody is told.
+const HELD: Duration = Duration::from_secs(10);
+/// For as long as this the engine counts as reachable while its connection is renewed.
+const RENEW: Duration = Duration::from_secs(2);
 /// Stacks of one environment that are worked on at a time.
 const WORKERS: usize = 32;
 
@@ -67,6 +72,8 @@ pub(super) struct Observed {
     pub queue: Arc<Queue>,
     /// Its tasks, while anything is under way.
     pub tasks: TaskWatch,
+    /// Its stacks that need no whole look for now.
+    pub at_rest: AtRest,
     /// How many of its stacks are worked on at a time.
     pub workers: Arc<Semaphore>,
     /// Since when it has been watched.
@@ -92,6 +99,7 @@ impl Observed {
             swarm,
             queue,
             tasks: TaskWatch::default(),
+            at_rest: AtRest::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
             begun_at: ambient.now(),
             instance,
@@ -122,6 +130,11 @@ impl Observed {
         self.connection.borrow().clone()
     }
 
+    /// Whether the engine answers, as far as is known.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.connection.borrow(), Connection::Connected(_))
+    }
+
     /// Follows the connection.
     pub(super) fn connections(&self) -> watch::Receiver<Connection> {
         self.connection.subscribe()
@@ -133,15 +146,25 @@ impl Observed {
     }
 
     /// Runs until cancelled: connects, lists, follows events; begins again when the connection is lost.
+    ///
+    /// A connection that had held is renewed at once: only if that fails is the engine called unreachable. Whoever closes
+    /// a long stream of events (a proxy, a restart) does not make every stack look ill.
     pub(super) async fn run(self: Arc<Self>, cancel: CancellationToken) {
         let mut errors = 0;
+        let mut renewing = false;
         loop {
+            let mut connected = None;
             let lost = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                lost = self.follow(&mut errors) => lost,
+                lost = self.follow(&mut connected, renewing) => lost,
             };
-            errors += 1;
+            renewing = connected.is_some_and(|since: Instant| since.elapsed() >= HELD);
+            if renewing {
+                tracing::info!(environment = %self.name, error = %lost, "the connection is renewed");
+                continue;
+            }
+            errors = if connected.is_some() { 1 } else { errors + 1 };
             tracing::warn!(environment = %self.name, error = %lost, "the engine cannot be worked with");
             self.connection.send_replace(Connection::Lost(lost));
             let wait = backoff(errors.min(5), self.ambient.random());
@@ -153,11 +176,16 @@ impl Observed {
         }
     }
 
-    async fn follow(&self, errors: &mut u32) -> SwarmError {
-        match self.connect().await {
+    async fn follow(&self, connected: &mut Option<Instant>, renewing: bool) -> SwarmError {
+        let limit = if renewing { RENEW } else { Duration::MAX };
+        let slow = || SwarmError::Unreachable {
+            endpoint: self.name.to_string(),
+            reason: "the connection was lost, and could not be renewed in time".into(),
+        };
+        match tokio::time::timeout(limit, self.connect()).await.unwrap_or_else(|_| Err(slow())) {
             Err(error) => error,
             Ok((info, events)) => {
-                *errors = 0;
+                *connected = Some(Instant::now());
                 self.connection.send_replace(Connection::Connected(info));
                 self.keep_up(events).await
             }
@@ -210,6 +238,7 @@ impl Observed {
         if planted!("nothing is listed again") {
             return Ok(());
         }
+        self.at_rest.clear();
         self.list_all().await?;
         self.make_claim().await?;
         // When they are listed, all stacks are looked at.

@@ -53,7 +53,11 @@ impl Pass<'_> {
         if !listed {
             return self.wait_for_tasks(deployment);
         }
-        let last_good = self.last_good_rendition()?;
+        // One that cannot be read back is none: `RollbackReady` says so.
+        let last_good = match self.last_good_rendition() {
+            Err(PassError::Rendition(_)) => None,
+            found => found?,
+        };
         let policy = self.stack.spec.policy.clone();
         let input = AssessInput {
             target: &rendition.desired,

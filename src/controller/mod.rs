@@ -17,6 +17,7 @@ mod backoff;
 mod claim;
 mod delete;
 mod environment;
+mod glance;
 mod inquiries;
 mod judge;
 mod outcome;
@@ -263,14 +264,14 @@ async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: Cancellat
             place = environment.workers.clone().acquire_owned() => place,
         };
         let Ok(place) = place else { return };
-        let key = tokio::select! {
+        let (key, priority) = tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            key = environment.queue.next() => key,
+            taken = environment.queue.next() => taken,
         };
         let (shared, environment) = (shared.clone(), environment.clone());
         shared.tasks.clone().spawn(async move {
-            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone()));
+            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone(), priority));
             if look.await.is_err() {
                 tracing::error!(stack = %key, "a pass panicked; the stack is looked at again in a minute");
                 environment.queue.add(&key, Instant::now() + Duration::from_secs(60), Priority::Resync);
@@ -282,8 +283,8 @@ async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: Cancellat
 }
 
 /// One look, and when the next one is due.
-async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
-    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key)).await;
+async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, priority: Priority) {
+    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key, priority)).await;
     let mut errors = shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(Ok(next)) => {
@@ -313,10 +314,25 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey) {
     }
 }
 
-async fn one_pass(shared: &Shared, environment: &Arc<Observed>, key: &StackKey) -> Result<Option<Next>, PassError> {
+async fn one_pass(
+    shared: &Shared,
+    environment: &Arc<Observed>,
+    key: &StackKey,
+    priority: Priority,
+) -> Result<Option<Next>, PassError> {
+    if priority == Priority::Resync && environment.at_rest.holds(environment, &shared.ledger, key)? {
+        return Ok(Some(Next::Idle));
+    }
     tracing::trace!(stack = %key, "a pass begins");
+    environment.at_rest.forget(key);
     match Pass::load(shared, environment.clone(), key)? {
-        Some(mut pass) => reconcile::reconcile(&mut pass).await,
+        Some(mut pass) => {
+            let next = reconcile::reconcile(&mut pass).await?;
+            if next == Some(Next::Idle) && pass.is_at_rest() {
+                environment.at_rest.note(&pass);
+            }
+            Ok(next)
+        }
         None => {
             shared.sources.leave(key);
             environment.tasks.leave(key);
@@ -333,10 +349,8 @@ async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: Cancell
         if let Err(error) = write_status(&shared, &environment).await {
             tracing::warn!(environment = %environment.name, %error, "the environment's status could not be written");
         }
-        if let Ok(stacks) = shared.ledger.stacks(Some(&environment.name)) {
-            for stack in stacks {
-                environment.queue.add(&stack.value.key, Instant::now(), Priority::Resync);
-            }
+        for key in shared.ledger.stack_keys(&environment.name).unwrap_or_default() {
+            environment.queue.add(&key, Instant::now(), Priority::Resync);
         }
         tokio::select! {
             biased;

@@ -56,15 +56,26 @@ fn pinned(pass: &Pass<'_>) -> Option<crate::domain::Pointer> {
     good.filter(|version| version.deployment == pin.deployment || version.deployment == pin.version_of)
 }
 
-/// Whether the parachute is packed: a last good version whose kept objects are there.
+/// Whether the parachute is packed: a last good version whose kept objects can be read.
 fn rollback_ready(pass: &mut Pass<'_>) {
-    match pass.status.last_good.clone() {
-        Some(good) => {
-            let text = format!("deployment {} can be brought back", good.version.deployment);
+    let Some(good) = pass.status.last_good.as_ref().map(|good| good.version.deployment.clone()) else {
+        return pass.say(
+            Kind::RollbackReady,
+            Is::False,
+            Reason::NoLastGood,
+            "no version of this stack has converged yet",
+        );
+    };
+    match pass.last_good_rendition() {
+        Ok(_) => {
+            let text = format!("deployment {good} can be brought back");
             pass.say(Kind::RollbackReady, Is::True, Reason::Succeeded, text);
         }
-        None => {
-            pass.say(Kind::RollbackReady, Is::False, Reason::NoLastGood, "no version of this stack has converged yet");
+        Err(error) => {
+            let text = format!(
+                "what deployment {good} ran was kept and cannot be read back: {error}. Deploy a version that converges: it is kept anew"
+            );
+            pass.say(Kind::RollbackReady, Is::False, Reason::LastGoodUnreadable, text);
         }
     }
 }

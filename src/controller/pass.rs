@@ -109,6 +109,17 @@ impl<'a> Pass<'a> {
         &self.stack.key
     }
 
+    /// The revisions of the stack's record and of its status, as they are now.
+    pub(super) fn revisions(&self) -> (u64, Option<u64>) {
+        (self.stack_revision, self.status_revision)
+    }
+
+    /// Whether this look found all as it should be: nothing under way, nothing waited for, nobody needed.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let ended = self.status.attempt.as_ref().is_some_and(|attempt| attempt.phase.is_terminal());
+        ended && self.stalled.is_none() && self.waiting.is_none()
+    }
+
     /// A deployment, read once in a pass.
     pub(super) fn deployment(&mut self, id: &DeploymentId) -> Result<Option<&mut Deployment>, PassError> {
         if !self.deployments.contains_key(id) {

@@ -62,7 +62,7 @@ impl State {
         self.place(key);
     }
 
-    fn take(&mut self, now: Instant) -> Result<StackKey, Option<Instant>> {
+    fn take(&mut self, now: Instant) -> Result<(StackKey, Priority), Option<Instant>> {
         while let Some((at, _)) = self.later.first()
             && *at <= now
             && let Some((at, key)) = self.later.pop_first()
@@ -70,12 +70,12 @@ impl State {
             let priority = self.waiting.get(&key).map_or(Priority::Resync, |(_, priority)| *priority);
             self.due.insert((Reverse(priority), at, key));
         }
-        let Some((_, _, key)) = self.due.pop_first() else {
+        let Some((Reverse(priority), _, key)) = self.due.pop_first() else {
             return Err(self.later.first().map(|(at, _)| *at));
         };
         self.waiting.remove(&key);
         self.at_work.insert(key.clone());
-        Ok(key)
+        Ok((key, priority))
     }
 
     fn done(&mut self, key: &StackKey) {
@@ -103,12 +103,12 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits for the next key that is due, and takes it. It must be given back with [`Queue::done`].
-    pub(super) async fn next(&self) -> StackKey {
+    /// Waits for the next key that is due, and takes it, with its priority. It must be given back with [`Queue::done`].
+    pub(super) async fn next(&self) -> (StackKey, Priority) {
         loop {
             let changed = self.changed.notified();
             let soonest = match self.state().take(Instant::now()) {
-                Ok(key) => return key,
+                Ok(taken) => return taken,
                 Err(soonest) => soonest,
             };
             match soonest {
@@ -156,7 +156,7 @@ mod tests {
         let start = Instant::now();
         queue.add(&key("a"), start + Duration::from_secs(10), Priority::Person);
         queue.add(&key("a"), start + Duration::from_secs(60), Priority::Resync);
-        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await.0, key("a"));
         assert_eq!(start.elapsed().as_secs(), 10);
         queue.done(&key("a"));
         assert_eq!(queue.depth(), (0, 0));
@@ -166,11 +166,11 @@ mod tests {
     async fn a_key_at_work_is_not_handed_out_again_until_it_is_done() {
         let queue = Queue::default();
         queue.add(&key("a"), Instant::now(), Priority::Event);
-        let taken = queue.next().await;
+        let (taken, _) = queue.next().await;
         queue.add(&key("a"), Instant::now(), Priority::Event);
         assert!(tokio::time::timeout(Duration::from_secs(5), queue.next()).await.is_err());
         queue.done(&taken);
-        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await.0, key("a"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,7 +182,7 @@ mod tests {
         queue.add(&key("c"), now, Priority::Person);
         let mut order = Vec::new();
         for _ in 0..3 {
-            order.push(queue.next().await);
+            order.push(queue.next().await.0);
         }
         assert_eq!(order, [key("c"), key("b"), key("a")]);
     }
@@ -195,14 +195,14 @@ mod tests {
         queue.add(&key("b"), now, Priority::Resync);
         queue.add(&key("c"), now + Duration::from_secs(60), Priority::Resync);
         // All that is due has been looked at once, so that these have a place among it.
-        let first = queue.next().await;
+        let (first, _) = queue.next().await;
         queue.add(&key("b"), now, Priority::Person);
         queue.add(&key("c"), now, Priority::Event);
         queue.add(&key("a"), now, Priority::Resync);
         queue.done(&first);
         let mut order = Vec::new();
         for _ in 0..3 {
-            order.push(queue.next().await);
+            order.push(queue.next().await.0);
         }
         assert_eq!((first, order.as_slice()), (key("a"), [key("b"), key("c"), key("a")].as_slice()));
         assert!(tokio::time::timeout(Duration::from_secs(90), queue.next()).await.is_err());
@@ -213,7 +213,7 @@ mod tests {
         let queue = std::sync::Arc::new(Queue::default());
         let waiter = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.next().await }
+            async move { queue.next().await.0 }
         });
         tokio::task::yield_now().await;
         queue.add(&key("a"), Instant::now(), Priority::Event);

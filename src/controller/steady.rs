@@ -44,7 +44,16 @@ impl Pass<'_> {
         if stays || target(&self.stack, &self.status) == TargetKind::Nothing {
             return Ok(Kept::Rest(Next::Idle));
         }
-        let Some(rendition) = self.last_good_rendition()? else { return Ok(Kept::Rest(Next::Idle)) };
+        let rendition = match self.last_good_rendition() {
+            Ok(Some(rendition)) => rendition,
+            Ok(None) => return Ok(Kept::Rest(Next::Idle)),
+            Err(PassError::Rendition(error)) => {
+                let text = format!("what is to be kept running cannot be read back: {error}. Deploy a version anew");
+                self.stalled.get_or_insert((Reason::LastGoodUnreadable, text));
+                return Ok(Kept::Rest(Next::Idle));
+            }
+            Err(error) => return Err(error),
+        };
         match self.environment.connection() {
             Connection::Connected(_) => {}
             // Just begun: what was known before still stands.

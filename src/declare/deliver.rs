@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::rule::{self, Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
-use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal, rule};
+use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
     Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
     Trigger,
 };
-use crate::ledger::{Batch, Hook, HookRule, HookSecret, Once, RecordKey, Versioned};
+use crate::ledger::{Batch, Hook, HookProvider, HookRule, HookSecret, Once, RecordKey, Versioned};
 
 /// What a `set` of a rule may begin with to name a service.
 const IMAGES: &str = "images.";
@@ -71,9 +72,10 @@ impl Declare {
         let sealed = match hook.as_ref().map(|hook| &hook.secret) {
             Some(HookSecret::Value(sealed)) => Some(sealed.clone()),
             Some(HookSecret::Credential { credential }) => self.secret_of(name, credential)?,
-            None => None,
+            Some(HookSecret::Unsigned { .. }) | None => None,
         };
-        let known = sealed.is_some();
+        let unsigned = hook.as_ref().is_some_and(|hook| matches!(hook.secret, HookSecret::Unsigned { unsigned: true }));
+        let known = sealed.is_some() || unsigned;
         let sealed = sealed.map_or_else(|| self.sealer.seal(self.ambient.new_id().as_bytes()), Ok)?;
         let secret = self.sealer.open(&sealed)?;
         Ok((hook.filter(|_| known), secret))
@@ -132,9 +134,11 @@ impl Declare {
         let delivered =
             Delivered { replayed: false, deployments: Vec::new(), reconciled: Vec::new(), refused: Vec::new() };
         let mut gathered = Gathered { batch: Batch::new(), delivered };
-        for wish in self.wishes(hook, &delivery.payload)? {
+        let facts = Facts::new(&delivery.payload, &delivery.event)
+            .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
+        for wish in self.wishes(hook, delivery, &facts)? {
             let key = wish.stack.value.key.clone();
-            match self.wished(hook, delivery, &wish) {
+            match self.wished(hook, delivery, &wish, &facts) {
                 Ok(decision) => self.add(&mut gathered, wish, decision, &ask(hook, delivery))?,
                 Err(DeclareError::Refused(refusals)) => {
                     gathered.delivered.refused.extend(refusals.into_iter().map(|refusal| (key.clone(), refusal)));
@@ -146,10 +150,10 @@ impl Declare {
     }
 
     /// The stacks that rules name, each with the first rule that does.
-    fn wishes<'r>(&self, hook: &'r Hook, payload: &Value) -> Result<Vec<Wish<'r>>, DeclareError> {
+    fn wishes<'r>(&self, hook: &'r Hook, delivery: &Delivery, facts: &Facts) -> Result<Vec<Wish<'r>>, DeclareError> {
         let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
         for (at, rule) in hook.rules.iter().enumerate() {
-            if !holds(rule, payload) {
+            if !holds(hook, rule, delivery, facts) {
                 continue;
             }
             for stack in self.ledger.stacks(Some(&rule.environment))? {
@@ -164,13 +168,19 @@ impl Declare {
     }
 
     /// What is to be written for one stack.
-    fn wished(&self, hook: &Hook, delivery: &Delivery, wish: &Wish<'_>) -> Result<Decision, DeclareError> {
+    fn wished(
+        &self,
+        hook: &Hook,
+        delivery: &Delivery,
+        wish: &Wish<'_>,
+        facts: &Facts,
+    ) -> Result<Decision, DeclareError> {
         let stack = wish.stack.value.clone();
         if wish.rule.set.is_empty() {
             not_deleting(&stack)?;
             return Ok(self.look(stack, format!("hook `{}` asked for a look", hook.name)));
         }
-        let set = values(wish.rule, &delivery.payload)?;
+        let set = values(wish.rule, facts)?;
         let request = DeployRequest {
             wanted: set.get("ref").cloned(),
             images: set
@@ -260,18 +270,36 @@ fn check_id(id: &str) -> Result<(), DeclareError> {
     Err(Refusal::new(Code::Invalid, message).field("deliveryId").into())
 }
 
-/// Whether a rule is about this payload. One that cannot be read is about none: it was checked when it was declared.
-fn holds(rule: &HookRule, payload: &Value) -> bool {
-    rule.when.as_ref().is_none_or(|when| rule::When::parse(when).is_ok_and(|when| when.holds(payload)))
+/// Whether a rule is about this delivery. One that cannot be read is about none: it was checked when it was declared. Of
+/// what a git host sends, a rule that does not ask for the `event` is about pushes alone.
+fn holds(hook: &Hook, rule: &HookRule, delivery: &Delivery, facts: &Facts) -> bool {
+    let when = match rule.when.as_deref().map(Expression::parse) {
+        None => None,
+        Some(Ok(when)) => Some(when),
+        Some(Err(_)) => return false,
+    };
+    let any_event = when.as_ref().is_some_and(Expression::asks_for_the_event);
+    (any_event || is_push(hook.provider, &delivery.event)) && when.is_none_or(|when| when.holds(facts))
+}
+
+/// Whether an event is a push of commits or tags; where there is only one kind of event, it counts as one.
+fn is_push(provider: HookProvider, event: &str) -> bool {
+    match provider {
+        HookProvider::GitHub | HookProvider::Gitea => event == "push",
+        HookProvider::GitLab => matches!(event, "push" | "tag_push"),
+        HookProvider::Bitbucket => event == "repo:push",
+        HookProvider::Registry => event == "push",
+        HookProvider::DockerHub | HookProvider::CloudEvents | HookProvider::Generic => true,
+    }
 }
 
 /// What a rule sets, out of the payload.
-fn values(rule: &HookRule, payload: &Value) -> Result<BTreeMap<String, String>, DeclareError> {
+fn values(rule: &HookRule, facts: &Facts) -> Result<BTreeMap<String, String>, DeclareError> {
     let mut set = BTreeMap::new();
     for (field, path) in &rule.set {
-        let found = rule::path(path).ok().and_then(|path| rule::find(payload, &path).and_then(rule::scalar));
+        let found = Expression::parse(path).ok().and_then(|expression| expression.value(facts));
         let Some(value) = found else {
-            let message = format!("the payload has no single value at `{path}`, which `{field}` is to be set from");
+            let message = format!("`{path}`, which `{field}` is to be set from, gives no single value here");
             let hint = "look at the payload on the sender's side, and mend `set` of the hook's rule";
             return Err(Refusal::new(Code::Invalid, message).field(field.clone()).hint(hint).into());
         };

@@ -1,93 +1,95 @@
-//! Conditions over a hook's payload: `ref == "refs/heads/main" && repository.name != "x"`. Small on purpose: no calls, no
-//! arithmetic, nothing that could run long.
+//! What a hook's rules say: expressions over the payload in CEL, the Common Expression Language (cel.dev), such as
+//! `ref == "refs/heads/main" && commits.exists(c, "deploy/x.yml" in c.modified)`.
+//!
+//! The members of the payload are variables of their own. Two more are always there: `payload`, the whole of it (for a
+//! member whose name CEL keeps for itself), and `event`, what happened at the sender's in one word.
 
+use cel::{Context, Program, Value as CelValue};
 use serde_json::Value;
 
-/// A condition that was read: comparisons that must all hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct When {
-    comparisons: Vec<Comparison>,
+/// Characters of an expression: the parser is recursive, and nobody reads a longer one.
+const LONGEST: usize = 1000;
+/// Brackets, signs and negations inside one another.
+const DEEPEST: usize = 32;
+
+/// An expression that was read.
+#[derive(Debug)]
+pub struct Expression(Program);
+
+/// A payload, ready to be asked about.
+pub struct Facts(Context<'static, 'static>);
+
+impl Facts {
+    /// The variables of one delivery.
+    ///
+    /// # Errors
+    /// A phrase, when the payload cannot be held as CEL's values.
+    pub fn new(payload: &Value, event: &str) -> Result<Self, String> {
+        let mut context = Context::default();
+        let wrong = |name: &str| format!("`{name}` of the payload cannot be read");
+        for (name, value) in payload.as_object().into_iter().flatten() {
+            context.add_variable(name.as_str(), value).map_err(|_| wrong(name))?;
+        }
+        context.add_variable("payload", payload).map_err(|_| wrong("payload"))?;
+        context.add_variable("event", event).map_err(|_| wrong("event"))?;
+        Ok(Self(context))
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Comparison {
-    path: Vec<String>,
-    equal: bool,
-    text: String,
-}
-
-impl When {
-    /// Reads `PATH == "TEXT"` and `PATH != "TEXT"`, joined by `&&`. Within the text `\"` and `\\` are taken; `*` at its end
-    /// stands for any rest.
+impl Expression {
+    /// Reads an expression.
     ///
     /// # Errors
     /// A phrase that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut comparisons = Vec::new();
-        let mut rest = text.trim();
-        loop {
-            let end = rest.find(['=', '!']).ok_or_else(|| format!("`{rest}` compares nothing; {EXAMPLE}"))?;
-            let (left, tail) = rest.split_at(end);
-            let equal = tail.starts_with("==");
-            if !equal && !tail.starts_with("!=") {
-                return Err(format!("only == and != are known; {EXAMPLE}"));
-            }
-            let (text, tail) = quoted(tail[2..].trim_start())?;
-            comparisons.push(Comparison { path: path(left.trim())?, equal, text });
-            rest = tail.trim_start();
-            if rest.is_empty() {
-                return Ok(Self { comparisons });
-            }
-            rest = rest.strip_prefix("&&").ok_or_else(|| format!("`{rest}` is not expected here; {EXAMPLE}"))?.trim();
+        if text.chars().count() > LONGEST || deepest(text) > DEEPEST {
+            return Err(format!("the expression is longer than {LONGEST} characters, or nested too deep"));
+        }
+        Program::compile(text).map(Self).map_err(|errors| {
+            let first = errors.to_string();
+            let first = first.lines().find(|line| !line.trim().is_empty()).unwrap_or("it cannot be read").trim();
+            format!("`{text}` is not an expression of CEL: {first}; {EXAMPLE}")
+        })
+    }
+
+    /// Whether a condition holds. One that cannot be answered, because a field is not there, does not.
+    #[must_use]
+    pub fn holds(&self, facts: &Facts) -> bool {
+        matches!(self.0.execute(&facts.0), Ok(CelValue::Bool(true)))
+    }
+
+    /// The single value of an expression, as text. `None` when there is none, or more than one.
+    #[must_use]
+    pub fn value(&self, facts: &Facts) -> Option<String> {
+        match self.0.execute(&facts.0).ok()?.json().ok()? {
+            Value::String(text) => Some(text),
+            value @ (Value::Bool(_) | Value::Number(_)) => Some(value.to_string()),
+            _ => None,
         }
     }
 
-    /// Whether a payload meets the condition. A field that is not there equals nothing.
+    /// Whether the expression asks what happened: one that does not is only about pushes.
     #[must_use]
-    pub fn holds(&self, payload: &Value) -> bool {
-        self.comparisons.iter().all(|comparison| {
-            let found = find(payload, &comparison.path).and_then(scalar);
-            let equal = found.is_some_and(|found| match comparison.text.strip_suffix('*') {
-                Some(start) => found.starts_with(start),
-                None => found == comparison.text,
-            });
-            equal == comparison.equal
-        })
+    pub fn asks_for_the_event(&self) -> bool {
+        self.0.references().has_variable("event")
     }
 }
 
 const EXAMPLE: &str = "write for example: ref == \"refs/heads/main\"";
 
-/// Reads the path of a field, `repository.name`.
-///
-/// # Errors
-/// A phrase that says what is wrong.
-pub fn path(text: &str) -> Result<Vec<String>, String> {
-    let good = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    let parts: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if parts.iter().all(|part| good(part)) {
-        return Ok(parts);
+/// How deep an expression is nested at the most, whatever stands in its texts.
+fn deepest(text: &str) -> usize {
+    let (mut depth, mut most, mut signs) = (0_usize, 0, 0);
+    for c in text.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '!' | '-' | '?' => signs += 1,
+            _ => {}
+        }
+        most = most.max(depth + signs);
     }
-    Err(format!("`{text}` is not the path of a field; write for example `after` or `repository.name`"))
-}
-
-/// The value at a path, items of lists by their number.
-#[must_use]
-pub fn find<'v>(payload: &'v Value, path: &[String]) -> Option<&'v Value> {
-    path.iter().try_fold(payload, |value, part| match value {
-        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-        other => other.get(part),
-    })
-}
-
-/// A single value as text.
-#[must_use]
-pub fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        _ => None,
-    }
+    most
 }
 
 /// Whether a name fits a pattern in which `*` stands for any run of characters.
@@ -103,46 +105,60 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     name.ends_with(end)
 }
 
-fn quoted(text: &str) -> Result<(String, &str), String> {
-    let wrong = || format!("the text to compare with must stand in double quotes; {EXAMPLE}");
-    let inner = text.strip_prefix('"').ok_or_else(wrong)?;
-    let (mut value, mut escaped) = (String::new(), false);
-    for (at, c) in inner.char_indices() {
-        match c {
-            '"' | '\\' if escaped => {
-                value.push(c);
-                escaped = false;
-            }
-            '\\' => escaped = true,
-            '"' => return Ok((value, &inner[at + 1..])),
-            _ if escaped => return Err("only \\\" and \\\\ are known in a quoted text".to_owned()),
-            other => value.push(other),
-        }
-    }
-    Err(wrong())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn conditions_are_read_and_judged() {
-        let payload =
-            json!({ "ref": "refs/heads/main", "repository": { "name": "shop" }, "n": 3, "list": [{ "a": 1 }] });
+        let payload = json!({
+            "ref": "refs/heads/main", "repository": { "name": "shop" }, "n": 3, "list": [{ "a": 1, "files": ["x"] }],
+            "package": { "tag": "1.2" },
+        });
+        let facts = Facts::new(&payload, "push").unwrap();
         for (text, holds) in [
             ("ref == \"refs/heads/main\"", true),
             ("ref != \"refs/heads/main\"", false),
-            ("ref == \"refs/heads/*\" && repository.name == \"shop\"", true),
-            ("ref == \"refs/heads/*\" && repository.name == \"other\"", false),
-            ("n == \"3\"", true),
-            ("list.0.a == \"1\"", true),
+            ("ref.startsWith(\"refs/heads/\") && repository.name == \"shop\"", true),
+            ("ref.matches(\"^refs/heads/(main|next)$\")", true),
+            ("ref == \"x\" || n == 3", true),
+            ("n > 3", false),
+            ("list[0].a == 1", true),
+            ("list.exists(c, \"x\" in c.files)", true),
+            ("payload[\"package\"].tag == \"1.2\"", true),
+            ("event in [\"push\", \"release\"]", true),
             ("missing == \"x\"", false),
-            ("missing != \"x\"", true),
+            ("missing != \"x\"", false),
+            ("!has(payload.missing)", true),
+            ("ref", false),
         ] {
-            assert_eq!(When::parse(text).map(|when| when.holds(&payload)), Ok(holds), "{text}");
+            assert_eq!(Expression::parse(text).map(|it| it.holds(&facts)), Ok(holds), "{text}");
         }
+    }
+
+    #[test]
+    fn a_single_value_is_text() {
+        let payload = json!({ "after": "abc", "n": 3, "list": [1], "release": { "tag_name": "v1.4" }, "none": null });
+        let facts = Facts::new(&payload, "release").unwrap();
+        for (text, value) in [
+            ("after", Some("abc")),
+            ("n", Some("3")),
+            ("release.tag_name", Some("v1.4")),
+            ("release.tag_name + \"-alpine\"", Some("v1.4-alpine")),
+            ("list", None),
+            ("none", None),
+            ("missing", None),
+        ] {
+            assert_eq!(Expression::parse(text).unwrap().value(&facts).as_deref(), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_knows_whether_it_asks_what_happened() {
+        assert!(Expression::parse("event == \"release\" && ref == \"x\"").unwrap().asks_for_the_event());
+        assert!(!Expression::parse("payload.event == \"release\"").unwrap().asks_for_the_event());
     }
 
     #[test]
@@ -166,9 +182,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "ref", "ref == main", "ref = \"x\"", "ref == \"x\" || a == \"b\"", "a b == \"x\"", "ref == \"x"]
-        {
-            assert!(When::parse(bad).is_err(), "{bad}");
+        for bad in ["", "ref == main ==", "ref = \"x\"", "a b == \"x\"", "ref == \"x", "f("] {
+            assert!(Expression::parse(bad).is_err(), "{bad}");
         }
+        for deep in ["(".repeat(900), "!".repeat(900), "[".repeat(900), "a.".repeat(499), "a?b:".repeat(240)] {
+            let _ = Expression::parse(&deep);
+        }
+        assert!(Expression::parse(&format!("{}true{}", "(".repeat(40), ")".repeat(40))).is_err());
+        assert!(Expression::parse(&format!("a == \"{}\"", "x".repeat(1000))).is_err());
     }
 }

@@ -89,6 +89,7 @@ pub enum Reason {
     RolledBack,
     RollbackFailed,
     NoLastGood,
+    LastGoodUnreadable,
     Held,
     Pinned,
     Cancelled,

@@ -126,6 +126,29 @@ impl Ledger {
         self.many(&Scan::all(environment.map_or("stack/".to_owned(), |name| format!("stack/{name}/"))))
     }
 
+    /// The names of an environment's declared stacks.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn stack_keys(&self, environment: &EnvironmentName) -> Result<Vec<StackKey>, LedgerError> {
+        let found = self.store.scan(&Scan::all(format!("stack/{environment}/")))?;
+        Ok(found
+            .iter()
+            .filter_map(|entry| match RecordKey::parse(&entry.key) {
+                RecordKey::Stack(key) => Some(key),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The revision of a record, without reading it.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn revision_of(&self, key: &RecordKey) -> Result<Option<u64>, LedgerError> {
+        Ok(self.store.get(&key.to_string())?.map(|entry| entry.revision))
+    }
+
     /// A stack's status; the empty one when nothing has been found yet.
     ///
     /// # Errors

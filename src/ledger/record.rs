@@ -131,27 +131,44 @@ pub enum HookSecret {
         /// The credential.
         credential: CredentialName,
     },
+    /// There is none: whoever knows the hook's address may send.
+    Unsigned {
+        /// Said on purpose.
+        unsigned: bool,
+    },
 }
 
 /// Who sends to a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookProvider {
-    /// GitHub: `X-Hub-Signature-256`, `X-GitHub-Delivery`, `X-GitHub-Event`.
+    /// GitHub.
     GitHub,
-    /// Anyone who can compute an HMAC: `X-Skep-Signature-256` and `X-Skep-Delivery`.
+    /// GitLab.
+    GitLab,
+    /// Gitea and Forgejo.
+    Gitea,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// A registry that sends the notifications of the Distribution project.
+    Registry,
+    /// Docker Hub, which signs nothing.
+    DockerHub,
+    /// A CloudEvent over HTTP, binary or structured, signed like [`Generic`](Self::Generic).
+    CloudEvents,
+    /// Anyone who can compute an HMAC.
     Generic,
 }
 
 /// One rule of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookRule {
-    /// A condition over the payload; none: always.
+    /// A condition over the payload, in CEL; none: always.
     pub when: Option<String>,
     /// Names of stacks, `*` for any run of characters.
     pub stacks: Vec<String>,
     /// The environment they are in.
     pub environment: EnvironmentName,
-    /// What is set from the payload: `ref` to a field's path.
+    /// What is set from the payload: `ref` to an expression in CEL.
     pub set: std::collections::BTreeMap<String, String>,
 }
 

@@ -177,3 +177,41 @@ async fn an_environment_is_claimed_at_a_persons_word_and_once() {
     world.sleep(700).await;
     assert!(matches!(claim(&world), Claim::Foreign { epoch: 2, .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_and_comes_back_at_once_is_no_outage_and_costs_a_glance() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(30).await;
+    let (revision, reads) = (world.ledger.revision(), world.gate().reads());
+    world.swarm.forget_calls();
+    world.swarm.break_events();
+    world.sleep(30).await;
+    assert_eq!(world.ledger.revision(), revision, "nothing is written\n{}", world.report());
+    assert_eq!(world.swarm.calls().get(&CallKind::List), Some(&5), "{:?}", world.swarm.calls());
+    let reads = world.gate().reads() - reads;
+    assert!(reads <= 12, "{reads} records were read");
+    // What happened while nobody listened is seen all the same.
+    world.swarm.drop_events(100);
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_worker")).unwrap();
+    world.swarm.break_events();
+    world.until(60, "healed", |world| world.swarm.service("shop_worker").is_some()).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_be_renewed_is_an_outage_that_every_stack_shows() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(30).await;
+    world.swarm.set_down(true);
+    world.until(20, "unknown", |world| world.condition(ConditionType::Ready) == Some(ConditionStatus::Unknown)).await;
+    world.swarm.set_down(false);
+    world.until_phase(400, StackPhase::Converged).await;
+    let said: Vec<EventType> = world.events().iter().map(|event| event.kind).collect();
+    assert_eq!(said.iter().filter(|kind| **kind == EventType::EnvironmentDisconnected).count(), 1, "{said:?}");
+    world.silence().await;
+}

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use skep::controller::{Controller, Parts};
 use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
-use skep::ledger::{Batch, Ledger};
-use skep::ports::{Sealer, Source, Store};
+use skep::ledger::{Batch, Ledger, RecordKey};
+use skep::ports::{Sealer, Source, Store, Transaction, Write};
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
@@ -147,6 +147,14 @@ impl World {
     pub fn restart(&mut self) {
         self.kill();
         self.start(None);
+    }
+
+    /// What was kept of a deployment is lost, as by a disk.
+    pub async fn lose_kept(&self, id: &DeploymentId) {
+        let kept = self.deployment(id).kept.expect("kept");
+        let key = RecordKey::Kept(kept).to_string();
+        let writes = vec![Write::Delete { key }];
+        self.store.commit(Transaction { expects: Vec::new(), writes }).await.unwrap();
     }
 
     pub async fn apply(&self, manifest: &str) -> DeploymentId {

@@ -159,6 +159,16 @@ impl World {
         assert_eq!(answer.json(), json!({ "data": { "applyStack": { "userErrors": [] } } }));
     }
 
+    /// What is said of a manifest that is not taken.
+    pub async fn refused(&self, manifest: &str) -> String {
+        let query = "mutation M($input: ApplyStackInput!) { applyStack(input: $input) { userErrors { message } } }";
+        let body = json!({ "query": query, "variables": { "input": { "manifest": manifest } } });
+        let answer = self.call("POST", "/graphql", &body).await.json();
+        let errors = answer["data"]["applyStack"]["userErrors"].as_array().cloned().unwrap_or_default();
+        assert!(!errors.is_empty(), "it was taken: {manifest}");
+        Value::Array(errors).to_string()
+    }
+
     pub fn deployment(&self, id: &Value) -> Deployment {
         self.ledger.deployment(&DeploymentId(id.as_str().unwrap().to_owned())).unwrap().unwrap().value
     }

@@ -209,6 +209,8 @@ pub(super) enum Reason {
     RollbackFailed,
     /// There is no version to go back to.
     NoLastGood,
+    /// What was kept of the last good version cannot be read back.
+    LastGoodUnreadable,
     /// The version failed here and is not tried again by itself.
     Held,
     /// A person chose an older version.

@@ -5,6 +5,7 @@
 //! stands with [`Declare::deliver`](crate::declare::Declare::deliver).
 
 mod original;
+mod provider;
 mod signature;
 
 use actix_web::http::StatusCode;
@@ -13,17 +14,20 @@ use actix_web::web::{self, Bytes, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use self::provider::Happened;
 use super::rest::{
     Answer, INVALID, Problem, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE, wrong_method,
 };
 use super::{ApiState, read_body};
 use crate::declare::{Delivered, Delivery};
-use crate::ledger::{Hook, HookProvider};
+use crate::ledger::{HookProvider, HookSecret};
 
 /// The address of a hook.
 pub const PATH: &str = "/hooks/{name}";
 /// Bytes of a delivery's body.
 pub const LARGEST: usize = 1 << 20;
+/// Of GitHub's events, those that rules can be about. The others are accepted and do nothing.
+const OF_GITHUB: [&str; 7] = ["push", "create", "release", "deployment", "registry_package", "package", "workflow_run"];
 
 /// Registers `POST /hooks/{name}`. The state has to be among the app's data, as [`super::bind`] puts it.
 pub fn routes(config: &mut ServiceConfig) {
@@ -41,26 +45,34 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
     let body = body(payload).await?;
     let headers = request.headers();
     let (hook, secret) = state.declare().hook(request.match_info().get("name").unwrap_or_default())?;
-    // For a hook that is not there either of the two will do.
+    // For a hook that is not there any of them will do.
     let provider = hook.as_ref().map_or(HookProvider::Generic, |hook| hook.provider);
-    let signed = signature::signs(&secret, &body, text(headers, signature_header(provider)));
-    let Some(hook) = hook.filter(|_| signed) else {
+    let proven = provider::proves(provider, &secret, headers, &body);
+    let unsigned = hook.as_ref().is_some_and(|hook| matches!(hook.secret, HookSecret::Unsigned { unsigned: true }));
+    let Some(hook) = hook.filter(|_| proven || unsigned) else {
         let message = "there is no such hook, or the delivery is not signed with its secret";
-        let hint = "sign the raw body with HMAC-SHA256 and the hook's secret, and send `sha256=` and the hex digits as \
-                    X-Hub-Signature-256 (GitHub) or X-Skep-Signature-256 (Generic)";
+        let hint = "give the sender the hook's secret; a sender without a webhook of its own sends the HMAC-SHA256 of the \
+                    raw body, `sha256=` and the hex digits, as X-Skep-Signature-256";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, message).hint(hint));
     };
-    let id = delivery_id(&hook, headers)?;
-    let event = event(&hook, headers);
-    if hook.provider == HookProvider::GitHub && event != "push" {
-        // A ping, or something the sender was told to send and no rule can be about.
-        return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
-    }
     let payload = json_of(headers, &body)?;
     let original = original::original(&hook, &secret, headers, &payload);
-    let delivery = Delivery { id, event: event.to_owned(), payload, original };
-    let delivered = state.declare().deliver(&hook, &delivery).await?;
-    answer(&delivery, &delivered)
+    let happened = provider::happened(provider, headers, &body, payload).map_err(|missing| {
+        let message = format!("the delivery lacks {missing}: an id works once, so each delivery needs one");
+        let hint = "see that the hook's `provider` is who sends; a sender of your own gives a fresh UUID each time";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint(hint)
+    })?;
+    let mut all = Vec::new();
+    for Happened { id, event, payload } in happened {
+        // A ping, or something the sender was told to send and no rule can be about.
+        if hook.provider == HookProvider::GitHub && !OF_GITHUB.contains(&event.as_str()) {
+            return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
+        }
+        let delivery = Delivery { id, event, payload, original: original.clone() };
+        let delivered = state.declare().deliver(&hook, &delivery).await?;
+        all.push((delivery.id, delivered));
+    }
+    answer(&all)
 }
 
 /// The body, with its own limit.
@@ -79,39 +91,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn signature_header(provider: HookProvider) -> &'static str {
-    match provider {
-        HookProvider::GitHub => "x-hub-signature-256",
-        HookProvider::Generic => "x-skep-signature-256",
-    }
-}
-
-/// The sender's id of the delivery.
-fn delivery_id(hook: &Hook, headers: &HeaderMap) -> Result<String, Problem> {
-    let name = match hook.provider {
-        HookProvider::GitHub => "X-GitHub-Delivery",
-        HookProvider::Generic => "X-Skep-Delivery",
-    };
-    match text(headers, name) {
-        Some(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
-        _ => {
-            let message = format!("the header {name} is missing: the id of the delivery, which works once");
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint("send a fresh UUID"))
-        }
-    }
-}
-
-/// What happened there, in one word.
-fn event<'h>(hook: &Hook, headers: &'h HeaderMap) -> &'h str {
-    match hook.provider {
-        HookProvider::GitHub => text(headers, "x-github-event").unwrap_or("unknown"),
-        HookProvider::Generic => {
-            let plain = |event: &&str| event.len() <= 64 && event.bytes().all(|c| c.is_ascii_graphic());
-            text(headers, "x-skep-event").filter(plain).unwrap_or("delivery")
-        }
-    }
-}
-
 fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     let kind = text(headers, "content-type").unwrap_or_default();
     if kind.starts_with("application/x-www-form-urlencoded") {
@@ -125,19 +104,21 @@ fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-fn answer(delivery: &Delivery, delivered: &Delivered) -> Answer {
-    let deployments: Vec<&str> = delivered.deployments.iter().map(|id| id.as_str()).collect();
-    if delivered.replayed {
-        let message = match deployments.as_slice() {
-            [] => format!("the delivery `{}` was received before; it made no deployment then", delivery.id),
-            made => format!("the delivery `{}` was received before; it made {} then", delivery.id, made.join(", ")),
+/// One answer for all that a request told of; most tell of one thing.
+fn answer(all: &[(String, Delivered)]) -> Answer {
+    let id = all.first().map_or_else(String::new, |(id, _)| id.clone());
+    let made: Vec<&str> = all.iter().flat_map(|(_, it)| it.deployments.iter().map(|id| id.as_str())).collect();
+    if !all.is_empty() && all.iter().all(|(_, delivered)| delivered.replayed) {
+        let message = match made.as_slice() {
+            [] => format!("the delivery `{id}` was received before; it made no deployment then"),
+            made => format!("the delivery `{id}` was received before; it made {} then", made.join(", ")),
         };
         let problem = Problem::new(StatusCode::CONFLICT, REPLAYED, message);
         return Err(problem.hint("nothing was done now; send a fresh delivery to have something done"));
     }
-    let refused: Vec<Value> = delivered
-        .refused
+    let refused: Vec<Value> = all
         .iter()
+        .flat_map(|(_, delivered)| &delivered.refused)
         .map(|(key, refusal)| {
             json!({
                 "stack": key.name, "environment": key.environment,
@@ -145,7 +126,7 @@ fn answer(delivery: &Delivery, delivered: &Delivered) -> Answer {
             })
         })
         .collect();
-    Ok(accepted(&delivery.id, &json!(deployments), &refused))
+    Ok(accepted(&id, &json!(made), &refused))
 }
 
 fn accepted(id: &str, deployments: &Value, refused: &[Value]) -> HttpResponse {

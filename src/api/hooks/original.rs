@@ -4,20 +4,10 @@
 use actix_web::http::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
+use super::provider::KEPT;
 use crate::domain::{Masker, SecretBytes};
 use crate::ledger::Hook;
 
-/// Headers that are kept; no other is, whatever it is called.
-const KEPT: [&str; 8] = [
-    "content-type",
-    "user-agent",
-    "x-github-event",
-    "x-github-delivery",
-    "x-github-hook-id",
-    "x-github-hook-installation-target-type",
-    "x-skep-delivery",
-    "x-skep-event",
-];
 /// Bytes of a payload that is kept whole.
 const MOST: usize = 64 << 10;
 

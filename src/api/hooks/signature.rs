@@ -1,25 +1,34 @@
-//! `sha256=` and the HMAC of the raw body, in hex: GitHub's form, which the generic provider has too.
+//! How a delivery proves that it comes from who knows the secret. Each takes the same time for every wrong proof, also for
+//! one that is missing or has another form.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use crate::domain::SecretBytes;
 
-/// Whether a header signs this body with this secret. Takes the same time for every wrong signature, also for one that is
-/// missing or has another form.
-pub(super) fn signs(secret: &SecretBytes, body: &[u8], header: Option<&str>) -> bool {
+/// Whether a header holds the HMAC-SHA256 of this body by this secret, in hex after `prefix`.
+pub(super) fn signs(secret: &SecretBytes, body: &[u8], prefix: &str, header: Option<&str>) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose()) else { return false };
     mac.update(body);
     // A signature that cannot be read is compared all the same, and then counts for nothing.
-    let (shown, readable) = match header.and_then(read) {
+    let (shown, readable) = match header.and_then(|header| read(header.trim().strip_prefix(prefix)?)) {
         Some(bytes) => (bytes, true),
         None => ([0; 32], false),
     };
     mac.verify_slice(&shown).is_ok() & readable
 }
 
-fn read(header: &str) -> Option<[u8; 32]> {
-    let hex = header.trim().strip_prefix("sha256=")?.as_bytes();
+/// Whether a header holds the secret itself, after `prefix`. Says nothing of the body.
+pub(super) fn shows(secret: &SecretBytes, prefix: &str, header: Option<&str>) -> bool {
+    let shown = header.and_then(|header| header.trim().strip_prefix(prefix));
+    // Digests: so neither the length nor the first difference can be told by the time.
+    let (right, found) = (Sha256::digest(secret.expose()), Sha256::digest(shown.unwrap_or_default()));
+    bool::from(right.ct_eq(&found)) & shown.is_some()
+}
+
+fn read(hex: &str) -> Option<[u8; 32]> {
+    let hex = hex.as_bytes();
     let mut bytes = [0; 32];
     if hex.len() != 2 * bytes.len() {
         return None;
@@ -36,16 +45,26 @@ mod tests {
     use super::*;
 
     /// GitHub's own example: docs.github.com, "Validating webhook deliveries".
-    const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    const GITHUB: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    /// Bitbucket's own example: support.atlassian.com/bitbucket-cloud/docs/manage-webhooks, "Testing the webhook payload
+    /// validation".
+    const BITBUCKET: &str = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9";
 
     fn secret() -> SecretBytes {
         SecretBytes::new(b"It's a Secret to Everybody".to_vec())
     }
 
+    fn signed(body: &[u8], header: Option<&str>) -> bool {
+        signs(&secret(), body, "sha256=", header)
+    }
+
     #[test]
-    fn the_published_example_is_right() {
-        assert!(signs(&secret(), b"Hello, World!", Some(SIGNATURE)));
-        assert!(signs(&secret(), b"Hello, World!", Some(&SIGNATURE.to_uppercase().replace("SHA", "sha"))));
+    fn the_published_examples_are_right() {
+        assert!(signed(b"Hello, World!", Some(GITHUB)));
+        assert!(signed(b"Hello, World!", Some(&format!("sha256={}", GITHUB[7..].to_uppercase()))));
+        assert!(signed(b"Hello World!", Some(BITBUCKET)));
+        // Gitea and Forgejo send the digits alone.
+        assert!(signs(&secret(), b"Hello, World!", "", Some(&GITHUB[7..])));
     }
 
     #[test]
@@ -54,15 +73,26 @@ mod tests {
             None,
             Some(""),
             Some("sha256="),
-            Some(&SIGNATURE[7..]),
-            Some(&SIGNATURE[..70]),
-            Some(&SIGNATURE.replace("sha256", "sha1")),
-            Some(&SIGNATURE.replace('7', "8")),
-            Some(&format!("{SIGNATURE}00")),
+            Some(&GITHUB[7..]),
+            Some(&GITHUB[..70]),
+            Some(&GITHUB.replace("sha256", "sha1")),
+            Some(&GITHUB.replace('7', "8")),
+            Some(&format!("{GITHUB}00")),
         ] {
-            assert!(!signs(&secret(), b"Hello, World!", bad), "{bad:?}");
+            assert!(!signed(b"Hello, World!", bad), "{bad:?}");
         }
-        assert!(!signs(&secret(), b"Hello, World?", Some(SIGNATURE)));
-        assert!(!signs(&SecretBytes::new(b"another".to_vec()), b"Hello, World!", Some(SIGNATURE)));
+        assert!(!signed(b"Hello, World?", Some(GITHUB)));
+        assert!(!signs(&SecretBytes::new(b"another".to_vec()), b"Hello, World!", "sha256=", Some(GITHUB)));
+    }
+
+    #[test]
+    fn a_shown_secret_is_the_whole_of_it() {
+        assert!(shows(&secret(), "", Some("It's a Secret to Everybody")));
+        assert!(shows(&secret(), "Bearer ", Some("Bearer It's a Secret to Everybody")));
+        for bad in [None, Some(""), Some("It's a Secret"), Some("it's a secret to everybody")] {
+            assert!(!shows(&secret(), "", bad), "{bad:?}");
+        }
+        assert!(!shows(&secret(), "Bearer ", Some("It's a Secret to Everybody")));
+        assert!(!shows(&SecretBytes::new(Vec::new()), "", None));
     }
 }

@@ -90,9 +90,15 @@ pub(super) fn hook(
         }
     });
     let provider = provider(reader, &mut fields);
-    let secret = match fields.take("secret") {
-        Some(field) => secret(reader, &field, sealer)?,
-        None => {
+    let unsigned = fields.take("unsigned").and_then(|field| Some((reader.boolean(&field)?, field)));
+    let secret = match (fields.take("secret"), unsigned) {
+        (Some(_), Some((true, field))) => {
+            reader.wrong(&field, "the hook has a secret and is unsigned".to_owned(), Some("take one of the two away"));
+            None
+        }
+        (Some(field), _) => secret(reader, &field, sealer)?,
+        (None, Some((true, _))) => Some(HookSecret::Unsigned { unsigned: true }),
+        (None, _) => {
             let hint =
                 "add `secret: { credential: … }` or `secret: { value: … }`, the same text as on the sender's side";
             reader.refuse(Code::Invalid, fields.at(), "secret", "`secret` is missing".to_owned(), Some(hint));
@@ -119,20 +125,16 @@ fn provider(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<HookProvider
         return None;
     };
     let words = [
-        ("GitHub", Some(HookProvider::GitHub)),
-        ("Generic", Some(HookProvider::Generic)),
-        ("GitLab", None),
-        ("Gitea", None),
-        ("Bitbucket", None),
-        ("Registry", None),
+        ("GitHub", HookProvider::GitHub),
+        ("GitLab", HookProvider::GitLab),
+        ("Gitea", HookProvider::Gitea),
+        ("Bitbucket", HookProvider::Bitbucket),
+        ("Registry", HookProvider::Registry),
+        ("DockerHub", HookProvider::DockerHub),
+        ("CloudEvents", HookProvider::CloudEvents),
+        ("Generic", HookProvider::Generic),
     ];
-    let provider = reader.choice(&field, &words)?;
-    if provider.is_none() {
-        let message = "this provider is not supported yet".to_owned();
-        let hint = Some("use GitHub, or Generic with your own signature");
-        reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
-    }
-    provider
+    reader.choice(&field, &words)
 }
 
 fn secret(reader: &mut Reader, field: &Field<'_>, sealer: &dyn Sealer) -> Result<Option<HookSecret>, DeclareError> {
@@ -158,7 +160,7 @@ fn hook_rule(reader: &mut Reader, field: &Field<'_>) -> Option<HookRule> {
     let before = reader.refusals.len();
     let when = fields.take("when").and_then(|field| {
         let text = reader.text(&field)?;
-        rule::When::parse(&text).map_err(|message| reader.wrong(&field, message, None)).ok()?;
+        rule::Expression::parse(&text).map_err(|message| reader.wrong(&field, message, None)).ok()?;
         Some(text)
     });
     let mut stacks = Vec::new();
@@ -185,7 +187,7 @@ fn hook_rule(reader: &mut Reader, field: &Field<'_>) -> Option<HookRule> {
     environment.filter(|_| whole).map(|environment| HookRule { when, stacks, environment, set })
 }
 
-/// `set:`: what is set, and the path of the field in the payload it is taken from.
+/// `set:`: what is set, and the expression over the payload that gives it.
 fn mapping(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let Some(mut fields) = reader.map(field) else { return found };
@@ -196,7 +198,7 @@ fn mapping(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, String> {
             continue;
         }
         let Some(text) = reader.text(&field) else { continue };
-        match rule::path(&text) {
+        match rule::Expression::parse(&text) {
             Ok(_) => {
                 found.insert(key.text.clone(), text);
             }
