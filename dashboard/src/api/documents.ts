@@ -16,6 +16,7 @@ const common = graphql(
       live { revision deploymentId images { ...image } }
       target { kind }
       suspension { reason actor until since }
+      lastGood { deploymentId revision since images { ...image } }
     }
   `,
   [image],
@@ -84,7 +85,6 @@ export const stackPage = graphql(
       ...common
       observedGeneration
       createdAt
-      lastGood { deploymentId revision since images { ...image } }
       held { deploymentId revision reason since images { ...image } }
       pin { deploymentId versionOf actor reason until since }
       conditions { type status reason message since }

@@ -195,11 +195,11 @@ function Head({ stack }: { stack: StackDetail }) {
           </dd>
         </div>
         <div>
-          <dt>Live</dt>
+          <dt>{stack.phase === 'Progressing' ? 'On its way' : 'Live'}</dt>
           <dd>
             <Version version={stack.live} other={same(stack.desired, stack.live) ? other : stack.desired} />
           </dd>
-          <dd class="faint">{stack.live ? <DeploymentLink id={stack.live.deploymentId} /> : 'nothing runs yet'}</dd>
+          <dd class="faint">{stack.live ? <DeploymentLink id={stack.live.deploymentId} /> : 'nothing yet'}</dd>
         </div>
         <div>
           <dt>Last good</dt>

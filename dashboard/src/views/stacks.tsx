@@ -192,9 +192,12 @@ function List({ rows }: { rows: readonly Row[] }) {
 function StackRow({ row, place }: { row: Row; place: boolean }) {
   const look = LOOKS[row.phase]
   const since = row.conditions.find((it) => it.type === 'Ready')?.since ?? row.attempt?.createdAt ?? row.updatedAt
-  const differs = row.live !== null && !same(row.desired, row.live)
+  // While a version is on its way, what has been sent is not yet what runs.
+  const under = row.phase === 'Progressing'
+  const runs = under ? row.lastGood : row.live
+  const differs = runs !== null && !same(row.desired, runs)
   // What was tried and never ran is not live, whatever was sent.
-  const runs = row.phase !== 'Failed' || row.attempt === null || row.attempt.services.some((it) => it.healthy > 0)
+  const ran = row.phase !== 'Failed' || row.attempt === null || row.attempt.services.some((it) => it.healthy > 0)
   const then = next(row, now.value)
   const message = row.suspension ? `Suspended by ${row.suspension.actor}: ${row.suspension.reason}` : row.message
   return (
@@ -210,17 +213,17 @@ function StackRow({ row, place }: { row: Row; place: boolean }) {
         {differs ? (
           <>
             <span class="pair">
-              <span class="tag">live</span>
-              <Version version={row.live} other={row.desired} />
+              <span class="tag">{under ? 'good' : 'live'}</span>
+              <Version version={runs} other={row.desired} />
             </span>
             <span class="pair wanted">
               <span class="tag">{row.held.length > 0 && row.phase === 'RolledBack' ? 'held' : 'want'}</span>
-              <Version version={row.desired} other={row.live} />
+              <Version version={row.desired} other={runs} />
             </span>
           </>
         ) : (
           <span class="pair">
-            <span class="tag">{row.live && runs ? 'live' : 'want'}</span>
+            <span class="tag">{row.live && ran && !under ? 'live' : 'want'}</span>
             <Version version={row.desired} />
           </span>
         )}
