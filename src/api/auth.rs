@@ -1,15 +1,13 @@
-//! Who may come in: the one admin token of this installation.
+//! The one admin token of this installation: it may do everything, and stands in a file of the data folder.
 
 use std::fs::{self, File, OpenOptions};
-use std::future::{Ready, ready};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -17,7 +15,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{ApiState, error_response};
+use super::error_response;
 use crate::domain::Actor;
 
 /// The file in the data folder that holds the bare token.
@@ -95,14 +93,6 @@ impl Auth {
         let shown: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
         if bool::from(shown.ct_eq(&self.digest)) { Ok(Actor::new("admin")) } else { Err(Unauthenticated) }
     }
-
-    /// Who sends this request.
-    ///
-    /// # Errors
-    /// As [`Auth::bearer`].
-    pub fn request(&self, request: &HttpRequest) -> Result<Actor, Unauthenticated> {
-        self.bearer(request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()))
-    }
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
@@ -130,7 +120,7 @@ fn write(folder: &Path, path: &Path, token: &str) -> io::Result<()> {
 /// No token, or another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "a valid token is needed: send it as `Authorization: Bearer TOKEN`; it stands in the file admin.token of the data folder"
+    "a valid token is needed: send it as `Authorization: Bearer TOKEN`; an admin makes one with `skep token create`, and the file admin.token of the data folder holds that of the admin"
 )]
 pub struct Unauthenticated;
 
@@ -143,20 +133,6 @@ impl ResponseError for Unauthenticated {
         let mut response = error_response(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", &self.to_string());
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         response
-    }
-}
-
-/// The caller of a request: a handler that takes one is not reached without a valid token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(pub Actor);
-
-impl FromRequest for Caller {
-    type Error = Unauthenticated;
-    type Future = Ready<Result<Self, Self::Error>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let state = request.app_data::<actix_web::web::Data<ApiState>>();
-        ready(state.ok_or(Unauthenticated).and_then(|state| state.auth().request(request)).map(Self))
     }
 }
 

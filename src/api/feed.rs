@@ -27,6 +27,8 @@ pub(super) struct Touched {
     pub(super) deployments: BTreeSet<DeploymentId>,
     /// Whether the log grew.
     pub(super) events: bool,
+    /// Whether a token was made or revoked.
+    pub(super) tokens: bool,
 }
 
 impl Touched {
@@ -41,6 +43,7 @@ impl Touched {
                     touched.deployments.insert(id.clone());
                 }
                 RecordKey::Event(_) => touched.events = true,
+                RecordKey::Token(_) => touched.tokens = true,
                 _ => {}
             }
         }
@@ -52,6 +55,7 @@ impl Touched {
         self.stacks.extend(other.stacks.iter().cloned());
         self.deployments.extend(other.deployments.iter().cloned());
         self.events |= other.events;
+        self.tokens |= other.tokens;
     }
 }
 

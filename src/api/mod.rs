@@ -1,11 +1,14 @@
 //! The ways in over HTTP: what is asked is recorded, what is recorded is read. It cannot name an engine or a repository.
 //!
 //! [`bind`] serves [`routes`]: GraphQL, health, metrics, and the static files of the page. Other ways in are added to it
-//! as more routes; they take the caller with [`Caller`] and the rest from [`ApiState`].
+//! as more routes; they take the caller with [`Caller`] and the rest from [`ApiState`]. What is read is read through the
+//! one guard: see [`guard`].
 
 mod auth;
+mod caller;
 mod feed;
 pub mod graphql;
+mod guard;
 pub mod hooks;
 mod origin;
 mod page;
@@ -19,11 +22,15 @@ pub mod view;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use auth::{Auth, AuthError, Caller, TOKEN_FILE};
+pub use auth::{Auth, AuthError, TOKEN_FILE};
+pub use caller::Caller;
 pub use feed::Feed;
 pub use request_id::RequestId;
 pub use respond::{error_response, read_body};
 pub use server::{Bound, Listen, Routes, bind, routes};
+
+use caller::Door;
+use guard::{Guard, Shelf};
 
 use crate::declare::Declare;
 use crate::ledger::Ledger;
@@ -74,21 +81,36 @@ pub struct ApiParts {
 /// What handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
-    parts: Arc<ApiParts>,
+    parts: Arc<Kept>,
     schema: graphql::SkepSchema,
+}
+
+/// What is kept of the parts. The records and the inquiries are on the shelf, behind the guard.
+struct Kept {
+    declare: Declare,
+    door: Door,
+    shelf: Shelf,
+    ambient: Arc<dyn Ambient>,
+    ready: Arc<AtomicBool>,
+    metrics: Metrics,
+    options: ApiOptions,
 }
 
 impl ApiState {
     /// The state of an API made of these parts. Has to be called within a tokio runtime: it begins to watch the ledger.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
+        let ApiParts { declare, ledger, inquiries, auth, ambient, ready, metrics, options } = parts;
+        let feed = Feed::start(&ledger);
+        let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
+        let shelf = Shelf::new(ledger, inquiries);
         let schema = graphql::schema(graphql::GraphContext {
-            declare: parts.declare.clone(),
-            ledger: parts.ledger.clone(),
-            inquiries: Arc::clone(&parts.inquiries),
-            feed: Feed::start(&parts.ledger),
+            declare: declare.clone(),
+            shelf: shelf.clone(),
+            door: door.clone(),
+            feed,
         });
-        Self { parts: Arc::new(parts), schema }
+        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options }), schema }
     }
 
     /// The use-cases.
@@ -97,22 +119,14 @@ impl ApiState {
         &self.parts.declare
     }
 
-    /// The records.
-    #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.parts.ledger
+    /// Lets callers in.
+    fn door(&self) -> &Door {
+        &self.parts.door
     }
 
-    /// Who answers questions that need the world.
-    #[must_use]
-    pub fn inquiries(&self) -> &dyn Inquiries {
-        self.parts.inquiries.as_ref()
-    }
-
-    /// Who may come in.
-    #[must_use]
-    pub fn auth(&self) -> &Auth {
-        &self.parts.auth
+    /// What a caller may read.
+    fn guard(&self, caller: &Caller) -> Guard {
+        self.parts.shelf.guard(caller)
     }
 
     /// Time and ids.

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::auth::Unauthenticated;
 use super::{ApiState, error_response, origin, page, read_body, request_id, socket};
+use crate::domain::Access;
 
 /// More routes, added to the API's own in every worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -94,8 +95,8 @@ async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiSta
     if !origin::allowed(&request, &state.options().origins) {
         return graphql_error(StatusCode::FORBIDDEN, "FORBIDDEN", "pages of this origin may not use the API");
     }
-    let actor = match state.auth().request(&request) {
-        Ok(actor) => actor,
+    let caller = match state.door().request(&request) {
+        Ok(caller) => caller,
         Err(Unauthenticated) => {
             let mut answer = graphql_error(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", &Unauthenticated.to_string());
             let bearer = actix_web::http::header::HeaderValue::from_static("Bearer");
@@ -125,7 +126,7 @@ async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiSta
             return graphql_error(StatusCode::BAD_REQUEST, "INVALID", &message);
         }
     };
-    let mut answer = state.schema.execute(asked.data(actor)).await;
+    let mut answer = state.schema.execute(asked.data(caller)).await;
     answer.errors.iter_mut().for_each(code);
     HttpResponse::Ok().json(answer)
 }
@@ -164,7 +165,10 @@ async fn ready(state: web::Data<ApiState>) -> HttpResponse {
 
 async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Unauthenticated> {
     if !state.options().metrics_public {
-        state.auth().request(&request)?;
+        let caller = state.door().request(&request)?;
+        if let Err(refused) = state.guard(&caller).everywhere(Access::Metrics) {
+            return Ok(error_response(StatusCode::FORBIDDEN, "FORBIDDEN", &refused.to_string()));
+        }
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(HttpResponse::Ok().content_type(kind).body(state.metrics()))

@@ -28,7 +28,7 @@ pub(super) async fn upgrade(request: HttpRequest, payload: Payload, state: web::
     if !origin::allowed(&request, &state.options().origins) {
         return error_response(StatusCode::FORBIDDEN, "FORBIDDEN", "pages of this origin may not use the API");
     }
-    let by_header = state.auth().request(&request).ok();
+    let by_header = state.door().request(&request).ok();
     if by_header.is_none() && !request.headers().contains_key(UPGRADE) {
         return Unauthenticated.error_response();
     }
@@ -37,15 +37,15 @@ pub(super) async fn upgrade(request: HttpRequest, payload: Payload, state: web::
     let auth = state.clone();
     let init = move |payload: serde_json::Value| async move {
         let shown = ["Authorization", "authorization"].iter().find_map(|name| payload.get(name)?.as_str());
-        let actor = match (shown, by_header) {
-            (Some(shown), _) => auth.auth().bearer(Some(shown)).ok(),
+        let caller = match (shown, by_header) {
+            (Some(shown), _) => auth.door().bearer(Some(shown)).ok(),
             (None, by_header) => by_header,
         };
         let refused = || async_graphql::Error::new("UNAUTHENTICATED: connection_init holds no valid token");
-        let actor = actor.ok_or_else(refused)?;
+        let caller = caller.ok_or_else(refused)?;
         known.store(true, Ordering::Release);
         let mut data = Data::default();
-        data.insert(actor);
+        data.insert(caller);
         Ok(data)
     };
     match GraphQLSubscription::new(state.schema.clone()).on_connection_init(init).start(&request, guarded) {

@@ -151,10 +151,11 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             ..ApiOptions::default()
         },
     });
-    let tls = match &options.tls {
-        Some((certificate, key)) => Some(tls::server_config(certificate, key)?),
+    let certificate = match &options.tls {
+        Some((certificate, key)) => Some(tls::Certificate::read(certificate, key)?),
         None => None,
     };
+    let tls = certificate.as_ref().map(|certificate| certificate.server_config());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listen = Listen { address: options.listen, tls, workers: 2 };
     let more: Routes = Arc::new(|config| {
@@ -165,6 +166,9 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let handle = bound.server.handle();
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });
+    if let Some(certificate) = certificate {
+        tokio::spawn(cancel.clone().run_until_cancelled_owned(certificate.follow()));
+    }
     ready.store(true, Ordering::Release);
     say(&format!("skep: listening on {scheme}://{}", bound.address));
     tokio::select! {
@@ -238,6 +242,7 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
         reason: "Declared".into(),
         message: format!("the engine of `default` is {endpoint}"),
         actor: "serve".into(),
+        via: None,
     };
     ledger.commit(Batch::new().put_environment(&environment).event(&event)).await?;
     Ok(())

@@ -16,7 +16,7 @@
 //! rollback.
 
 use super::AssessInput;
-use crate::domain::{Desired, DesiredService, Failure, FailureClass, PortConfig, ServiceSpec, TaskState};
+use crate::domain::{Desired, DesiredService, Failure, FailureClass, PortConfig, ServiceSpec, TaskState, registry_of};
 use crate::plan::same_task;
 
 /// Whose fault an obstacle is.
@@ -51,7 +51,7 @@ fn is_versions(input: &AssessInput<'_>, failure: &Failure) -> bool {
     };
     match failure.class {
         Class::ImageMissing | Class::RegistryAuth => image(&new.spec) != image(&good.spec),
-        Class::RegistryDown => registry(image(&new.spec)) != registry(image(&good.spec)),
+        Class::RegistryDown => registry_of(image(&new.spec)) != registry_of(image(&good.spec)),
         Class::NoSuitableNode => !same_demand(&new.spec, &good.spec),
         Class::PortConflict => ports(&new.spec) != ports(&good.spec) || blocks_itself(&new.spec),
         _ => differs(new, good) || broken_by_neighbours(input, new),
@@ -68,14 +68,6 @@ fn pair<'a>(input: &AssessInput<'a>, failure: &Failure) -> Option<(&'a DesiredSe
 
 fn image(spec: &ServiceSpec) -> &str {
     &spec.task_template.container_spec.image
-}
-
-/// The registry an image comes from: its first part, when that looks like a host.
-fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "docker.io",
-    }
 }
 
 fn ports(spec: &ServiceSpec) -> Vec<&PortConfig> {

@@ -229,6 +229,18 @@ pub(super) struct CredentialUse {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Token {
+    pub(super) name: String,
+    pub(super) role: String,
+    pub(super) environments: Vec<String>,
+    pub(super) stacks: Vec<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) last_used_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Claim {
     pub(super) state: String,
     pub(super) instance: Option<String>,

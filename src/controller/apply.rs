@@ -12,7 +12,7 @@ use super::snapshot::Wrote;
 use crate::domain::{
     Action, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
     EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
-    Step, Trigger, Written,
+    Step, Trigger, VersionSource, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
@@ -143,6 +143,12 @@ impl Pass<'_> {
             if deployment.progress.is_none() && same && self.is_live(&deployment) {
                 return self.nothing_to_do(deployment, rendition).map(|()| Carried::Ended);
             }
+            if let Some(text) = self.wants_approval(&mut deployment, &plan) {
+                self.waiting = Some((Reason::AwaitingApproval, text.clone()));
+                self.enter(&mut deployment, Phase::AwaitingApproval, text);
+                self.put(deployment);
+                return Ok(Carried::Wait(Next::Idle));
+            }
             self.begin(&mut deployment, rendition, &plan).await?;
             if plan.steps.is_empty() {
                 return self.all_applied(deployment, rendition).map(|()| Carried::All);
@@ -173,6 +179,27 @@ impl Pass<'_> {
         let again = self.shared.ambient.now().checked_add(SignedDuration::from_secs(1)).unwrap_or(self.now);
         self.waiting = Some((Reason::Conflict, "the Swarm changes under the plan; it is made anew in a moment".into()));
         Ok(Carried::Wait(Next::At(again)))
+    }
+
+    /// Whether a person has yet to say yes to this plan; if so, what to tell them. Going back, and putting right what was
+    /// approved before, needs none: that is what it was approved for.
+    fn wants_approval(&self, deployment: &mut Deployment, plan: &Plan) -> Option<String> {
+        let new = matches!(deployment.version.source, VersionSource::Spec(_)) && deployment.progress.is_none();
+        if !new || self.stack.spec.policy.mode != Mode::Approve || plan.steps.is_empty() {
+            return None;
+        }
+        let digest = plan.digest(&self.shared.renderer.digester());
+        let given = self.stack.control.approval.as_ref();
+        let approved = given.is_some_and(|given| given.deployment == deployment.id && given.plan == digest);
+        let text = format!(
+            "waits for approval of {} steps (plan {}): look at them with `skep diff {}`, then `skep approve {}`",
+            plan.steps.len(),
+            digest.as_str(),
+            self.key().name,
+            deployment.id
+        );
+        deployment.plan = Some(digest);
+        (!approved).then_some(text)
     }
 
     /// The engine cannot or may not be written to: the deployment waits, its total clock running unless it is a person's

@@ -394,6 +394,7 @@ async fn write_status(shared: &Shared, environment: &Observed) -> Result<(), Led
         reason: reason.to_owned(),
         message,
         actor: "controller".into(),
+        via: None,
     };
     if before.as_ref().is_none_or(|before| before.connected != connected) {
         batch = batch.event(&match message {

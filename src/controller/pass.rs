@@ -209,6 +209,7 @@ impl<'a> Pass<'a> {
             reason: reason.to_owned(),
             message: message.into(),
             actor: "controller".to_owned(),
+            via: None,
         });
     }
 

@@ -307,6 +307,7 @@ impl Pass<'_> {
             rollback_of: None,
             rolled_back_by: None,
             kept: None,
+            plan: None,
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::manifest::{Body, Document, Manifest};
+use super::permit::forbidden;
 use super::write::{expected, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, References, Refusal, three_way};
 use crate::domain::{
-    Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Stack, StackControl, StackKey, StackSpec,
+    Access, Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Place, Stack, StackControl,
+    StackKey, StackSpec,
 };
 use crate::ledger::{Batch, Hook, RecordKey};
 
@@ -82,6 +84,7 @@ impl Declare {
             let message = format!("expectedGeneration goes with one stack; the manifest holds {stacks}");
             return Err(Refusal::new(Code::Invalid, message).field("expectedGeneration").into());
         }
+        self.permit_documents(&read, ask)?;
         let beside =
             options.references.iter().map(|(of, value)| json!([of.kind.field(), of.name, value.expose_text()]));
         let beside: Vec<Value> = beside.collect();
@@ -113,8 +116,24 @@ impl Declare {
         Err(Refusal::new(Code::Conflict, "others change the same things all the time").hint("try again").into())
     }
 
+    /// Refuses documents that the asker may not apply, before anything is read for them.
+    fn permit_documents(&self, manifest: &Manifest, ask: &Ask) -> Result<(), DeclareError> {
+        let mut refusals = Vec::new();
+        for document in &manifest.documents {
+            let (access, place) = match &document.body {
+                Body::Stack(key, _) => (Access::Declare, Place::Stack(key)),
+                _ => (Access::Administer, Place::Installation),
+            };
+            if !ask.grant.may(access, place) {
+                let Refusal { code, message, hint, .. } = forbidden(ask, access);
+                refusals.push(document.refuse(code, "kind", message, hint));
+            }
+        }
+        if refusals.is_empty() { Ok(()) } else { Err(DeclareError::Refused(refusals)) }
+    }
+
     fn gather(&self, manifest: &Manifest, ask: &Ask, file: Option<&str>, again: bool) -> Result<Gather, DeclareError> {
-        let known = self.known_environments(manifest)?;
+        let known = self.known_environments(manifest, ask)?;
         let mut gather = Gather { batch: Batch::new(), documents: Vec::new() };
         let mut refusals = Vec::new();
         for document in &manifest.documents {
@@ -249,6 +268,7 @@ impl Declare {
                 reason: format!("{:?}", ask.trigger),
                 message,
                 actor: ask.actor.name.clone(),
+                via: ask.via,
             };
             let key = RecordKey::Environment(asked.name.clone());
             gather.batch =
@@ -282,6 +302,7 @@ impl Declare {
                 reason: format!("{:?}", ask.trigger),
                 message: format!("hook `{}` was declared: {}", asked.name, changes.join(", ")),
                 actor: ask.actor.name.clone(),
+                via: ask.via,
             };
             let key = RecordKey::Hook(asked.name.clone());
             gather.batch = std::mem::take(&mut gather.batch).expect(&key, revision).put_hook(asked).event(&event);
@@ -290,13 +311,15 @@ impl Declare {
         Ok(())
     }
 
-    /// Environments that are declared, here or before.
-    fn known_environments(&self, manifest: &Manifest) -> Result<BTreeSet<EnvironmentName>, DeclareError> {
+    /// Environments that are declared, here or before, as far as the asker may see them.
+    fn known_environments(&self, manifest: &Manifest, ask: &Ask) -> Result<BTreeSet<EnvironmentName>, DeclareError> {
         let here = manifest.documents.iter().filter_map(|document| match &document.body {
             Body::Environment(environment) => Some(environment.name.clone()),
             _ => None,
         });
-        Ok(self.ledger.environments()?.into_iter().map(|environment| environment.value.name).chain(here).collect())
+        let before = self.ledger.environments()?.into_iter().map(|environment| environment.value.name);
+        let seen = |name: &EnvironmentName| ask.grant.may(Access::See, Place::Environment(name));
+        Ok(before.filter(seen).chain(here).collect())
     }
 
     /// The deployments a request made the first time.

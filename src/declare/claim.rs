@@ -1,7 +1,8 @@
 //! A person's word that this Skep is to take an environment over.
 
-use super::{Ask, Code, Declare, DeclareError, Refusal};
-use crate::domain::{Claim, ClaimOrder, Environment, EnvironmentName, Event, EventType};
+use super::permit::no_such_environment;
+use super::{Ask, Declare, DeclareError};
+use crate::domain::{Access, Claim, ClaimOrder, Environment, EnvironmentName, Event, EventType, Place};
 use crate::ledger::Batch;
 
 impl Declare {
@@ -11,11 +12,10 @@ impl Declare {
     /// # Errors
     /// [`DeclareError::Refused`]: no such environment.
     pub async fn claim_environment(&self, name: &EnvironmentName, ask: &Ask) -> Result<Environment, DeclareError> {
+        self.permit(ask, Access::Claim, Place::Environment(name))?;
         self.check_ask(ask)?;
         let Some(environment) = self.ledger.environment(name)?.map(|found| found.value) else {
-            let message = format!("there is no environment `{name}`");
-            let hint = "see what there is: `skep get environments`";
-            return Err(Refusal::new(Code::NotFound, message).field("environment").hint(hint).into());
+            return Err(no_such_environment(name));
         };
         let status = self.ledger.environment_status(name)?.map(|found| found.value);
         if status.is_some_and(|status| matches!(status.claim, Claim::Ours(_))) {
@@ -37,6 +37,7 @@ impl Declare {
             reason: format!("{:?}", ask.trigger),
             message: format!("environment `{name}` is to be claimed{why}"),
             actor: ask.actor.name.clone(),
+            via: ask.via,
         };
         self.ledger.commit(Batch::new().put_claim_order(name, &order).event(&event)).await?;
         Ok(environment)

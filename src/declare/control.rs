@@ -5,7 +5,9 @@ use serde_json::json;
 
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
-use crate::domain::{Deletion, Deployment, DeploymentId, EventType, Stack, StackKey, Suspension};
+use crate::domain::{
+    Access, Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey, Suspension,
+};
 
 impl Declare {
     /// Forgets which versions failed here, and records a new deployment of what is declared (none while a pin stands).
@@ -15,7 +17,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn release_hold(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "releaseHold": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
             let mut stack = found.stack;
             not_deleting(&stack)?;
             if found.status.held.is_empty() {
@@ -43,7 +45,7 @@ impl Declare {
         ask: &Ask,
     ) -> Result<Declared, DeclareError> {
         let whole = json!({ "cancel": deployment, "stack": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
             let active = self.under_way(&found, deployment)?;
             let mut stack = found.stack;
             if stack.control.cancel.as_ref() == Some(&active.id) {
@@ -58,6 +60,61 @@ impl Declare {
             Some(id) => Ok(Declared { deployment: self.ledger.deployment(&id)?.map(|found| found.value), ..declared }),
             None => Ok(declared),
         })
+    }
+
+    /// Lets a deployment that waits for approval go on: with the plan it waits with, which is `plan` if that is given.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`]: no such stack or deployment, it does not wait, or its plan is another one by now.
+    pub async fn approve(
+        &self,
+        key: &StackKey,
+        id: &DeploymentId,
+        plan: Option<&str>,
+        ask: &Ask,
+    ) -> Result<Declared, DeclareError> {
+        let whole = json!({ "approve": id, "plan": plan, "stack": key });
+        let declared = self
+            .change(key, (ask, Access::Declare), &whole, |found| {
+                let waiting = self.waiting(&found.stack, id, plan)?;
+                let mut stack = found.stack;
+                not_deleting(&stack)?;
+                let same = |it: &Approval| it.deployment == *id && it.plan == waiting;
+                if stack.control.approval.as_ref().is_some_and(same) {
+                    return Ok(Decision::Nothing(None));
+                }
+                let message = format!("deployment {id} is approved with the plan {}", waiting.as_str());
+                stack.control.approval = Some(Approval {
+                    deployment: id.clone(),
+                    plan: waiting,
+                    actor: ask.actor.clone(),
+                    reason: ask.reason.clone(),
+                    since: self.now(),
+                });
+                Ok(Decision::write(stack, None, vec![(EventType::Approved, message)]))
+            })
+            .await?;
+        Ok(Declared { deployment: self.ledger.deployment(id)?.map(|found| found.value), ..declared })
+    }
+
+    /// The digest of the plan that a deployment waits with.
+    fn waiting(&self, stack: &Stack, id: &DeploymentId, seen: Option<&str>) -> Result<Digest, DeclareError> {
+        let known = self.ledger.deployment(id)?.map(|found| found.value).filter(|it| it.stack == stack.key);
+        let refusal = |code, message: String| Refusal::new(code, message).field("deployment");
+        let Some(deployment) = known else {
+            let message = format!("stack `{}` has no deployment `{id}`", stack.key.name);
+            return Err(refusal(Code::NotFound, message).into());
+        };
+        let plan = deployment.plan.filter(|_| deployment.phase == DeploymentPhase::AwaitingApproval);
+        let Some(plan) = plan else {
+            let message = format!("deployment {id} is {:?}: it does not wait for approval", deployment.phase);
+            return Err(refusal(Code::Conflict, message).into());
+        };
+        if seen.is_some_and(|seen| seen != plan.as_str()) {
+            let message = format!("the plan of deployment {id} is another one by now: {}", plan.as_str());
+            return Err(refusal(Code::Conflict, message).hint("look at it again before you approve it").into());
+        }
+        Ok(plan)
     }
 
     /// The deployment to cancel: the one named, or the newest that has not ended.
@@ -104,7 +161,7 @@ impl Declare {
         };
         self.check_until(until)?;
         let whole = json!({ "suspend": until, "stack": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Declare), &whole, |found| {
             let mut stack = found.stack;
             let same = |it: &Suspension| it.reason == reason && it.until == until && it.actor == ask.actor;
             if stack.control.suspension.as_ref().is_some_and(same) {
@@ -128,7 +185,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn resume(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "resume": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Declare), &whole, |found| {
             let mut stack = found.stack;
             if stack.control.suspension.take().is_none() {
                 return Ok(Decision::Nothing(None));
@@ -144,7 +201,10 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn reconcile(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "reconcile": key });
-        self.change(key, ask, &whole, |found| Ok(self.look(found.stack, "a look was asked for".to_owned()))).await
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
+            Ok(self.look(found.stack, "a look was asked for".to_owned()))
+        })
+        .await
     }
 
     /// Orders a look, and says why.
@@ -160,7 +220,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn delete(&self, key: &StackKey, keep_running: bool, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "delete": key, "keepRunning": keep_running });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Delete), &whole, |found| {
             let mut stack = found.stack;
             if stack.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running == keep_running) {
                 return Ok(Decision::Nothing(None));

@@ -10,8 +10,8 @@ use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
 use crate::domain::{
-    Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, Sealed, SecretBytes,
-    Source, StackKey,
+    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, Place,
+    Sealed, SecretBytes, Source, StackKey,
 };
 use crate::keys;
 use crate::ledger::{Batch, HookSecret, RecordKey, Versioned, open_values};
@@ -118,6 +118,7 @@ impl Declare {
     /// # Errors
     /// [`DeclareError::Refused`] with everything that is wrong; nothing is written then.
     pub async fn set_credential(&self, set: &SetCredential, ask: &Ask) -> Result<Keyed, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
         let name = credential_name(&set.name)?;
         let hosts = set.hosts.as_ref().map(|hosts| read_hosts(hosts)).transpose()?;
         self.check_sizes(&set.data)?;
@@ -162,6 +163,7 @@ impl Declare {
     /// # Errors
     /// [`DeclareError::Refused`]: no such credential, not one for ssh, not such a line.
     pub async fn trust_host(&self, name: &str, line: &str, ask: &Ask) -> Result<Keyed, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
         let name = credential_name(name)?;
         let Some(key) = keys::ssh::HostKey::parse(line) else {
             let refusal = Refusal::new(Code::Invalid, "that is not the key of one host").field("line");
@@ -187,6 +189,7 @@ impl Declare {
     /// # Errors
     /// [`DeclareError::Refused`]: there is none, or it is in use.
     pub async fn delete_credential(&self, name: &str, ask: &Ask) -> Result<Credential, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
         self.check_ask(ask)?;
         let name = credential_name(name)?;
         for _ in 0..ATTEMPTS {
@@ -300,6 +303,7 @@ impl Declare {
             reason: format!("{:?}", ask.trigger),
             message,
             actor: ask.actor.name.clone(),
+            via: ask.via,
         }
     }
 

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::rule::{self, Expression, Facts};
+use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
     Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
-    Trigger,
+    Trigger, Way, fits,
 };
 use crate::ledger::{Batch, Hook, HookProvider, HookRule, HookSecret, Once, RecordKey, Versioned};
 
@@ -158,7 +158,7 @@ impl Declare {
             }
             for stack in self.ledger.stacks(Some(&rule.environment))? {
                 let name = stack.value.key.name.as_str();
-                let named = rule.stacks.iter().any(|pattern| rule::fits(pattern, name));
+                let named = rule.stacks.iter().any(|pattern| fits(pattern, name));
                 if named && taken.insert(stack.value.key.clone()) {
                     wishes.push(Wish { number: at + 1, rule, stack });
                 }
@@ -249,6 +249,7 @@ impl Declare {
             reason: format!("{:?}", Trigger::Hook),
             message,
             actor: actor(hook).name,
+            via: Some(Way::Hook),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::three_way::{differences, leaves, shown};
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal, check};
-use crate::domain::{EventType, SecretBytes, Source, Stack, StackKey, StackSpec, Variable, Wanted};
+use crate::domain::{Access, EventType, SecretBytes, Source, Stack, StackKey, StackSpec, Variable, Wanted};
 
 /// The value of a variable as it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,10 @@ impl Declare {
         let wanted = self.check_deploy(request)?;
         let clear = request.to_json(|it| json!([it.value.expose_text(), it.secret]));
         let whole = json!({ "deploy": clear, "stack": key });
-        self.change(key, ask, &whole, |found| self.decide_deploy(found, request, wanted.as_deref(), ask)).await
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
+            self.decide_deploy(found, request, wanted.as_deref(), ask)
+        })
+        .await
     }
 
     pub(super) fn check_deploy(&self, request: &DeployRequest) -> Result<Option<String>, DeclareError> {

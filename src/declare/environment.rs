@@ -2,7 +2,7 @@
 
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal};
-use crate::domain::{EnvironmentName, Event, EventType};
+use crate::domain::{Access, EnvironmentName, Event, EventType, Place};
 use crate::ledger::{Batch, RecordKey};
 
 impl Declare {
@@ -11,6 +11,7 @@ impl Declare {
     /// # Errors
     /// [`DeclareError::Refused`]: there is none, or stacks are declared in it.
     pub async fn delete_environment(&self, name: &str, ask: &Ask) -> Result<EnvironmentName, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
         self.check_ask(ask)?;
         let name = EnvironmentName::parse(name)
             .map_err(|error| Refusal::new(Code::Invalid, error.to_string()).field("name"))?;
@@ -35,6 +36,7 @@ impl Declare {
                 reason: format!("{:?}", ask.trigger),
                 message: format!("environment `{name}` is no longer declared"),
                 actor: ask.actor.name.clone(),
+                via: ask.via,
             };
             let key = RecordKey::Environment(name.clone());
             let batch = Batch::new().expect(&key, Some(found.revision)).delete_environment(&name).event(&event);

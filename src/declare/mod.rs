@@ -20,10 +20,12 @@ mod environment;
 mod error;
 mod fields;
 mod manifest;
+mod permit;
 mod reference;
 mod rollback;
 pub mod rule;
 mod three_way;
+mod token;
 mod write;
 mod yaml;
 
@@ -43,8 +45,9 @@ pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
 pub use manifest::{AskedCredential, Body, Document, Manifest};
 pub use reference::{Reference, ReferenceKind, References, references};
+pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 
-use crate::domain::{Actor, Deployment, DeploymentId, Stack, StackKey, Trigger};
+use crate::domain::{Access, Actor, Deployment, DeploymentId, Grant, Place, Stack, StackKey, Trigger, Way};
 use crate::ledger::Ledger;
 use crate::ports::{Ambient, Sealer};
 
@@ -83,8 +86,12 @@ impl Default for Limits {
 pub struct Ask {
     /// Who.
     pub actor: Actor,
-    /// The way in.
+    /// What sets it off.
     pub trigger: Trigger,
+    /// What the asker may do. Every use-case asks it before it reads or writes.
+    pub grant: Grant,
+    /// The way in, for the log.
+    pub via: Option<Way>,
     /// Why, if said.
     pub reason: Option<String>,
     /// The generation the asker saw; another one is a conflict. 0 means that there must be no such stack.
@@ -96,10 +103,25 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// An unconditional request.
+    /// An unconditional request of someone who may do everything.
     #[must_use]
     pub fn new(actor: Actor, trigger: Trigger) -> Self {
-        Self { actor, trigger, reason: None, expected_generation: None, idempotency_key: None, original: None }
+        let via = match trigger {
+            Trigger::Api => Some(Way::GraphQL),
+            Trigger::Rest => Some(Way::Rest),
+            Trigger::Hook => Some(Way::Hook),
+            _ => None,
+        };
+        Self {
+            actor,
+            trigger,
+            grant: Grant::everything(),
+            via,
+            reason: None,
+            expected_generation: None,
+            idempotency_key: None,
+            original: None,
+        }
     }
 }
 
@@ -144,11 +166,15 @@ impl Declare {
         DeploymentId(self.ambient.new_id())
     }
 
-    /// The refusal for a stack that is not there, naming those that are.
+    /// The refusal for a stack that is not there, naming those that are and that the asker may see.
     #[must_use]
-    pub fn no_such_stack(&self, key: &StackKey) -> DeclareError {
+    pub fn no_such_stack(&self, key: &StackKey, grant: &Grant) -> DeclareError {
         let known: Vec<String> = match self.ledger.stacks(Some(&key.environment)) {
-            Ok(stacks) => stacks.into_iter().map(|stack| stack.value.key.name.to_string()).collect(),
+            Ok(stacks) => stacks
+                .into_iter()
+                .filter(|stack| grant.may(Access::See, Place::Stack(&stack.value.key)))
+                .map(|stack| stack.value.key.name.to_string())
+                .collect(),
             Err(error) => return error.into(),
         };
         let names: Vec<&str> = known.iter().map(String::as_str).collect();

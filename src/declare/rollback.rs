@@ -6,8 +6,8 @@ use serde_json::json;
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
-    Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Pin, Stack, StackKey, StackStatus, Trigger, Version,
-    VersionSource,
+    Access, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Pin, Stack, StackKey, StackStatus, Trigger,
+    Version, VersionSource,
 };
 
 /// How far back a version to return to is looked for.
@@ -32,7 +32,7 @@ impl Declare {
     ) -> Result<Declared, DeclareError> {
         self.check_until(until)?;
         let whole = json!({ "rollback": to, "until": until, "stack": key });
-        self.change(key, ask, &whole, |found| self.decide_rollback(found, to, until, ask)).await
+        self.change(key, (ask, Access::Deploy), &whole, |found| self.decide_rollback(found, to, until, ask)).await
     }
 
     fn decide_rollback(
@@ -158,7 +158,7 @@ impl Declare {
     /// [`DeclareError::Refused`]: no such stack.
     pub async fn unpin(&self, key: &StackKey, ask: &Ask) -> Result<Declared, DeclareError> {
         let whole = json!({ "unpin": key });
-        self.change(key, ask, &whole, |found| {
+        self.change(key, (ask, Access::Deploy), &whole, |found| {
             let mut stack = found.stack;
             not_deleting(&stack)?;
             let Some(pin) = stack.control.pin.take() else { return Ok(Decision::Nothing(None)) };

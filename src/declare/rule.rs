@@ -92,24 +92,12 @@ fn deepest(text: &str) -> usize {
     most
 }
 
-/// Whether a name fits a pattern in which `*` stands for any run of characters.
-#[must_use]
-pub fn fits(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut name) = name.strip_prefix(start) else { return false };
-    let (middle, end) = rest.rsplit_once('*').map_or(("", rest), |(middle, end)| (middle, end));
-    for part in middle.split('*') {
-        let Some(at) = name.find(part) else { return false };
-        name = &name[at + part.len()..];
-    }
-    name.ends_with(end)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::fits;
 
     #[test]
     fn conditions_are_read_and_judged() {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
-    Deployment, DeploymentPhase, Event, EventType, Origin, Stack, StackKey, StackStatus, Version, VersionSource,
+    Access, Deployment, DeploymentPhase, Event, EventType, Origin, Place, Stack, StackKey, StackStatus, Version,
+    VersionSource,
 };
 use crate::ledger::{Batch, LedgerError, Once, RecordKey};
 use crate::ports::StoreError;
@@ -51,20 +52,21 @@ impl Declare {
     pub(super) async fn change<F>(
         &self,
         key: &StackKey,
-        ask: &Ask,
+        (ask, access): (&Ask, Access),
         request: &Value,
         decide: F,
     ) -> Result<Declared, DeclareError>
     where
         F: Fn(Found) -> Result<Decision, DeclareError> + Send + Sync,
     {
+        self.permit(ask, access, Place::Stack(key))?;
         self.check_ask(ask)?;
         let mark = self.mark(ask, request);
         for _ in 0..ATTEMPTS {
             if let Some(once) = self.seen(mark.as_ref())? {
-                return self.again(key, &once);
+                return self.again(key, ask, &once);
             }
-            let Some(found) = self.ledger.stack(key)? else { return Err(self.no_such_stack(key)) };
+            let Some(found) = self.ledger.stack(key)? else { return Err(self.no_such_stack(key, &ask.grant)) };
             expected(ask, key, found.value.generation)?;
             let status = self.ledger.status(key)?.map(|status| status.value).unwrap_or_default();
             let current = found.value.clone();
@@ -156,6 +158,7 @@ impl Declare {
             reason: format!("{:?}", ask.trigger),
             message,
             actor: ask.actor.name.clone(),
+            via: ask.via,
         }
     }
 
@@ -197,6 +200,7 @@ impl Declare {
             rollback_of: None,
             rolled_back_by: None,
             kept: None,
+            plan: None,
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),
@@ -257,8 +261,8 @@ impl Declare {
     }
 
     /// The answer to a request that was carried out before.
-    fn again(&self, key: &StackKey, once: &Once) -> Result<Declared, DeclareError> {
-        let Some(stack) = self.ledger.stack(key)? else { return Err(self.no_such_stack(key)) };
+    fn again(&self, key: &StackKey, ask: &Ask, once: &Once) -> Result<Declared, DeclareError> {
+        let Some(stack) = self.ledger.stack(key)? else { return Err(self.no_such_stack(key, &ask.grant)) };
         let deployment = match once.deployments.first() {
             Some(id) => self.ledger.deployment(id)?.map(|found| found.value),
             None => None,

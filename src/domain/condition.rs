@@ -99,6 +99,7 @@ pub enum Reason {
     TasksMissing,
     Deleting,
     WaitingForPin,
+    AwaitingApproval,
 }
 
 /// A typed statement.

@@ -152,6 +152,9 @@ pub struct Deployment {
     pub rolled_back_by: Option<DeploymentId>,
     /// Where the sealed desired objects are kept, once rendered.
     pub kept: Option<Kept>,
+    /// The digest of the plan that waits for a person's approval, or that was approved.
+    #[serde(default)]
+    pub plan: Option<Digest>,
     /// Clocks and what is known of each service, once applying has begun.
     pub progress: Option<Progress>,
     /// Its services as last looked at, in the order of their names.

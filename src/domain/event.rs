@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, EnvironmentName, StackName};
+use super::{DeploymentId, EnvironmentName, StackName, Way};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,7 @@ pub enum EventType {
     RolledBack,
     Superseded,
     Cancelled,
+    Approved,
     Held,
     HoldReleased,
     Pinned,
@@ -46,6 +47,25 @@ pub enum EventType {
     HookDeclared,
     HookReceived,
     HookRefused,
+    TokenCreated,
+    TokenRevoked,
+}
+
+impl EventType {
+    /// Whether it is about an environment, when no stack is named.
+    #[must_use]
+    pub fn is_about_environment(self) -> bool {
+        matches!(
+            self,
+            Self::EnvironmentDeclared
+                | Self::EnvironmentConnected
+                | Self::EnvironmentDisconnected
+                | Self::EnvironmentClaimOrdered
+                | Self::EnvironmentClaimed
+                | Self::EnvironmentForeign
+                | Self::EnvironmentDeleted
+        )
+    }
 }
 
 /// One thing that happened. Its sequence is given by the log when it is appended.
@@ -68,4 +88,7 @@ pub struct Event {
     pub message: String,
     /// Who caused it.
     pub actor: String,
+    /// By which way in; none when Skep itself did it, or an older version did not write it down.
+    #[serde(default)]
+    pub via: Option<Way>,
 }

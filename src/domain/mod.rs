@@ -2,6 +2,7 @@
 //!
 //! Every other room speaks in these types. Time and ids come in as arguments.
 
+mod access;
 mod condition;
 mod credential;
 mod deployment;
@@ -21,6 +22,7 @@ mod stack;
 mod status;
 mod task;
 
+pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use deployment::{
@@ -37,7 +39,7 @@ pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
 };
-pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName};
+pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName, TokenName};
 pub use object::{
     ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
@@ -47,8 +49,8 @@ pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack, StackControl,
-    StackSpec, Suspension, UnsetVariables, Variable,
+    Actor, Approval, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack,
+    StackControl, StackSpec, Suspension, UnsetVariables, Variable,
 };
 pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,

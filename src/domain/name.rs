@@ -108,6 +108,10 @@ name!(
     /// The name of a credential.
     CredentialName, "credential", 63
 );
+name!(
+    /// The name of an API token.
+    TokenName, "token", 63
+);
 
 impl Default for EnvironmentName {
     fn default() -> Self {

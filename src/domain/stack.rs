@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{DeploymentId, Sealed, Source, StackKey};
+use super::{DeploymentId, Digest, Sealed, Source, StackKey};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -162,6 +162,8 @@ pub enum Mode {
     Auto,
     /// Looks and says what it would do; writes nothing to the engine, not even a label.
     Observe,
+    /// Waits for a person before a new version is applied. What has been approved is kept, and gone back to, without.
+    Approve,
 }
 
 /// What a failed version leads to.
@@ -231,12 +233,30 @@ pub struct StackControl {
     pub suspension: Option<Suspension>,
     /// A deployment to be cancelled.
     pub cancel: Option<DeploymentId>,
+    /// The newest approval of a plan.
+    #[serde(default)]
+    pub approval: Option<Approval>,
     /// Token of the last "look again now"; echoed in the status.
     pub reconcile_token: Option<String>,
     /// Token of the last "forget what failed"; echoed in the status.
     pub release_token: Option<String>,
     /// The stack is to be deleted.
     pub deletion: Option<Deletion>,
+}
+
+/// A person's word that a plan may be carried out: this plan of this deployment, and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The digest of the plan that was seen.
+    pub plan: Digest,
+    /// Who.
+    pub actor: Actor,
+    /// Why, if said.
+    pub reason: Option<String>,
+    /// When.
+    pub since: Timestamp,
 }
 
 /// An order to delete a stack.

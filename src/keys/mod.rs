@@ -1,9 +1,10 @@
 //! What key material has to look like, and what is made of it: values in, values out. It reads no file and asks nobody.
 //!
 //! [`check`] holds a credential's values against its type when they come in, so that what is kept can be used. [`ssh`],
-//! [`tls`] and [`github`] turn values into what the adapters need.
+//! [`tls`], [`github`] and [`registry`] turn values into what the adapters need.
 
 pub mod github;
+pub mod registry;
 pub mod ssh;
 pub mod tls;
 

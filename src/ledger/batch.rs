@@ -1,11 +1,12 @@
 //! One transaction of typed records.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::record::{Hook, Once, RecordKey, encode};
 use crate::domain::{
-    ClaimOrder, Credential, CredentialName, Deployment, Environment, EnvironmentName, EnvironmentStatus, Event, Sealed,
-    Stack, StackKey, StackStatus,
+    ApiToken, ClaimOrder, Credential, CredentialName, Deployment, Environment, EnvironmentName, EnvironmentStatus,
+    Event, Sealed, Stack, StackKey, StackStatus, TokenName,
 };
 use crate::ports::{Transaction, Write};
 
@@ -105,6 +106,24 @@ impl Batch {
     /// Deletes a credential.
     pub fn delete_credential(self, name: &CredentialName) -> Self {
         self.delete(&RecordKey::Credential(name.clone()))
+    }
+
+    /// Writes a token, and the way to it from its digest; there must be none of its name.
+    pub fn put_token(self, token: &ApiToken) -> Self {
+        let (key, by_digest) = (RecordKey::Token(token.name.clone()), RecordKey::TokenDigest(token.digest.clone()));
+        self.expect(&key, None).expect(&by_digest, None).put(&key, token).put(&by_digest, &token.name)
+    }
+
+    /// Writes when a token was last used.
+    pub fn put_token_used(self, name: &TokenName, at: Timestamp) -> Self {
+        self.put(&RecordKey::TokenUsed(name.clone()), &at)
+    }
+
+    /// Deletes a token with all that is known of it.
+    pub fn delete_token(self, token: &ApiToken) -> Self {
+        self.delete(&RecordKey::Token(token.name.clone()))
+            .delete(&RecordKey::TokenDigest(token.digest.clone()))
+            .delete(&RecordKey::TokenUsed(token.name.clone()))
     }
 
     /// Deletes an environment, what is known of its connection, and an order to claim it.

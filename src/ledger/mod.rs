@@ -10,6 +10,7 @@
 //! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
+//! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
 //! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::future::ready;
+use jiff::Timestamp;
 use thiserror::Error;
 
 pub use batch::Batch;
@@ -35,8 +37,8 @@ pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;
 
 use crate::domain::{
-    ClaimOrder, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName, EnvironmentStatus,
-    Event, Kept, Sealed, Stack, StackKey, StackStatus,
+    ApiToken, ClaimOrder, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName,
+    EnvironmentStatus, Event, Kept, Sealed, Stack, StackKey, StackStatus, TokenName,
 };
 use crate::ports::{BoxStream, Committed, Entry, Scan, Store, StoreError, Watched};
 
@@ -295,6 +297,39 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn credentials(&self) -> Result<Vec<Versioned<Credential>>, LedgerError> {
         self.many(&Scan::all("credential/"))
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn token(&self, name: &TokenName) -> Result<Option<Versioned<ApiToken>>, LedgerError> {
+        self.one(&RecordKey::Token(name.clone()))
+    }
+
+    /// All tokens, by name.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn tokens(&self) -> Result<Vec<Versioned<ApiToken>>, LedgerError> {
+        self.many(&Scan::all("token/"))
+    }
+
+    /// The token of this digest.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn token_of(&self, digest: &str) -> Result<Option<ApiToken>, LedgerError> {
+        let Some(name) = self.one::<TokenName>(&RecordKey::TokenDigest(digest.to_owned()))? else { return Ok(None) };
+        Ok(self.token(&name.value)?.map(|found| found.value).filter(|token| token.digest == digest))
+    }
+
+    /// When a token was last used, as far as it was written down.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn token_used(&self, name: &TokenName) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(self.one(&RecordKey::TokenUsed(name.clone()))?.map(|found| found.value))
     }
 
     /// What an idempotency key or a delivery led to.

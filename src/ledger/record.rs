@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName};
+use crate::domain::{
+    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName, TokenName,
+};
 
 /// The newest schema this version writes. A reader takes every older one.
 const SCHEMA: u8 = 1;
@@ -40,6 +42,9 @@ pub enum RecordKey {
     ClaimOrder(EnvironmentName),
     Hook(String),
     Credential(CredentialName),
+    Token(TokenName),
+    TokenDigest(String),
+    TokenUsed(TokenName),
     Once(String),
     Event(u64),
     Kept(Kept),
@@ -60,6 +65,9 @@ impl fmt::Display for RecordKey {
             Self::ClaimOrder(name) => write!(f, "claim-order/{name}"),
             Self::Hook(name) => write!(f, "hook/{name}"),
             Self::Credential(name) => write!(f, "credential/{name}"),
+            Self::Token(name) => write!(f, "token/{name}"),
+            Self::TokenDigest(digest) => write!(f, "token-digest/{digest}"),
+            Self::TokenUsed(name) => write!(f, "token-used/{name}"),
             Self::Once(key) => write!(f, "once/{key}"),
             Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
             Self::Kept(Kept(name)) => write!(f, "kept/{name}"),
@@ -98,6 +106,9 @@ impl RecordKey {
             "claim-order" => EnvironmentName::parse(rest).ok().map(Self::ClaimOrder),
             "hook" => Some(Self::Hook(rest.to_owned())),
             "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
+            "token" => TokenName::parse(rest).ok().map(Self::Token),
+            "token-digest" => Some(Self::TokenDigest(rest.to_owned())),
+            "token-used" => TokenName::parse(rest).ok().map(Self::TokenUsed),
             "once" => Some(Self::Once(rest.to_owned())),
             "event" => u64::from_str_radix(rest, 16).ok().map(Self::Event),
             "kept" => Some(Self::Kept(Kept(rest.to_owned()))),
@@ -206,6 +217,9 @@ mod tests {
             RecordKey::ClaimOrder(EnvironmentName::default()),
             RecordKey::Hook("a".into()),
             RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
+            RecordKey::Token(TokenName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
+            RecordKey::TokenDigest("0a".into()),
+            RecordKey::TokenUsed(TokenName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Once("a/b".into()),
             RecordKey::Event(77),
             RecordKey::Kept(Kept("0a".into())),

@@ -41,6 +41,12 @@ pub enum KeyringError {
         /// Where it may go.
         hosts: String,
     },
+    /// The credentials cannot be read at all.
+    #[error("the credentials cannot be read: {reason}")]
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
     /// It cannot be opened, or what it holds cannot be used.
     #[error("the credential `{name}` cannot be used: {reason}")]
     Unusable {
@@ -118,7 +124,16 @@ pub trait Keyring: Send + Sync + 'static {
     /// [`KeyringError::Unusable`] when it cannot be opened.
     fn open(&self, name: &CredentialName) -> Result<Option<Arc<OpenCredential>>, KeyringError>;
 
-    /// The same, of one of these types.
+    /// The login for a registry at this host: the first credential of type Registry, by name, that names it; `None` when
+    /// none does.
+    ///
+    /// # Errors
+    /// [`KeyringError::Unusable`] when it cannot be opened.
+    fn registry(&self, _host: &str, _port: u16) -> Result<Option<Arc<OpenCredential>>, KeyringError> {
+        Ok(None)
+    }
+
+    /// The credential of this name, which has to be of one of these types.
     ///
     /// # Errors
     /// [`KeyringError::Missing`], [`KeyringError::Unfit`], [`KeyringError::Unusable`].

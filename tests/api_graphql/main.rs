@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod access;
 mod doors;
 mod mutations;
 mod page;
 mod queries;
+mod scopes;
 mod subscriptions;
 mod world;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind};
+use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind, rest};
 use skep::declare::{Declare, Limits};
 use skep::domain::{
     Action, Change, Deployment, DeploymentId, DeploymentPhase, Digest, Environment, EnvironmentName, Kept, LastGood,
@@ -60,15 +60,15 @@ impl Inquiries for OnePlan {
         wanted: Option<&'a Wanted>,
     ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(async move {
-            if stack.name.as_str() != "shop" {
+            if stack.name.as_str() == "no" {
                 return Err(InquiryError::NotFound(format!("stack `{stack}`")));
             }
             let change = Change { path: "/x".into(), from: None, to: wanted.map(|wanted| wanted.0.clone().into()) };
             let step = StepAnswer {
                 kind: ObjectKind::Service,
-                name: "shop_web".into(),
+                name: format!("{}_web", stack.name),
                 action: Action::Update,
-                reason: "the image changed".into(),
+                reason: format!("the image of {} changed", mark(stack)),
                 changes: vec![change],
             };
             Ok(PlanAnswer {
@@ -113,12 +113,18 @@ impl Inquiries for OnePlan {
         })
     }
 
-    fn deployment_logs<'a>(&'a self, _: &'a DeploymentId, _: u32) -> BoxFuture<'a, Result<String, InquiryError>> {
-        Box::pin(async { Err(InquiryError::Busy) })
+    fn deployment_logs<'a>(&'a self, id: &'a DeploymentId, _: u32) -> BoxFuture<'a, Result<String, InquiryError>> {
+        Box::pin(async move { Ok(format!("web.1: {id} says hello\n")) })
     }
 }
 
+/// A word that stands in everything of a stack, and in nothing of another.
+pub(crate) fn mark(key: &StackKey) -> String {
+    format!("zq-{}-{}-qz", key.environment, key.name)
+}
+
 pub(crate) struct World {
+    pub(crate) store: Arc<MemoryStore>,
     pub(crate) ledger: Ledger,
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) address: String,
@@ -132,7 +138,8 @@ impl World {
 
     /// A server with the environment `default`.
     pub(crate) async fn with(options: ApiOptions) -> Self {
-        let ledger = Ledger::new(Arc::new(MemoryStore::new()));
+        let store = Arc::new(MemoryStore::new());
+        let ledger = Ledger::new(store.clone());
         let environment = Environment {
             name: EnvironmentName::default(),
             endpoints: vec!["unix:///var/run/docker.sock".into()],
@@ -153,9 +160,9 @@ impl World {
             options,
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };
-        let bound = bind(listen, state, Arc::new(|_| {})).unwrap();
+        let bound = bind(listen, state, Arc::new(rest::routes)).unwrap();
         tokio::spawn(bound.server);
-        Self { ledger, ready, address: bound.address.to_string(), http: reqwest::Client::new() }
+        Self { store, ledger, ready, address: bound.address.to_string(), http: reqwest::Client::new() }
     }
 
     /// A server with the stack `shop`.
@@ -177,8 +184,13 @@ impl World {
 
     /// The whole answer.
     pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
+        self.ask_as(TOKEN, query, variables).await
+    }
+
+    /// The whole answer to the holder of this token.
+    pub(crate) async fn ask_as(&self, token: &str, query: &str, variables: Value) -> Value {
         let body = json!({ "query": query, "variables": variables });
-        let answer = self.post(&body).bearer_auth(TOKEN).send().await.unwrap();
+        let answer = self.post(&body).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.json().await.unwrap()
     }
@@ -248,9 +260,14 @@ impl World {
 
     /// A websocket that has been let in.
     pub(crate) async fn socket(&self) -> Socket {
+        self.socket_as(TOKEN).await
+    }
+
+    /// A websocket that the holder of this token was let in by.
+    pub(crate) async fn socket_as(&self, token: &str) -> Socket {
         let mut socket = self.bare_socket(&[]).await.unwrap();
         socket
-            .send(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {TOKEN}") } }))
+            .send(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } }))
             .await;
         assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
         socket

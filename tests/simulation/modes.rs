@@ -101,3 +101,69 @@ async fn a_service_that_is_no_longer_wanted_goes_when_the_version_has_converged(
     world.until(30, "the worker is gone", |world| world.swarm.service("shop_worker").is_none()).await;
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_waits_for_approval_and_going_back_does_not() {
+    let mut world = World::running().await;
+    let v1 = world.apply(&inline("shop", "mode: approve", &two("app:1", "job:1"))).await;
+    let awaits = |id: &DeploymentId| {
+        let id = id.clone();
+        move |world: &World| world.deployment(&id).phase == DeploymentPhase::AwaitingApproval
+    };
+    world.until(60, "v1 waits", awaits(&v1)).await;
+    assert!(world.swarm.service("shop_web").is_none());
+    assert_eq!(world.phase(), StackPhase::Progressing);
+    let message = world.deployment(&v1).message.unwrap();
+    assert!(message.contains(&format!("skep approve {v1}")), "{message}");
+    // However long it takes: the clocks stand still.
+    world.silence().await;
+    world.sleep(3600 * 5).await;
+    world.restart();
+    world.silence().await;
+    let plan = world.deployment(&v1).plan.unwrap();
+    let wrong = world.declare.approve(&key("shop"), &v1, Some("sha256:0"), &ask()).await.unwrap_err();
+    assert!(wrong.to_string().contains("another one by now"), "{wrong}");
+    world.declare.approve(&key("shop"), &v1, Some(plan.as_str()), &ask()).await.unwrap();
+    world.ends_as(120, &v1, DeploymentPhase::Converged).await;
+
+    // What was approved is healed without another word.
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_worker")).unwrap();
+    world.until(120, "healed", |world| world.swarm.service("shop_worker").is_some()).await;
+    world.until_phase(120, StackPhase::Converged).await;
+
+    // And a version that fails goes back without one.
+    world.swarm.image("bad:1", Behaviour::Exit { after: Duration::from_secs(1), code: 3 });
+    let bad = world.image("web", "bad:1").await;
+    world.until(60, "the bad one waits", awaits(&bad)).await;
+    world.declare.approve(&key("shop"), &bad, None, &ask()).await.unwrap();
+    world.ends_as(300, &bad, DeploymentPhase::RolledBack).await;
+    assert_eq!(world.image_of("shop_web"), "app:1");
+    let late = world.declare.approve(&key("shop"), &bad, None, &ask()).await.unwrap_err();
+    assert!(late.to_string().contains("does not wait for approval"), "{late}");
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_holds_for_the_plan_that_was_seen_and_for_no_other() {
+    let world = World::running().await;
+    let v1 = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.ends_as(60, &v1, DeploymentPhase::Converged).await;
+    let v2 = world.apply(&inline("shop", "mode: approve", &two("app:2", "job:1"))).await;
+    let waits = |world: &World| world.deployment(&v2).phase == DeploymentPhase::AwaitingApproval;
+    world.until(60, "v2 waits", waits).await;
+    let seen = world.deployment(&v2).plan.unwrap();
+    // Somebody else changes the service meanwhile: the plan is another one, and the approval of the first one is worth nothing.
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_worker")).unwrap();
+    world.until(60, "another plan", |world| world.deployment(&v2).plan.as_ref() != Some(&seen)).await;
+    let stale = world.declare.approve(&key("shop"), &v2, Some(seen.as_str()), &ask()).await.unwrap_err();
+    assert!(stale.to_string().contains("another one by now"), "{stale}");
+    assert_eq!(world.image_of("shop_web"), "app:1");
+    // A newer version takes its place, and waits by itself.
+    let v3 = world.apply(&inline("shop", "mode: approve", &two("app:3", "job:1"))).await;
+    world.ends_as(60, &v2, DeploymentPhase::Superseded).await;
+    world.until(60, "v3 waits", |world| world.deployment(&v3).phase == DeploymentPhase::AwaitingApproval).await;
+    world.declare.approve(&key("shop"), &v3, None, &ask()).await.unwrap();
+    world.ends_as(120, &v3, DeploymentPhase::Converged).await;
+    assert_eq!(world.image_of("shop_web"), "app:3");
+    world.silence().await;
+}

@@ -49,6 +49,8 @@ pub(super) struct DeploymentView {
     rolled_back_by: Option<String>,
     /// The deployment whose kept objects this one brings back, when it renders nothing itself.
     version_of: Option<String>,
+    /// The digest of the plan that waits for approval, or was approved: only in the mode `Approve`.
+    plan: Option<String>,
     /// Clocks, and what is known of each service, once applying has begun.
     progress: Option<ProgressView>,
     /// Its services as last looked at, by name.
@@ -108,6 +110,7 @@ impl From<Deployment> for DeploymentView {
             rollback_of: it.rollback_of.map(|id| id.0),
             rolled_back_by: it.rolled_back_by.map(|id| id.0),
             version_of,
+            plan: it.plan.map(|plan| plan.as_str().to_owned()),
             progress: it.progress.map(Into::into),
             services: it.services.into_iter().map(Into::into).collect(),
             warnings: it.warnings,

@@ -229,6 +229,8 @@ pub(super) enum Reason {
     Deleting,
     /// A newer version waits behind a pin.
     WaitingForPin,
+    /// A person has to approve its plan.
+    AwaitingApproval,
 }
 
 /// What an event is about.
@@ -257,6 +259,8 @@ pub(super) enum EventType {
     Superseded,
     /// A deployment was stopped.
     Cancelled,
+    /// A person approved a deployment's plan.
+    Approved,
     /// A version is not tried again by itself.
     Held,
     /// Held versions may be tried again.
@@ -309,6 +313,10 @@ pub(super) enum EventType {
     HookReceived,
     /// A hook's delivery was refused.
     HookRefused,
+    /// A token was made.
+    TokenCreated,
+    /// A token was revoked.
+    TokenRevoked,
 }
 
 /// Why the target is what it is.
@@ -343,6 +351,8 @@ pub(super) enum Mode {
     Auto,
     /// It writes nothing, and says what it would do.
     Observe,
+    /// Waits for a person before a new version is applied.
+    Approve,
 }
 
 /// What a failed version leads to.

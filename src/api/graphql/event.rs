@@ -1,12 +1,12 @@
 //! The views of events, environments and plans.
 
-use async_graphql::{ComplexObject, Context, ID, Json, SimpleObject};
+use async_graphql::{ComplexObject, Context, Enum, ID, Json, SimpleObject};
 
 use super::enums::{Action, ClaimState, EventType, ObjectKind};
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
-use crate::domain::{Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
+use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
 use crate::ports::{PlanAnswer, StepAnswer};
 
 /// One line of the append-only log.
@@ -30,8 +30,25 @@ pub(super) struct EventView {
     reason: String,
     /// One sentence.
     message: String,
-    /// Who caused it.
+    /// Who caused it: `admin`, a token's name, a hook, or Skep itself.
     actor: String,
+    /// By which way in; none when Skep itself did it.
+    via: Option<Way>,
+}
+
+/// A way in.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "domain::Way", rename_items = "PascalCase")]
+pub(super) enum Way {
+    /// A mutation.
+    #[graphql(name = "GraphQL")]
+    GraphQL,
+    /// A call of the REST API.
+    Rest,
+    /// A delivery to a hook.
+    Hook,
+    /// The command line.
+    Cli,
 }
 
 #[ComplexObject]
@@ -54,6 +71,7 @@ impl From<(u64, Event)> for EventView {
             reason: it.reason,
             message: it.message,
             actor: it.actor,
+            via: it.via.map(Into::into),
         }
     }
 }
@@ -97,7 +115,7 @@ impl EnvironmentView {
 
     /// The nodes of its Swarm, by name, as they were last seen; none before the first look.
     pub(super) async fn nodes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NodeView>> {
-        let nodes = super::context(ctx)?.inquiries.nodes(&self.key);
+        let nodes = super::guard(ctx)?.nodes(&self.key);
         Ok(nodes.iter().map(|node| node.as_ref().into()).collect())
     }
 }

@@ -1,10 +1,10 @@
 //! What mutations take.
 
-use async_graphql::{Enum, ID, InputObject};
+use async_graphql::{Context, Enum, ID, InputObject};
 
 use super::time::Time;
 use crate::declare::{self, Ask, Code, Reference, References, Refusal};
-use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey, StackName, Trigger};
+use crate::domain::{EnvironmentName, SecretBytes, StackKey, StackName, Trigger};
 
 /// Names a stack.
 #[derive(Debug, Clone, InputObject)]
@@ -167,6 +167,19 @@ pub(super) struct CancelDeploymentInput {
     pub(super) reason: Option<String>,
 }
 
+/// What `approveDeployment` takes.
+#[derive(Debug, Clone, InputObject)]
+pub(super) struct ApproveDeploymentInput {
+    /// The stack.
+    pub(super) stack: StackRefInput,
+    /// The deployment that waits.
+    pub(super) deployment: ID,
+    /// The digest of the plan that was looked at. With another plan by now, nothing is approved.
+    pub(super) plan: Option<String>,
+    /// Why, for the record.
+    pub(super) reason: Option<String>,
+}
+
 /// What `suspendStack` takes.
 #[derive(Debug, Clone, InputObject)]
 pub(super) struct SuspendStackInput {
@@ -234,6 +247,6 @@ plain_input! {
 }
 
 /// A request through GraphQL.
-pub(super) fn ask(actor: &Actor, reason: Option<String>) -> Ask {
-    Ask { reason, ..Ask::new(actor.clone(), Trigger::Api) }
+pub(super) fn ask(ctx: &Context<'_>, reason: Option<String>) -> async_graphql::Result<Ask> {
+    Ok(Ask { reason, ..super::caller(ctx)?.ask(Trigger::Api) })
 }

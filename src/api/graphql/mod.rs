@@ -1,7 +1,7 @@
 //! The GraphQL schema: views of what is recorded, mutations that record, subscriptions that follow the record.
 //!
-//! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and questions that need the world
-//! go to [`Inquiries`](crate::ports::Inquiries).
+//! A view is a `From` of a domain type. Nothing here decides: mutations call `declare`, and what is read or asked comes
+//! through the guard.
 
 mod credential;
 mod deployment;
@@ -20,11 +20,10 @@ mod stack;
 mod subscription;
 mod task;
 mod time;
+mod token;
 
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 use async_graphql::{Context, Error, ErrorExtensions, Schema, SchemaBuilder};
 
@@ -33,11 +32,12 @@ use mutation::Mutation;
 use query::Query;
 use subscription::Subscription;
 
+use super::caller::{Caller, Door};
 use super::feed::Feed;
+use super::guard::{Guard, GuardError, Shelf};
 use crate::declare::{Declare, DeclareError};
-use crate::domain::{Stack, StackStatus};
-use crate::ledger::{Ledger, LedgerError};
-use crate::ports::Inquiries;
+use crate::domain::Stack;
+use crate::ledger::LedgerError;
 
 /// The schema.
 pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
@@ -46,8 +46,8 @@ pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
 #[derive(Clone)]
 pub(super) struct GraphContext {
     pub(super) declare: Declare,
-    pub(super) ledger: Ledger,
-    pub(super) inquiries: Arc<dyn Inquiries>,
+    pub(super) shelf: Shelf,
+    pub(super) door: Door,
     pub(super) feed: Feed,
 }
 
@@ -83,6 +83,32 @@ fn context<'c>(ctx: &Context<'c>) -> async_graphql::Result<&'c GraphContext> {
     ctx.data::<GraphContext>()
 }
 
+/// The caller, who may have been let in long ago.
+fn caller<'c>(ctx: &Context<'c>) -> async_graphql::Result<&'c Caller> {
+    let caller = ctx.data::<Caller>()?;
+    context(ctx)?.door.still(caller).map_err(|_| ended())?;
+    Ok(caller)
+}
+
+/// What the caller may read. Every resolver reads through it.
+fn guard(ctx: &Context<'_>) -> async_graphql::Result<Guard> {
+    Ok(context(ctx)?.shelf.guard(caller(ctx)?))
+}
+
+/// The caller's token holds no more.
+fn ended() -> Error {
+    error("UNAUTHENTICATED", "the token was revoked, or has expired")
+}
+
+/// What the guard keeps back, or the world did not answer.
+fn refused(cause: GuardError) -> Error {
+    match cause {
+        GuardError::Forbidden(cause) => error("FORBIDDEN", cause.to_string()),
+        GuardError::Ledger(cause) => unavailable(cause),
+        GuardError::Inquiry(cause) => query::inquiry(&cause),
+    }
+}
+
 /// An error with a stable code.
 fn error(code: &str, message: impl Into<String>) -> Error {
     let code = code.to_owned();
@@ -104,7 +130,6 @@ fn fault(cause: DeclareError) -> Error {
 }
 
 /// A stack with its status.
-fn with_status(ledger: &Ledger, stack: Stack) -> async_graphql::Result<stack::StackView> {
-    let status = ledger.status(&stack.key).map_err(unavailable)?.map(|status| status.value);
-    Ok((stack, status.unwrap_or_else(StackStatus::default)).into())
+fn with_status(guard: &Guard, stack: Stack) -> async_graphql::Result<stack::StackView> {
+    Ok(guard.with_status(stack).map_err(unavailable)?.into())
 }

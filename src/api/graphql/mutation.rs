@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use async_graphql::{Context, Object};
 
-use super::context;
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::ids::deployment_id;
 use super::input::{
-    ApplyStackInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput, DeleteStackInput,
-    DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput, StackRefInput,
-    SuspendStackInput, UnpinStackInput, ask, references,
+    ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
+    DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ResumeStackInput, RollbackStackInput,
+    StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
+use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
+use super::{context, guard};
 use crate::declare::{
     ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
 };
-use crate::domain::{Actor, EnvironmentName, SecretBytes, StackKey};
+use crate::domain::{EnvironmentName, SecretBytes, StackKey};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -34,13 +35,13 @@ impl Mutation {
         let ask = Ask {
             expected_generation: input.expected_generation,
             idempotency_key: input.idempotency_key,
-            ..ask(ctx.data::<Actor>()?, input.reason)
+            ..ask(ctx, input.reason)?
         };
         let references = references(input.references);
         let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
-        ApplyStackPayload::new(&graph.ledger, outcome)
+        ApplyStackPayload::new(&guard(ctx)?, outcome)
     }
 
     /// Writes the desired version into the spec.
@@ -52,7 +53,7 @@ impl Mutation {
         let ask = Ask {
             expected_generation: input.expected_generation,
             idempotency_key: input.idempotency_key.clone(),
-            ..ask(ctx.data::<Actor>()?, input.reason.clone())
+            ..ask(ctx, input.reason.clone())?
         };
         let request = deploy_request(&input);
         about(ctx, &input.stack, async |declare, key| declare.deploy(key, &request?, &ask).await).await
@@ -68,7 +69,7 @@ impl Mutation {
         let ask = Ask {
             expected_generation: input.expected_generation,
             idempotency_key: input.idempotency_key,
-            ..ask(ctx.data::<Actor>()?, input.reason)
+            ..ask(ctx, input.reason)?
         };
         let to = input.deployment.as_ref().map(|id| deployment_id(id));
         let until = input.until.map(|until| until.0);
@@ -81,7 +82,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack.")] input: UnpinStackInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         about(ctx, &input.stack, async |declare, key| declare.unpin(key, &ask).await).await
     }
 
@@ -91,7 +92,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack.")] input: ReleaseHoldInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         about(ctx, &input.stack, async |declare, key| declare.release_hold(key, &ask).await).await
     }
 
@@ -101,9 +102,21 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The deployment.")] input: CancelDeploymentInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         let id = input.deployment.as_ref().map(|id| deployment_id(id));
         about(ctx, &input.stack, async |declare, key| declare.cancel(key, id.as_ref(), &ask).await).await
+    }
+
+    /// Lets a deployment that waits for approval go on, with the plan it waits with and no other.
+    async fn approve_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment, and the plan that was looked at.")] input: ApproveDeploymentInput,
+    ) -> async_graphql::Result<StackPayload> {
+        let ask = ask(ctx, input.reason)?;
+        let id = deployment_id(&input.deployment);
+        about(ctx, &input.stack, async |declare, key| declare.approve(key, &id, input.plan.as_deref(), &ask).await)
+            .await
     }
 
     /// Orders that nothing is written for the stack.
@@ -112,7 +125,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack, and why.")] input: SuspendStackInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, Some(input.reason));
+        let ask = ask(ctx, Some(input.reason))?;
         let until = input.until.map(|until| until.0);
         about(ctx, &input.stack, async |declare, key| declare.suspend(key, until, &ask).await).await
     }
@@ -123,7 +136,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack.")] input: ResumeStackInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         about(ctx, &input.stack, async |declare, key| declare.resume(key, &ask).await).await
     }
 
@@ -133,7 +146,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack.")] input: ReconcileStackInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         about(ctx, &input.stack, async |declare, key| declare.reconcile(key, &ask).await).await
     }
 
@@ -143,13 +156,13 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The environment.")] input: ClaimEnvironmentInput,
     ) -> async_graphql::Result<EnvironmentPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         let graph = context(ctx)?;
         let outcome = match EnvironmentName::parse(&input.environment) {
             Ok(name) => graph.declare.claim_environment(&name, &ask).await,
             Err(cause) => Err(Refusal::new(Code::Invalid, cause.to_string()).field("environment").into()),
         };
-        EnvironmentPayload::new(&graph.ledger, outcome)
+        EnvironmentPayload::new(&guard(ctx)?, outcome)
     }
 
     /// Deletes the stack: what it owns is removed, volumes are kept, and then it is forgotten.
@@ -158,8 +171,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The stack, and its name once more.")] input: DeleteStackInput,
     ) -> async_graphql::Result<StackPayload> {
-        let ask =
-            Ask { expected_generation: input.expected_generation, ..ask(ctx.data::<Actor>()?, input.reason.clone()) };
+        let ask = Ask { expected_generation: input.expected_generation, ..ask(ctx, input.reason.clone())? };
         about(ctx, &input.stack, async |declare, key| {
             if input.confirm_name != key.name.as_str() {
                 let message = format!("`{}` is not the name of the stack `{}`", input.confirm_name, key.name);
@@ -177,7 +189,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The environment.")] input: DeleteEnvironmentInput,
     ) -> async_graphql::Result<DeleteEnvironmentPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         DeleteEnvironmentPayload::new(context(ctx)?.declare.delete_environment(&input.name, &ask).await)
     }
 
@@ -187,7 +199,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The credential and its values.")] input: SetCredentialInput,
     ) -> async_graphql::Result<CredentialPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason.clone());
+        let ask = ask(ctx, input.reason.clone())?;
         let declare = &context(ctx)?.declare;
         CredentialPayload::new(declare, declare.set_credential(&input.into(), &ask).await)
     }
@@ -198,7 +210,7 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The credential and the key.")] input: TrustHostInput,
     ) -> async_graphql::Result<CredentialPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         let declare = &context(ctx)?.declare;
         CredentialPayload::new(declare, declare.trust_host(&input.credential, &input.line, &ask).await)
     }
@@ -209,10 +221,30 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The credential.")] input: DeleteCredentialInput,
     ) -> async_graphql::Result<CredentialPayload> {
-        let ask = ask(ctx.data::<Actor>()?, input.reason);
+        let ask = ask(ctx, input.reason)?;
         let declare = &context(ctx)?.declare;
         let deleted = declare.delete_credential(&input.name, &ask).await;
         CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
+    }
+
+    /// Makes a token. Its value is in the answer, and nowhere else: only a digest of it is kept.
+    async fn create_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the token is to be.")] input: CreateTokenInput,
+    ) -> async_graphql::Result<CreateTokenPayload> {
+        let ask = ask(ctx, input.reason.clone())?;
+        CreateTokenPayload::new(context(ctx)?.declare.create_token(&input.into(), &ask).await)
+    }
+
+    /// Revokes a token: nobody comes in with it any more, and what is open with it ends.
+    async fn revoke_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The token.")] input: RevokeTokenInput,
+    ) -> async_graphql::Result<RevokeTokenPayload> {
+        let ask = ask(ctx, input.reason)?;
+        RevokeTokenPayload::new(context(ctx)?.declare.revoke_token(&input.name, &ask).await)
     }
 }
 
@@ -226,7 +258,7 @@ where
         Ok(key) => carry_out(&graph.declare, &key).await,
         Err(refusal) => Err(refusal.into()),
     };
-    StackPayload::new(&graph.ledger, outcome)
+    StackPayload::new(&guard(ctx)?, outcome)
 }
 
 /// What is to be deployed; the same service or variable twice is refused.

@@ -7,9 +7,9 @@ use super::enums::{DocumentKind, UserErrorCode};
 use super::event::EnvironmentView;
 use super::stack::StackView;
 use super::{error, unavailable, with_status};
+use crate::api::guard::Guard;
 use crate::declare::{Applied, AppliedDocument, DeclareError, Declared, Refusal};
 use crate::domain::Environment;
-use crate::ledger::Ledger;
 
 /// What a mutation answers: what stands written now, or why nothing was.
 #[derive(SimpleObject)]
@@ -108,10 +108,10 @@ pub(super) fn user_errors(cause: DeclareError) -> async_graphql::Result<Vec<User
 
 impl StackPayload {
     /// The answer to a request about one stack.
-    pub(super) fn new(ledger: &Ledger, outcome: Result<Declared, DeclareError>) -> async_graphql::Result<Self> {
+    pub(super) fn new(guard: &Guard, outcome: Result<Declared, DeclareError>) -> async_graphql::Result<Self> {
         match outcome {
             Ok(declared) => Ok(Self {
-                stack: Some(with_status(ledger, declared.stack)?),
+                stack: Some(with_status(guard, declared.stack)?),
                 deployment: declared.deployment.map(Into::into),
                 user_errors: Vec::new(),
             }),
@@ -122,11 +122,10 @@ impl StackPayload {
 
 impl EnvironmentPayload {
     /// The answer to a request about an environment.
-    pub(super) fn new(ledger: &Ledger, outcome: Result<Environment, DeclareError>) -> async_graphql::Result<Self> {
+    pub(super) fn new(guard: &Guard, outcome: Result<Environment, DeclareError>) -> async_graphql::Result<Self> {
         match outcome {
             Ok(environment) => {
-                let status = ledger.environment_status(&environment.name).map_err(unavailable)?;
-                let view = (environment, status.map(|found| found.value)).into();
+                let view = guard.with_connection(environment).map_err(unavailable)?.into();
                 Ok(Self { environment: Some(view), user_errors: Vec::new() })
             }
             Err(cause) => Ok(Self { environment: None, user_errors: user_errors(cause)? }),
@@ -136,7 +135,7 @@ impl EnvironmentPayload {
 
 impl ApplyStackPayload {
     /// The answer to `applyStack`.
-    pub(super) fn new(ledger: &Ledger, outcome: Result<Applied, DeclareError>) -> async_graphql::Result<Self> {
+    pub(super) fn new(guard: &Guard, outcome: Result<Applied, DeclareError>) -> async_graphql::Result<Self> {
         let applied = match outcome {
             Ok(applied) => applied,
             Err(cause) => {
@@ -146,9 +145,9 @@ impl ApplyStackPayload {
         };
         let first = applied.documents.iter().find(|document| document.stack.is_some()).cloned();
         let (stack, deployment) = first.map_or((None, None), |first| (first.stack, first.deployment));
-        let documents = applied.documents.into_iter().map(|document| applied_document(ledger, document));
+        let documents = applied.documents.into_iter().map(|document| applied_document(guard, document));
         Ok(Self {
-            stack: stack.map(|stack| with_status(ledger, stack)).transpose()?,
+            stack: stack.map(|stack| with_status(guard, stack)).transpose()?,
             deployment: deployment.map(Into::into),
             documents: documents.collect::<async_graphql::Result<_>>()?,
             user_errors: Vec::new(),
@@ -156,14 +155,14 @@ impl ApplyStackPayload {
     }
 }
 
-fn applied_document(ledger: &Ledger, it: AppliedDocument) -> async_graphql::Result<AppliedDocumentView> {
+fn applied_document(guard: &Guard, it: AppliedDocument) -> async_graphql::Result<AppliedDocumentView> {
     Ok(AppliedDocumentView {
         kind: it.kind.into(),
         name: it.name,
         environment: it.environment.map(|name| name.to_string()),
         created: it.created,
         changes: it.changes,
-        stack: it.stack.map(|stack| with_status(ledger, stack)).transpose()?,
+        stack: it.stack.map(|stack| with_status(guard, stack)).transpose()?,
         deployment: it.deployment.map(Into::into),
     })
 }

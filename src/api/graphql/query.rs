@@ -11,9 +11,10 @@ use super::input::{ImageInput, stack_key};
 use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
 use super::stack::StackView;
 use super::task::TaskView;
-use super::{context, error, fault, unavailable, with_status};
+use super::token::TokenView;
+use super::{context, error, fault, guard, refused, unavailable, with_status};
+use crate::api::guard::Guard;
 use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
-use crate::ledger::Ledger;
 use crate::ports::InquiryError;
 
 /// Anything with a global id.
@@ -43,7 +44,7 @@ impl Query {
         #[graphql(desc = "Its name.")] name: String,
         #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
     ) -> async_graphql::Result<Option<StackView>> {
-        one_stack(&context(ctx)?.ledger, &key(&name, &environment)?)
+        one_stack(&guard(ctx)?, &key(&name, &environment)?)
     }
 
     /// Declared stacks, by environment and name.
@@ -57,18 +58,18 @@ impl Query {
         #[graphql(desc = "Only those in one of these phases.")] phases: Option<Vec<StackPhase>>,
         #[graphql(desc = "Only those with this text in their name.")] name_contains: Option<String>,
     ) -> async_graphql::Result<StackConnection> {
-        let ledger = &context(ctx)?.ledger;
+        let guard = guard(ctx)?;
         let size = size(first)?;
         let after = after.as_deref().map(read_cursor).transpose()?;
         let environment = environment.as_deref().map(environment_name).transpose()?;
         let mut nodes = Vec::new();
-        for found in ledger.stacks(environment.as_ref()).map_err(unavailable)? {
-            let key = &found.value.key;
+        for found in guard.stacks(environment.as_ref()).map_err(unavailable)? {
+            let key = &found.key;
             let wanted = name_contains.as_ref().is_none_or(|text| key.name.as_str().contains(text.as_str()));
             if !wanted || after.as_ref().is_some_and(|after| key.to_string() <= *after) {
                 continue;
             }
-            let view = with_status(ledger, found.value)?;
+            let view = with_status(&guard, found)?;
             if phases.as_ref().is_none_or(|phases| phases.contains(&view.phase)) {
                 nodes.push(view);
             }
@@ -85,7 +86,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "Its id, the global one or the bare one.")] id: ID,
     ) -> async_graphql::Result<Option<DeploymentView>> {
-        one_deployment(&context(ctx)?.ledger, &deployment_id(&id))
+        one_deployment(&guard(ctx)?, &deployment_id(&id))
     }
 
     /// Deployments of one stack, or of all, the newest first.
@@ -98,14 +99,14 @@ impl Query {
         #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
     ) -> async_graphql::Result<DeploymentConnection> {
-        let ledger = &context(ctx)?.ledger;
+        let guard = guard(ctx)?;
         let size = size(first)?;
         let before = after.as_deref().map(read_cursor).transpose()?.map(DeploymentId);
         let found = match &stack {
-            Some(name) => ledger.history(&key(name, &environment)?, before.as_ref(), size + 1),
-            None => ledger.deployments(before.as_ref(), size + 1),
+            Some(name) => guard.history(&key(name, &environment)?, before.as_ref(), size + 1),
+            None => guard.deployments(before.as_ref(), size + 1),
         };
-        let nodes = found.map_err(unavailable)?.into_iter().map(|found| found.value.into()).collect();
+        let nodes = found.map_err(unavailable)?.into_iter().map(Into::into).collect();
         Ok(DeploymentConnection::new(nodes, size, before.is_some()))
     }
 
@@ -115,30 +116,29 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "Its name.", default = "default")] name: String,
     ) -> async_graphql::Result<Option<EnvironmentView>> {
-        one_environment(&context(ctx)?.ledger, &environment_name(&name)?)
+        one_environment(&guard(ctx)?, &environment_name(&name)?)
     }
 
     /// All environments, by name.
     async fn environments(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<EnvironmentView>> {
-        let ledger = &context(ctx)?.ledger;
-        let found = ledger.environments().map_err(unavailable)?.into_iter();
-        found
-            .map(|found| {
-                let status = ledger.environment_status(&found.value.name).map_err(unavailable)?;
-                Ok((found.value, status.map(|status| status.value)).into())
-            })
-            .collect()
+        let guard = guard(ctx)?;
+        Ok(guard.environments().map_err(unavailable)?.into_iter().map(Into::into).collect())
     }
 
     /// All credentials, by name. What they hold is never shown.
     async fn credentials(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CredentialView>> {
-        let graph = context(ctx)?;
-        let mut users = graph.declare.credential_users().map_err(fault)?;
-        let found = graph.ledger.credentials().map_err(unavailable)?.into_iter().map(|found| found.value);
+        let found = guard(ctx)?.credentials().map_err(refused)?;
+        let mut users = context(ctx)?.declare.credential_users().map_err(fault)?;
         Ok(found
+            .into_iter()
             .map(|it| (users.remove(&it.name).unwrap_or_default(), it))
             .map(|(users, it)| (it, users).into())
             .collect())
+    }
+
+    /// All tokens, by name. What they are is known by their digests alone.
+    async fn tokens(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TokenView>> {
+        Ok(guard(ctx)?.tokens().map_err(refused)?.into_iter().map(Into::into).collect())
     }
 
     /// Whether a credential opens a repository: lists its refs. Nothing is changed.
@@ -152,8 +152,7 @@ impl Query {
         let invalid = |message: String| error("INVALID", message);
         let name = CredentialName::parse(&name).map_err(|cause| invalid(cause.to_string()))?;
         let url = GitUrl::parse(&url).map_err(|cause| invalid(cause.to_string()))?;
-        let answer = context(ctx)?.inquiries.test_credential(&name, &url).await;
-        answer.map(Into::into).map_err(|cause| inquiry(&cause))
+        guard(ctx)?.test_credential(&name, &url).await.map(Into::into).map_err(refused)
     }
 
     /// The log, the oldest first.
@@ -167,7 +166,7 @@ impl Query {
         #[graphql(desc = "Only those about this environment.")] environment: Option<String>,
         #[graphql(desc = "Only those about the stack of this name.")] stack: Option<String>,
     ) -> async_graphql::Result<EventConnection> {
-        let ledger = &context(ctx)?.ledger;
+        let guard = guard(ctx)?;
         let size = size(first)?;
         let from = after.as_deref().map(read_cursor).transpose()?;
         let bad = |_| error("INVALID", "`after` is not a cursor of this list");
@@ -176,9 +175,9 @@ impl Query {
         let wanted = EventFilter { environment, stack };
         let mut nodes: Vec<EventView> = Vec::new();
         while nodes.len() <= size {
-            let page = ledger.events(from, backwards, 500).map_err(unavailable)?;
-            let Some((last, _)) = page.last() else { break };
-            from = Some(*last);
+            let (page, last) = guard.events(from, backwards).map_err(unavailable)?;
+            let Some(last) = last else { break };
+            from = Some(last);
             nodes.extend(page.into_iter().filter(|(_, event)| wanted.takes(event)).map(Into::into));
         }
         Ok(EventConnection::new(nodes, size, later))
@@ -199,10 +198,7 @@ impl Query {
         let key = key(&stack, &environment)?;
         let wanted = wanted.map(Wanted);
         let images = images.into_iter().map(|image| (image.service, image.version)).collect();
-        match context(ctx)?.inquiries.plan_images(&key, wanted.as_ref(), &images).await {
-            Ok(plan) => Ok(plan.into()),
-            Err(cause) => Err(inquiry(&cause)),
-        }
+        guard(ctx)?.plan(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
     }
 
     /// The tasks of a stack's services as the engine has them now, by service; those that run, or are about to, first.
@@ -213,8 +209,7 @@ impl Query {
         #[graphql(desc = "The name of the stack.")] stack: String,
         #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
     ) -> async_graphql::Result<Vec<TaskView>> {
-        let found = context(ctx)?.inquiries.tasks(&key(&stack, &environment)?).await;
-        let found = found.map_err(|cause| inquiry(&cause))?;
+        let found = guard(ctx)?.tasks(&key(&stack, &environment)?).await.map_err(refused)?;
         Ok(found.into_iter().map(Into::into).collect())
     }
 
@@ -224,14 +219,13 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "A global id.")] id: ID,
     ) -> async_graphql::Result<Option<Node>> {
-        let ledger = &context(ctx)?.ledger;
+        let guard = guard(ctx)?;
         Ok(match GlobalId::decode(&id) {
-            Some(GlobalId::Stack(key)) => one_stack(ledger, &key)?.map(Box::new).map(Node::Stack),
-            Some(GlobalId::Deployment(id)) => one_deployment(ledger, &id)?.map(Box::new).map(Node::Deployment),
-            Some(GlobalId::Environment(name)) => one_environment(ledger, &name)?.map(Box::new).map(Node::Environment),
+            Some(GlobalId::Stack(key)) => one_stack(&guard, &key)?.map(Box::new).map(Node::Stack),
+            Some(GlobalId::Deployment(id)) => one_deployment(&guard, &id)?.map(Box::new).map(Node::Deployment),
+            Some(GlobalId::Environment(name)) => one_environment(&guard, &name)?.map(Box::new).map(Node::Environment),
             Some(GlobalId::Event(sequence)) => {
-                let found = ledger.events(sequence.checked_sub(1), false, 1).map_err(unavailable)?;
-                let found = found.into_iter().find(|(number, _)| *number == sequence);
+                let found = guard.event(sequence).map_err(unavailable)?;
                 found.map(|event| Node::Event(Box::new(event.into())))
             }
             None => None,
@@ -263,18 +257,16 @@ pub(super) fn environment_name(name: &str) -> async_graphql::Result<EnvironmentN
     EnvironmentName::parse(name).map_err(|cause| error("INVALID", cause.to_string()))
 }
 
-pub(super) fn one_stack(ledger: &Ledger, key: &StackKey) -> async_graphql::Result<Option<StackView>> {
-    ledger.stack(key).map_err(unavailable)?.map(|found| with_status(ledger, found.value)).transpose()
+pub(super) fn one_stack(guard: &Guard, key: &StackKey) -> async_graphql::Result<Option<StackView>> {
+    Ok(guard.stack(key).map_err(unavailable)?.map(Into::into))
 }
 
-pub(super) fn one_deployment(ledger: &Ledger, id: &DeploymentId) -> async_graphql::Result<Option<DeploymentView>> {
-    Ok(ledger.deployment(id).map_err(unavailable)?.map(|found| found.value.into()))
+pub(super) fn one_deployment(guard: &Guard, id: &DeploymentId) -> async_graphql::Result<Option<DeploymentView>> {
+    Ok(guard.deployment(id).map_err(unavailable)?.map(Into::into))
 }
 
-fn one_environment(ledger: &Ledger, name: &EnvironmentName) -> async_graphql::Result<Option<EnvironmentView>> {
-    let Some(found) = ledger.environment(name).map_err(unavailable)? else { return Ok(None) };
-    let status = ledger.environment_status(name).map_err(unavailable)?;
-    Ok(Some((found.value, status.map(|status| status.value)).into()))
+fn one_environment(guard: &Guard, name: &EnvironmentName) -> async_graphql::Result<Option<EnvironmentView>> {
+    Ok(guard.environment(name).map_err(unavailable)?.map(Into::into))
 }
 
 pub(super) fn inquiry(cause: &InquiryError) -> async_graphql::Error {

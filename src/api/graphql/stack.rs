@@ -2,9 +2,9 @@
 
 use async_graphql::{ComplexObject, Context, ID, SimpleObject};
 
-use super::context;
 use super::deployment::{DeploymentView, ImageView};
 use super::enums::{Compat, ConditionStatus, ConditionType, Reason, StackPhase, TargetKind};
+use super::guard;
 use super::ids::{GlobalId, read_cursor};
 use super::page::{DeploymentConnection, size};
 use super::spec::{ImageOverride, OwnedObject, PolicyView, SourceView, VariableView, owned};
@@ -156,14 +156,14 @@ impl StackView {
     /// The deployment that was recorded together with this generation.
     async fn deployment(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<DeploymentView>> {
         let id = DeploymentId(self.deployment_id.clone());
-        Ok(context(ctx)?.ledger.deployment(&id).map_err(super::unavailable)?.map(|found| found.value.into()))
+        super::query::one_deployment(&guard(ctx)?, &id)
     }
 
     /// The deployment that was worked on last: the declared one, or the rollback that answers its failure. None before
     /// the first was taken up.
     async fn attempt(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<DeploymentView>> {
         let Some(id) = &self.attempt else { return Ok(None) };
-        Ok(context(ctx)?.ledger.deployment(id).map_err(super::unavailable)?.map(|found| found.value.into()))
+        Ok(guard(ctx)?.deployment(id).map_err(super::unavailable)?.map(Into::into))
     }
 
     /// The stack's deployments, the newest first.
@@ -176,8 +176,8 @@ impl StackView {
     ) -> async_graphql::Result<DeploymentConnection> {
         let size = size(first)?;
         let before = after.as_deref().map(read_cursor).transpose()?.map(DeploymentId);
-        let found = context(ctx)?.ledger.history(&self.key, before.as_ref(), size + 1).map_err(super::unavailable)?;
-        let nodes = found.into_iter().map(|found| found.value.into()).collect();
+        let found = guard(ctx)?.history(&self.key, before.as_ref(), size + 1).map_err(super::unavailable)?;
+        let nodes = found.into_iter().map(Into::into).collect();
         Ok(DeploymentConnection::new(nodes, size, before.is_some()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use async_graphql::{Context, ID, SimpleObject};
-use futures_util::stream::{Stream, StreamExt, unfold};
+use futures_util::stream::{BoxStream, Stream, StreamExt, unfold};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -12,10 +12,11 @@ use super::event::EventView;
 use super::ids::deployment_id;
 use super::query::{EventFilter, environment_name, key, one_deployment, one_stack};
 use super::stack::StackView;
-use super::{context, error, unavailable, with_status};
+use super::{GraphContext, caller, context, ended, error, guard, unavailable, with_status};
+use crate::api::caller::Caller;
 use crate::api::feed::{Feed, Signal, Touched};
+use crate::api::guard::{Guard, Shelf};
 use crate::domain::{EnvironmentName, StackKey};
-use crate::ledger::Ledger;
 
 /// A stack as it stands.
 #[derive(SimpleObject)]
@@ -80,16 +81,17 @@ impl Subscription {
         #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
         #[graphql(desc = "Go on from this sequence: no snapshot when nothing changed since.")] after: Option<u64>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<StackChange>> + use<>> {
-        let graph = context(ctx)?.clone();
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
         let key = key(&name, &environment)?;
-        let (ledger, wanted) = (graph.ledger.clone(), key.clone());
-        let snapshot = move |sequence| Ok(vec![StackChange { sequence, stack: one_stack(&ledger, &key)? }]);
+        let wanted = Some(key.clone()).filter(|key| guard.sees(key));
+        let snapshot = move |sequence| Ok(vec![StackChange { sequence, stack: one_stack(&guard, &key)? }]);
         let again = snapshot.clone();
-        let change = move |touched: &Touched| match touched.stacks.contains(&wanted) {
+        let change = move |touched: &Touched| match wanted.as_ref().is_some_and(|key| touched.stacks.contains(key)) {
             true => again(touched.revision),
             false => Ok(Vec::new()),
         };
-        Ok(follow(&graph.feed, graph.ledger, after, snapshot, change))
+        let stream = follow(&graph.feed, graph.shelf.clone(), after, snapshot, change);
+        Ok(while_let_in(&graph, caller(ctx)?, stream))
     }
 
     /// Follows all stacks, or those of one environment.
@@ -101,16 +103,17 @@ impl Subscription {
             u64,
         >,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<StacksChange>> + use<>> {
-        let graph = context(ctx)?.clone();
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
         let environment = environment.as_deref().map(environment_name).transpose()?;
-        let (ledger, of) = (graph.ledger.clone(), environment.clone());
-        let snapshot = move |sequence| all_stacks(&ledger, of.as_ref(), sequence);
-        let ledger = graph.ledger.clone();
+        let (reader, of) = (guard.clone(), environment.clone());
+        let snapshot = move |sequence| all_stacks(&reader, of.as_ref(), sequence);
         let change = move |touched: &Touched| {
-            let mine = |key: &&StackKey| environment.as_ref().is_none_or(|name| key.environment == *name);
-            touched.stacks.iter().filter(mine).map(|key| one_change(&ledger, key, touched.revision)).collect()
+            let wanted = |key: &&StackKey| environment.as_ref().is_none_or(|name| key.environment == *name);
+            let mine = touched.stacks.iter().filter(wanted).filter(|key| guard.sees(key));
+            mine.map(|key| one_change(&guard, key, touched.revision)).collect()
         };
-        Ok(follow(&graph.feed, graph.ledger, after, snapshot, change))
+        let stream = follow(&graph.feed, graph.shelf.clone(), after, snapshot, change);
+        Ok(while_let_in(&graph, caller(ctx)?, stream))
     }
 
     /// Follows one deployment. Ends when the deployment has.
@@ -120,15 +123,15 @@ impl Subscription {
         #[graphql(desc = "Its id, the global one or the bare one.")] id: ID,
         #[graphql(desc = "Go on from this sequence: no snapshot when nothing changed since.")] after: Option<u64>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<DeploymentChange>> + use<>> {
-        let graph = context(ctx)?.clone();
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
         let id = deployment_id(&id);
-        let known = graph.ledger.deployment(&id).map_err(unavailable)?;
+        let known = guard.deployment(&id).map_err(unavailable)?;
         let Some(known) = known else { return Err(error("NOT_FOUND", format!("there is no deployment `{id}`"))) };
         // One that has ended changes no more: it is sent in any case, so that nobody waits for ever.
-        let after = after.filter(|_| !known.value.phase.is_terminal());
-        let (ledger, wanted) = (graph.ledger.clone(), id.clone());
+        let after = after.filter(|_| !known.phase.is_terminal());
+        let wanted = id.clone();
         let snapshot = move |sequence| {
-            let deployment = one_deployment(&ledger, &id)?;
+            let deployment = one_deployment(&guard, &id)?;
             Ok(deployment.map(|deployment| DeploymentChange { sequence, deployment }).into_iter().collect())
         };
         let again = snapshot.clone();
@@ -136,8 +139,8 @@ impl Subscription {
             true => again(touched.revision),
             false => Ok(Vec::new()),
         };
-        let stream = follow(&graph.feed, graph.ledger, after, snapshot, change);
-        Ok(until(stream, |change| change.deployment.has_ended()))
+        let stream = follow(&graph.feed, graph.shelf.clone(), after, snapshot, change);
+        Ok(while_let_in(&graph, caller(ctx)?, until(stream, |change| change.deployment.has_ended())))
     }
 
     /// Follows the log: the newest lines first of all, then each that is added.
@@ -150,30 +153,40 @@ impl Subscription {
         #[graphql(desc = "Without `after`: how many of the newest lines come first, 0 to 200.", default = 20)]
         last: u32,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<EventAdded>> + use<>> {
-        let graph = context(ctx)?.clone();
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
         let last = usize::try_from(last).unwrap_or(usize::MAX).min(super::page::LARGEST_PAGE);
         let signals = graph.feed.subscribe();
         let filter = EventFilter { environment, stack };
         let (from, pending) = match after {
             Some(after) => (after, VecDeque::new()),
-            None => newest(&graph.ledger, &filter, last)?,
+            None => newest(&guard, &filter, last)?,
         };
-        Ok(log(Log { ledger: graph.ledger, feed: graph.feed, signals, filter, from, pending }))
+        let stream = log(Log { guard, feed: graph.feed.clone(), signals, filter, from, pending });
+        Ok(while_let_in(&graph, caller(ctx)?, stream))
     }
 }
 
+/// The stream for as long as the caller is let in.
+fn while_let_in<T: Send + 'static>(
+    graph: &GraphContext,
+    caller: &Caller,
+    stream: impl Stream<Item = async_graphql::Result<T>> + Send + 'static,
+) -> BoxStream<'static, async_graphql::Result<T>> {
+    graph.door.while_let_in(caller, || Err(ended()), stream)
+}
+
 fn all_stacks(
-    ledger: &Ledger,
+    guard: &Guard,
     environment: Option<&EnvironmentName>,
     sequence: u64,
 ) -> async_graphql::Result<Vec<StacksChange>> {
-    let found = ledger.stacks(environment).map_err(unavailable)?.into_iter();
-    let stacks = found.map(|found| with_status(ledger, found.value)).collect::<async_graphql::Result<_>>()?;
+    let found = guard.stacks(environment).map_err(unavailable)?.into_iter();
+    let stacks = found.map(|found| with_status(guard, found)).collect::<async_graphql::Result<_>>()?;
     Ok(vec![StacksChange { sequence, snapshot: Some(stacks), stack: None, deleted: None }])
 }
 
-fn one_change(ledger: &Ledger, key: &StackKey, sequence: u64) -> async_graphql::Result<StacksChange> {
-    let stack = one_stack(ledger, key)?;
+fn one_change(guard: &Guard, key: &StackKey, sequence: u64) -> async_graphql::Result<StacksChange> {
+    let stack = one_stack(guard, key)?;
     let deleted =
         stack.is_none().then(|| StackRef { name: key.name.to_string(), environment: key.environment.to_string() });
     Ok(StacksChange { sequence, snapshot: None, stack, deleted })
@@ -183,7 +196,7 @@ fn one_change(ledger: &Ledger, key: &StackKey, sequence: u64) -> async_graphql::
 /// now, so that a message may come twice but never holds less than its sequence says.
 fn follow<T, S, C>(
     feed: &Feed,
-    ledger: Ledger,
+    shelf: Shelf,
     after: Option<u64>,
     snapshot: S,
     change: C,
@@ -199,11 +212,11 @@ where
     let (last, pending) = match resumed {
         Some(missed) => (missed.revision, change(&missed)),
         None => {
-            let revision = ledger.revision();
+            let revision = shelf.revision();
             (revision, snapshot(revision))
         }
     };
-    let state = Follow { ledger, feed: feed.clone(), signals, last, pending: Vec::new().into(), ended: false };
+    let state = Follow { shelf, feed: feed.clone(), signals, last, pending: Vec::new().into(), ended: false };
     unfold((state, Some(pending), snapshot, change), |(mut state, first, snapshot, change)| async move {
         if let Some(first) = first {
             state.take(first);
@@ -214,7 +227,7 @@ where
 }
 
 struct Follow<T> {
-    ledger: Ledger,
+    shelf: Shelf,
     /// Kept so that the watch goes on for as long as someone follows.
     #[expect(dead_code, reason = "holds the shared watch")]
     feed: Feed,
@@ -255,7 +268,7 @@ impl<T> Follow<T> {
                 }
                 Ok(Signal::Touched(_)) => {}
                 Ok(Signal::Missed) | Err(RecvError::Lagged(_)) => {
-                    self.last = self.ledger.revision();
+                    self.last = self.shelf.revision();
                     self.take(snapshot(self.last));
                 }
                 Err(RecvError::Closed) => return None,
@@ -278,29 +291,25 @@ fn until<T: Send>(
 }
 
 /// The newest lines that are wanted, the oldest of them first, and the number of the newest line of all.
-fn newest(ledger: &Ledger, filter: &EventFilter, last: usize) -> async_graphql::Result<(u64, VecDeque<EventAdded>)> {
-    let (mut found, mut before, mut newest, mut seen) = (VecDeque::new(), None, 0, 0);
-    // One look in any case, for the newest number.
-    loop {
-        let page = ledger.events(before, true, 500).map_err(unavailable)?;
-        newest = newest.max(page.first().map_or(0, |(sequence, _)| *sequence));
-        let Some((oldest, _)) = page.last() else { break };
-        before = Some(*oldest);
-        seen += page.len();
+fn newest(guard: &Guard, filter: &EventFilter, last: usize) -> async_graphql::Result<(u64, VecDeque<EventAdded>)> {
+    let newest = guard.newest_event().map_err(unavailable)?;
+    let (mut found, mut before, mut seen) = (VecDeque::new(), Some(newest.saturating_add(1)), 0);
+    while found.len() < last && seen < 40 {
+        let (page, oldest) = guard.events(before, true).map_err(unavailable)?;
+        let Some(oldest) = oldest else { break };
+        before = Some(oldest);
+        seen += 1;
         for (sequence, event) in page {
             if found.len() < last && filter.takes(&event) {
                 found.push_front(EventAdded { sequence, event: (sequence, event).into() });
             }
-        }
-        if found.len() >= last || seen >= 20_000 {
-            break;
         }
     }
     Ok((newest, found))
 }
 
 struct Log {
-    ledger: Ledger,
+    guard: Guard,
     #[expect(dead_code, reason = "holds the shared watch")]
     feed: Feed,
     signals: broadcast::Receiver<Signal>,
@@ -337,9 +346,9 @@ fn log(log: Log) -> impl Stream<Item = async_graphql::Result<EventAdded>> {
 impl Log {
     /// Reads on; whether there was anything.
     fn read(&mut self) -> async_graphql::Result<bool> {
-        let page = self.ledger.events(Some(self.from), false, 500).map_err(unavailable)?;
-        let Some((newest, _)) = page.last() else { return Ok(false) };
-        self.from = *newest;
+        let (page, newest) = self.guard.events(Some(self.from), false).map_err(unavailable)?;
+        let Some(newest) = newest else { return Ok(false) };
+        self.from = newest;
         for (sequence, event) in page {
             if self.filter.takes(&event) {
                 self.pending.push_back(EventAdded { sequence, event: (sequence, event).into() });

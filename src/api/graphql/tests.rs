@@ -59,7 +59,7 @@ async fn the_contract_is_there() {
     let contract = [
         (
             "Mutation",
-            "applyStack deployStack rollbackStack unpinStack releaseHold cancelDeployment suspendStack resumeStack reconcileStack deleteStack",
+            "applyStack deployStack rollbackStack unpinStack releaseHold cancelDeployment approveDeployment suspendStack resumeStack reconcileStack deleteStack",
         ),
         ("Query", "stack stacks deployment deployments environment environments events plan node"),
         ("Subscription", "stackChanged stacksChanged deploymentChanged eventAdded"),

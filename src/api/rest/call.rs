@@ -8,6 +8,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Bytes, Data, Payload, Query};
 
 use super::problem::{INVALID, Problem, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::api::guard::Guard;
 use crate::api::{ApiState, Caller, read_body};
 use crate::declare::{Ask, Code, Refusal};
 use crate::domain::{EnvironmentName, StackKey, StackName, Trigger};
@@ -16,13 +17,14 @@ use crate::domain::{EnvironmentName, StackKey, StackName, Trigger};
 pub(super) struct Call {
     request: HttpRequest,
     pub(super) state: Data<ApiState>,
+    pub(super) guard: Guard,
     caller: Caller,
     payload: Option<Payload>,
 }
 
 impl Call {
     pub(super) fn new(request: HttpRequest, state: Data<ApiState>, caller: Caller, payload: Payload) -> Self {
-        Self { request, state, caller, payload: Some(payload) }
+        Self { request, guard: state.guard(&caller), state, caller, payload: Some(payload) }
     }
 
     /// What stands in the address for `{name}`.
@@ -58,7 +60,7 @@ impl Call {
             Some(Ok(key)) => Some(key.to_owned()),
             Some(Err(_)) => return Err(invalid("Idempotency-Key", "the key holds characters outside of ASCII")),
         };
-        Ok(Ask { idempotency_key: key, ..Ask::new(self.caller.0.clone(), Trigger::Rest) })
+        Ok(Ask { idempotency_key: key, ..self.caller.ask(Trigger::Rest) })
     }
 
     /// The body, which has to be JSON by its header, as far as there is one.

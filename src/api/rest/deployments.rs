@@ -15,8 +15,8 @@ const LINES: (u64, u64) = (200, 10_000);
 pub(super) async fn get(call: Call) -> Answer {
     call.query()?.finish()?;
     let id = deployment_id(call.part("id"));
-    match call.state.ledger().deployment(&id)? {
-        Some(found) => Ok(HttpResponse::Ok().json(DeploymentView::from(found.value))),
+    match call.guard.deployment(&id)? {
+        Some(found) => Ok(HttpResponse::Ok().json(DeploymentView::from(found))),
         None => Err(no_such_deployment(&call)),
     }
 }
@@ -27,12 +27,11 @@ pub(super) async fn logs(call: Call) -> Answer {
     let tail = query.number("tail", 1, LINES.1)?.unwrap_or(LINES.0);
     query.finish()?;
     let id = deployment_id(call.part("id"));
-    if call.state.ledger().deployment(&id)?.is_none() {
-        return Err(no_such_deployment(&call));
-    }
     let tail = u32::try_from(tail).unwrap_or(u32::MAX);
-    let text = call.state.inquiries().deployment_logs(&id, tail).await?;
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text))
+    match call.guard.logs(&id, tail).await? {
+        Some(text) => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text)),
+        None => Err(no_such_deployment(&call)),
+    }
 }
 
 fn no_such_deployment(call: &Call) -> Problem {

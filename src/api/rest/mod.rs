@@ -21,7 +21,7 @@ use futures_util::future::LocalBoxFuture;
 pub(super) use problem::{Answer, Problem};
 pub(super) use problem::{INVALID, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE};
 
-use super::{ApiState, Caller};
+use super::ApiState;
 use call::Call;
 
 /// Below this address stand the calls that need a token.
@@ -110,8 +110,8 @@ async fn answer(
 ) -> actix_web::HttpResponse {
     let answer = match serve {
         Serve::Open(serve) => serve(&request),
-        Serve::Signed(serve) => match state.auth().request(&request) {
-            Ok(actor) => serve(Call::new(request.clone(), state, Caller(actor), payload)).await,
+        Serve::Signed(serve) => match state.door().request(&request) {
+            Ok(caller) => serve(Call::new(request.clone(), state, caller, payload)).await,
             Err(refused) => Err(refused.into()),
         },
     };

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::RequestId;
 use super::super::auth::Unauthenticated;
+use super::super::guard::GuardError;
 use crate::declare::{Code, DeclareError, Refusal};
 use crate::ledger::LedgerError;
 use crate::ports::InquiryError;
@@ -19,6 +20,7 @@ pub(super) struct Kind {
 }
 
 pub(in crate::api) const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
+const FORBIDDEN: &str = "FORBIDDEN";
 pub(super) const NOT_FOUND: &str = "NOT_FOUND";
 pub(super) const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
 pub(in crate::api) const REPLAYED: &str = "REPLAYED";
@@ -39,7 +41,11 @@ pub(super) const KINDS: [Kind; 14] = [
               folder. A hook's delivery needs a signature of its raw body, made with the secret the hook was \
               declared with.",
     },
-    Kind { code: "FORBIDDEN", title: "Not allowed", help: "This caller may not do this." },
+    Kind {
+        code: FORBIDDEN,
+        title: "Not allowed",
+        help: "The role of the caller's token, or the scope of it, does not reach so far. An admin makes another one.",
+    },
     Kind {
         code: NOT_FOUND,
         title: "Not there",
@@ -281,6 +287,16 @@ impl From<InquiryError> for Problem {
                 let (name, value) = after();
                 Self::new(StatusCode::TOO_MANY_REQUESTS, BUSY, cause.to_string()).header(name, value)
             }
+        }
+    }
+}
+
+impl From<GuardError> for Problem {
+    fn from(cause: GuardError) -> Self {
+        match cause {
+            GuardError::Forbidden(cause) => Self::new(StatusCode::FORBIDDEN, FORBIDDEN, cause.to_string()),
+            GuardError::Ledger(cause) => cause.into(),
+            GuardError::Inquiry(cause) => cause.into(),
         }
     }
 }

@@ -23,13 +23,13 @@ pub(super) async fn list(call: Call) -> Answer {
     let after = query.text("cursor").map(|cursor| read_cursor(&cursor)).transpose()?;
     query.finish()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = call.state.ledger().stacks(environment.as_ref())?;
+    let mut found = call.guard.stacks(environment.as_ref())?;
     // In the order of the records' keys, so that it is the same on every page.
-    found.retain(|stack| after.as_ref().is_none_or(|after| stack.value.key.to_string() > after.to_string()));
+    found.retain(|stack| after.as_ref().is_none_or(|after| stack.key.to_string() > after.to_string()));
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| GlobalId::Stack(last.value.key.clone()).encode().0);
-    let items = found.iter().map(|stack| view(&call, &stack.value)).collect::<Result<Vec<_>, Problem>>()?;
+    let next = found.last().filter(|_| more).map(|last| GlobalId::Stack(last.key.clone()).encode().0);
+    let items = found.into_iter().map(|stack| view(&call, stack)).collect::<Result<Vec<_>, Problem>>()?;
     Ok(HttpResponse::Ok().json(json!({ "items": items, "nextCursor": next })))
 }
 
@@ -62,9 +62,9 @@ pub(super) async fn get(call: Call) -> Answer {
     let environment = query.environment()?;
     query.finish()?;
     let key = call.key(environment)?;
-    match call.state.ledger().stack(&key)? {
-        Some(stack) => Ok(HttpResponse::Ok().json(view(&call, &stack.value)?)),
-        None => Err(call.state.declare().no_such_stack(&key).into()),
+    match call.guard.stack(&key)? {
+        Some((stack, status)) => Ok(HttpResponse::Ok().json(StackView::from((&stack, &status)))),
+        None => Err(call.state.declare().no_such_stack(&key, call.guard.grant()).into()),
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn delete(call: Call) -> Answer {
         return Err(invalid("confirm", message).hint(format!("add ?confirm={}", key.name)));
     }
     let declared = call.state.declare().delete(&key, keep_running, &ask).await?;
-    Ok(HttpResponse::Accepted().json(view(&call, &declared.stack)?))
+    Ok(HttpResponse::Accepted().json(view(&call, declared.stack)?))
 }
 
 /// `PUT /api/v1/stacks/{name}/deploy`: writes the desired version; 200 when nothing new is to be deployed.
@@ -111,10 +111,12 @@ pub(super) async fn deploy(mut call: Call) -> Answer {
     let key = call.key(environment)?;
     let body = DeployBody::read(&call.body().await?)?;
     let ask = Ask { reason: body.reason, expected_generation: body.expected_generation, ..call.ask()? };
-    let before = call.state.ledger().stack(&key)?.map(|stack| stack.value.deployment);
+    let before = call.guard.stack(&key)?.map(|(stack, _)| stack.deployment);
     let Declared { stack, deployment, changed } = call.state.declare().deploy(&key, &body.request, &ask).await?;
     // A deployment is always there: it is recorded with the stack and never deleted before it.
-    let Some(deployment) = deployment else { return Err(call.state.declare().no_such_stack(&stack.key).into()) };
+    let Some(deployment) = deployment else {
+        return Err(call.state.declare().no_such_stack(&stack.key, call.guard.grant()).into());
+    };
     let made = changed && before.as_ref() != Some(&deployment.id);
     let location = (LOCATION, format!("/api/v1/deployments/{}", deployment.id));
     let mut answer = if made { HttpResponse::Created() } else { HttpResponse::Ok() };
@@ -135,14 +137,14 @@ async fn apply(call: &Call, body: &ManifestBody, ask: &Ask) -> Result<(AppliedDo
     let stack = document.as_ref().and_then(|document| document.stack.as_ref());
     // The same Idempotency-Key once more, and the stack has been deleted since.
     let gone = || Problem::from(Refusal::new(crate::declare::Code::NotFound, "the stack was deleted since"));
-    let view = view(call, stack.ok_or_else(gone)?)?;
+    let view = view(call, stack.ok_or_else(gone)?.clone())?;
     Ok((document.ok_or_else(gone)?, view))
 }
 
 /// A stack with its status.
-fn view(call: &Call, stack: &Stack) -> Result<StackView, Problem> {
-    let status = call.state.ledger().status(&stack.key)?.map(|status| status.value).unwrap_or_default();
-    Ok((stack, &status).into())
+fn view(call: &Call, stack: Stack) -> Result<StackView, Problem> {
+    let (stack, status) = call.guard.with_status(stack)?;
+    Ok((&stack, &status).into())
 }
 
 /// Where a stack is read.

@@ -1,8 +1,9 @@
-//! `credential` and `environment`.
+//! `credential`, `environment` and `token`.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use jiff::Timestamp;
 
 use super::parse::{self, Pair};
 
@@ -136,4 +137,65 @@ pub struct EnvironmentApplyArgs {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+/// `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: TokenCommand,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Show which there are, what they reach and when they were last used. Tokens themselves are never shown again.
+    List,
+    /// Make a token, and print it: this once.
+    Create(TokenCreateArgs),
+    /// Revoke a token: nobody comes in with it any more, and what is open with it ends.
+    Revoke {
+        /// Its name.
+        name: String,
+        /// Why, for the record.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// `token create`.
+#[derive(Debug, Args)]
+pub struct TokenCreateArgs {
+    /// Its name: who the log says it was.
+    pub name: String,
+    /// What its holder may do.
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub role: RoleName,
+    /// Environments it reaches, by name, `*` for any run of characters; all of them when left out. May be given more than
+    /// once.
+    #[arg(long = "environments", value_name = "PATTERN")]
+    pub environments: Vec<String>,
+    /// Stacks it reaches there; all of them when left out. May be given more than once.
+    #[arg(long = "stacks", value_name = "PATTERN")]
+    pub stacks: Vec<String>,
+    /// When it ends by itself: RFC 3339, or a duration from now like 2160h or 90d.
+    #[arg(long, value_name = "TIME", value_parser = parse::until)]
+    pub expires: Option<Timestamp>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// A role. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Reads.
+    Viewer,
+    /// Brings versions about, and takes them back.
+    Deployer,
+    /// Declares stacks and deletes them.
+    Operator,
+    /// Keeps the installation.
+    Admin,
 }

@@ -13,7 +13,8 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 
 pub(in crate::cli) use keys::{
-    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs,
+    CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
+    TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
@@ -136,6 +137,8 @@ pub enum Command {
     ReleaseHold(StackArgs),
     /// Stop the deployment under way.
     Cancel(CancelArgs),
+    /// Let a deployment that waits for approval go on.
+    Approve(ApproveArgs),
     /// Write nothing for a stack, for the time being.
     Suspend(SuspendArgs),
     /// End a suspension.
@@ -152,6 +155,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Make, show and revoke the tokens that let others in.
+    Token(TokenArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Print the GraphQL schema.
@@ -326,6 +331,22 @@ pub struct CancelArgs {
     pub reason: Option<String>,
 }
 
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The deployment that waits.
+    pub deployment: String,
+    /// Digest of the plan that was looked at (`skep diff`); the one it waits with, when left out.
+    #[arg(long, value_name = "DIGEST")]
+    pub plan: Option<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Follow the deployment until it has ended.
+    #[arg(long)]
+    pub wait: bool,
+}
+
 /// `suspend`.
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
@@ -416,6 +437,7 @@ mod tests {
             "skep unpin shop",
             "skep release-hold shop",
             "skep cancel shop",
+            "skep approve 01x --plan sha256:0 --reason seen --wait",
             "skep suspend shop --reason r --until 2h",
             "skep resume shop",
             "skep reconcile shop",

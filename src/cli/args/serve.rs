@@ -25,10 +25,10 @@ pub struct ServeArgs {
     /// Let sources be folders of this machine: file://….
     #[arg(long, env = "SKEP_ALLOW_FILE_SOURCES", value_parser = FalseyValueParser::new())]
     pub allow_file_sources: bool,
-    /// Certificate chain, PEM.
+    /// Certificate chain, PEM. Read again when it changes; connections that are open stay.
     #[arg(long, env = "SKEP_TLS_CERT", value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
-    /// Its private key, PEM.
+    /// Its private key, PEM. Read again when it changes.
     #[arg(long, env = "SKEP_TLS_KEY", value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
     /// Speak plain HTTP off loopback, too: something else does TLS.

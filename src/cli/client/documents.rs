@@ -35,7 +35,7 @@ macro_rules! deployment {
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
             " actor statedReason rollbackOf rolledBackBy versionOf ",
-            "services { service wanted healthy obstacle } warnings createdAt finishedAt "
+            "services { service wanted healthy obstacle } plan warnings createdAt finishedAt "
         )
     };
 }
@@ -80,7 +80,13 @@ macro_rules! keyed {
 
 macro_rules! event {
     () => {
-        "sequence time environment stack deploymentId type reason message actor "
+        "sequence time environment stack deploymentId type reason message actor via "
+    };
+}
+
+macro_rules! token {
+    () => {
+        "name role environments stacks createdBy createdAt expiresAt lastUsedAt "
     };
 }
 
@@ -139,6 +145,14 @@ pub(in crate::cli) const DELETE_CREDENTIAL: &str =
     keyed!("DeleteCredential", "deleteCredential", "DeleteCredentialInput");
 pub(in crate::cli) const DELETE_ENVIRONMENT: &str = "mutation DeleteEnvironment($input: DeleteEnvironmentInput!) { \
     deleteEnvironment(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
+pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
+    "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
+    token!(),
+    "} value userErrors { code message field file line column hint } } }"
+);
+pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
+    revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const EVENTS: &str = concat!(
     "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
     "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
@@ -160,6 +174,7 @@ pub(in crate::cli) const ROLLBACK: &str = order!("Rollback", "rollbackStack", "R
 pub(in crate::cli) const UNPIN: &str = order!("Unpin", "unpinStack", "UnpinStackInput");
 pub(in crate::cli) const RELEASE_HOLD: &str = order!("ReleaseHold", "releaseHold", "ReleaseHoldInput");
 pub(in crate::cli) const CANCEL: &str = order!("Cancel", "cancelDeployment", "CancelDeploymentInput");
+pub(in crate::cli) const APPROVE: &str = order!("Approve", "approveDeployment", "ApproveDeploymentInput");
 pub(in crate::cli) const SUSPEND: &str = order!("Suspend", "suspendStack", "SuspendStackInput");
 pub(in crate::cli) const RESUME: &str = order!("Resume", "resumeStack", "ResumeStackInput");
 pub(in crate::cli) const RECONCILE: &str = order!("Reconcile", "reconcileStack", "ReconcileStackInput");
@@ -195,7 +210,7 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 28] = [
+pub(in crate::cli) const ALL: [&str; 31] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -208,6 +223,9 @@ pub(in crate::cli) const ALL: [&str; 28] = [
     TRUST_HOST,
     DELETE_CREDENTIAL,
     DELETE_ENVIRONMENT,
+    TOKENS,
+    CREATE_TOKEN,
+    REVOKE_TOKEN,
     EVENTS,
     PLAN,
     APPLY,

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::get::one_deployment;
 use super::{look_up, no_stack, one_stack};
-use crate::cli::args::{DeployArgs, Pair, RollbackArgs, WaitArgs};
+use crate::cli::args::{ApproveArgs, DeployArgs, Pair, RollbackArgs, WaitArgs};
 use crate::cli::client::{Again, documents};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::follow::{conclude, follow, last_word};
@@ -54,6 +55,22 @@ pub(super) async fn rollback(session: &Session<'_>, args: &RollbackArgs) -> Resu
         session.console.note(&format!("new versions wait until {unpin}"));
     }
     made(session, &args.stack, &payload, args.wait).await
+}
+
+/// Approves the plan that was looked at, or else the one the deployment waits with now.
+pub(super) async fn approve(session: &Session<'_>, args: &ApproveArgs) -> Result<Exit, CliError> {
+    let waiting = one_deployment(session, &args.deployment).await?;
+    let deployment: Deployment = read(&waiting)?;
+    let input = json!({
+        "stack": { "name": deployment.stack, "environment": deployment.environment },
+        "deployment": deployment.id,
+        "plan": args.plan.as_deref().or_else(|| waiting.get("plan").and_then(Value::as_str)),
+        "reason": args.reason,
+    });
+    let payload = session.order("approveDeployment", documents::APPROVE, input, Again::Safe).await;
+    let diff = command(&format!("diff {}", deployment.stack), &deployment.environment);
+    let payload = payload.map_err(|error| error.or_next(format!("see what it would change: {diff}")))?;
+    made(session, &deployment.stack, &payload, args.wait).await
 }
 
 /// A deployment was made: says so, or follows it.

@@ -9,6 +9,7 @@ mod diff;
 mod environment;
 mod get;
 mod manifest;
+mod token;
 mod watch;
 
 use serde_json::{Value, json};
@@ -40,12 +41,14 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Unpin(args) => control::unpin(session, &args).await,
         Command::ReleaseHold(args) => control::release_hold(session, &args).await,
         Command::Cancel(args) => control::cancel(session, &args).await,
+        Command::Approve(args) => deploy::approve(session, &args).await,
         Command::Suspend(args) => control::suspend(session, &args).await,
         Command::Resume(args) => control::resume(session, &args).await,
         Command::Reconcile(args) => control::reconcile(session, &args).await,
         Command::Delete(args) => delete::delete(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Token(args) => token::token(session, &args.what).await,
     }
 }
 

@@ -1,10 +1,10 @@
-//! Credentials, and one environment with its nodes.
+//! Credentials, tokens, and one environment with its nodes.
 
 use jiff::Timestamp;
 
 use super::{Facts, lines};
 use crate::cli::console::{Paint, Tone, clean};
-use crate::cli::model::{Credential, CredentialUse, Environment, Node};
+use crate::cli::model::{Credential, CredentialUse, Environment, Node, Token};
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{age, or_none};
 
@@ -20,6 +20,28 @@ pub(in crate::cli) fn credentials(credentials: &[Credential], now: Timestamp) ->
             or_none(Some(&it.keys.join(" "))).into(),
             age(it.updated_at, now).into(),
             or_none(Some(&users.join(" "))).into(),
+        ]);
+    }
+    table
+}
+
+/// A line for each token.
+pub(in crate::cli) fn tokens(tokens: &[Token], now: Timestamp) -> Table {
+    let mut table = Table::new(&["TOKEN", "ROLE", "ENVIRONMENTS", "STACKS", "AGE", "LAST USED", "ENDS"]);
+    for it in tokens {
+        let ends = match it.expires_at {
+            Some(end) if end <= now => Cell::toned("has ended", Tone::Bad),
+            Some(end) => Cell::from(format!("in {}", age(now, end))),
+            None => Cell::from("never"),
+        };
+        table.row([
+            Cell::from(it.name.as_str()),
+            it.role.as_str().into(),
+            it.environments.join(" ").into(),
+            it.stacks.join(" ").into(),
+            age(it.created_at, now).into(),
+            it.last_used_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(at, now))).into(),
+            ends,
         ]);
     }
     table

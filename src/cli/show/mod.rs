@@ -7,7 +7,7 @@ mod plan;
 mod stacks;
 
 pub(super) use deployments::{deployment, deployments};
-pub(super) use keys::{credentials, environment};
+pub(super) use keys::{credentials, environment, tokens};
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
 pub(super) use stacks::{stack, stacks};

@@ -262,14 +262,9 @@ fn set<T>(
 
 fn mode(reader: &mut Reader, fields: &mut Fields<'_>, policy: &mut Policy) {
     let Some(field) = fields.take("mode") else { return };
-    match reader.choice(&field, &[("auto", Some(Mode::Auto)), ("observe", Some(Mode::Observe)), ("approve", None)]) {
-        Some(Some(mode)) => policy.mode = mode,
-        Some(None) => {
-            let message = "`policy.mode: approve` is not supported yet".to_owned();
-            let hint = Some("use auto, or observe to have nothing written");
-            reader.refuse(Code::Unsupported, field.node.at, &field.path, message, hint);
-        }
-        None => {}
+    let words = [("auto", Mode::Auto), ("observe", Mode::Observe), ("approve", Mode::Approve)];
+    if let Some(mode) = reader.choice(&field, &words) {
+        policy.mode = mode;
     }
 }
 

@@ -79,7 +79,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     let stack = "kind: Stack\nname: s\ninline: x\n";
     for (text, name) in [
         (format!("{stack}dependsOn: [{{ stack: db }}]\n"), "`dependsOn`"),
-        (format!("{stack}policy: {{ mode: approve }}\n"), "`policy.mode: approve`"),
         (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
         ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
         ("kind: Catalog\nname: c\n".into(), "`Catalog`"),

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Law, Laws, State};
-use crate::domain::{Deployment, DeploymentId, DeploymentPhase as Phase, StackKey, target};
+use crate::domain::{Deployment, DeploymentId, DeploymentPhase as Phase, Mode, StackKey, target};
 
 /// A look, a monitor period, a listing: how much later than its deadline a deployment may end.
 const GRACE: SignedDuration = SignedDuration::from_secs(100);
@@ -122,7 +122,8 @@ impl State {
         let mut wrong = Vec::new();
         for deployment in self.deployments.values().filter(|it| it.stack == *key && !it.phase.is_terminal()) {
             let waits = stack.control.pin.is_some() && deployment.id == stack.deployment;
-            if !waits {
+            let unapproved = stack.spec.policy.mode == Mode::Approve && deployment.phase == Phase::AwaitingApproval;
+            if !waits && !unapproved {
                 wrong.push(format!("{} of {key} is still {:?}", deployment.id, deployment.phase));
             }
         }

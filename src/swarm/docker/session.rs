@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use super::endpoint::Endpoint;
 use super::names::Names;
 use super::transport::{Answer, ApiVersion, Transport};
 use super::way::Way;
-use crate::ports::{EngineInfo, SwarmError};
+use crate::ports::{EngineInfo, KeyringError, SwarmError};
 
 /// The newest API this code knows.
 const NEWEST: ApiVersion = ApiVersion(1, 53);
@@ -74,7 +75,7 @@ impl Session {
     async fn open(transport: &Arc<Transport>, index: usize) -> Result<Self, SwarmError> {
         let endpoint = &transport.endpoint;
         let call = Call::new(endpoint, &Method::GET, "the question for its version");
-        let asked = transport.ask(Method::GET, None, "/version", None, transport.options.connect_timeout).await;
+        let asked = transport.ask(Method::GET, None, "/version", (None, None), transport.options.connect_timeout).await;
         let answer = asked.map_err(|failure| failure.at(endpoint))?;
         if !answer.status.is_success() {
             return Err(call.refusal(answer.status, &answer.body));
@@ -123,7 +124,7 @@ impl Session {
     /// The engine's clock, in whole seconds, if it tells it.
     pub(super) async fn clock(&self) -> Result<Option<Timestamp>, SwarmError> {
         let timeout = self.transport.options.connect_timeout;
-        Ok(self.exchange(Method::GET, "/_ping", None, "a ping", timeout).await?.date)
+        Ok(self.exchange(Method::GET, "/_ping", (None, None), "a ping", timeout).await?.date)
     }
 
     /// One call; the body of its answer, if that is a success.
@@ -134,19 +135,37 @@ impl Session {
         body: Option<Bytes>,
         object: &str,
     ) -> Result<Bytes, SwarmError> {
-        Ok(self.exchange(method, path, body, object, self.transport.options.call_timeout).await?.body)
+        Ok(self.exchange(method, path, (body, None), object, self.transport.options.call_timeout).await?.body)
+    }
+
+    /// A write of something with an image, and the login it is pulled with.
+    pub(super) async fn write_with_login<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Bytes,
+        login: Option<HeaderValue>,
+        object: &str,
+    ) -> Result<T, SwarmError> {
+        let timeout = self.transport.options.call_timeout;
+        let answer = self.exchange(Method::POST, path, (Some(body), login), object, timeout).await?;
+        decode(&self.call_about(&Method::POST, object), &answer.body)
+    }
+
+    /// The login that this image is pulled with.
+    pub(super) fn login(&self, image: &str) -> Result<Option<HeaderValue>, KeyringError> {
+        self.transport.way.login(image)
     }
 
     async fn exchange(
         &self,
         method: Method,
         path: &str,
-        body: Option<Bytes>,
+        with: (Option<Bytes>, Option<HeaderValue>),
         object: &str,
         timeout: Duration,
     ) -> Result<Answer, SwarmError> {
         let call = self.call_about(&method, object);
-        let asked = self.transport.ask(method.clone(), Some(self.version), path, body, timeout).await;
+        let asked = self.transport.ask(method.clone(), Some(self.version), path, with, timeout).await;
         let answer = asked.map_err(|failure| failure.at(self.endpoint()))?;
         tracing::trace!(endpoint = %self.endpoint(), %method, path, status = answer.status.as_u16(), "engine call");
         if answer.status.is_success() { Ok(answer) } else { Err(call.refusal(answer.status, &answer.body)) }

@@ -108,24 +108,29 @@ pub(super) struct Answer {
 #[derive(Debug, Clone)]
 pub(super) struct Accepted(pub(super) Arc<Notify>);
 
+/// What an image is pulled with.
+const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
+
 /// The HTTP client of one endpoint.
 #[derive(Debug)]
 pub(super) struct Transport {
     pub(super) endpoint: Endpoint,
     pub(super) options: DockerOptions,
+    /// With which credentials it is reached, and its images are pulled.
+    pub(super) way: Way,
     client: Client<Dial, Body>,
 }
 
 impl Transport {
     /// A client of `endpoint`. Connects when first used.
     pub(super) fn new(endpoint: Endpoint, way: Way, options: DockerOptions) -> Self {
-        let dial = Dial::new(endpoint.clone(), way, options.connect_timeout, options.response_limit);
+        let dial = Dial::new(endpoint.clone(), way.clone(), options.connect_timeout, options.response_limit);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build(dial);
-        Self { endpoint, options, client }
+        Self { endpoint, options, way, client }
     }
 
     /// Asks once, and reads the answer to its end, all within `timeout`.
@@ -134,12 +139,15 @@ impl Transport {
         method: Method,
         version: Option<ApiVersion>,
         path: &str,
-        body: Option<Bytes>,
+        (body, login): (Option<Bytes>, Option<HeaderValue>),
         timeout: Duration,
     ) -> Result<Answer, Failure> {
         let mut request = Request::builder().method(method).uri(path);
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(login) = login {
+            request = request.header(REGISTRY_AUTH, login);
         }
         let request = request
             .body(Either::Left(Full::new(body.unwrap_or_default())))
@@ -164,9 +172,8 @@ impl Transport {
     ) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
         let uri = address(request.uri(), self.endpoint.authority(), version);
         *request.uri_mut() = uri;
-        let registry_auth = HeaderName::from_static("x-registry-auth");
-        if let Some(safe) = request.headers().get(&registry_auth).and_then(url_safe) {
-            request.headers_mut().insert(registry_auth, safe);
+        if let Some(safe) = request.headers().get(&REGISTRY_AUTH).and_then(url_safe) {
+            request.headers_mut().insert(REGISTRY_AUTH, safe);
         }
         let accepted = request.extensions_mut().remove::<Accepted>();
         let response = self.client.request(request).await?;

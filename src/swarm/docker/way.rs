@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper::header::HeaderValue;
 use hyper_util::client::legacy::connect::dns::Name;
 use rustls::ClientConfig;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use crate::domain::{CredentialName, CredentialType, Environment};
-use crate::keys::tls;
+use crate::domain::{CredentialName, CredentialType, Environment, registry_of};
+use crate::keys::{registry, tls};
 use crate::outbound::ssh::{Identity, Place};
 use crate::outbound::{Outbound, Reach};
 use crate::ports::{BoxFuture, Keyring, KeyringError, NoKeys};
@@ -80,6 +81,19 @@ impl Way {
             Identity::prepare(&open)
         };
         Ok(Some((name.clone(), prepared().map_err(io::Error::other)?)))
+    }
+
+    /// The login that the engine pulls this image with, as `X-Registry-Auth`; none when no credential is for its registry.
+    pub(super) fn login(&self, image: &str) -> Result<Option<HeaderValue>, KeyringError> {
+        let registry = registry_of(image);
+        let (host, port) = registry::place(registry);
+        let Some(open) = self.access.keyring.registry(host, port)? else { return Ok(None) };
+        open.for_host(host, port)?;
+        let login = registry::login(|key| open.text(key), registry);
+        let login = login.ok_or_else(|| open.unusable(format!("it holds no login for {registry}")))?;
+        let mut value = HeaderValue::from_str(&login).map_err(|error| open.unusable(error.to_string()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 
     /// Makes sure that an address in the text of an endpoint may be connected to: it is not looked up.

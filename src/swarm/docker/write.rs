@@ -169,8 +169,19 @@ impl Session {
             let reason = "it has no name; the engine would make one up".to_owned();
             return Err(SwarmError::Refused { object: "a service".to_owned(), reason });
         }
+        // Sent with each write, so that an update or a way back has it too. Without it the image may still be had.
+        let (login, warning) = match self.login(&spec.task_template.container_spec.image) {
+            Ok(login) => (login, None),
+            Err(error) => (None, Some(format!("{object}: its image is pulled without a login: {error}"))),
+        };
+        let write = async |spec: &ServiceSpec| {
+            let body = self.encode(spec, object)?;
+            let mut applied = self.write_with_login::<WireWritten>(path, body, login.clone(), object).await?.applied();
+            applied.warnings.extend(warning.clone());
+            Ok(applied)
+        };
         let remembered = self.with_ids(spec, Lookup::Remembered).await?;
-        let refused = match self.write(path, self.encode(&remembered, object)?, object).await {
+        let refused = match write(&remembered).await {
             Err(error @ SwarmError::NotFound { .. }) => error,
             Err(SwarmError::Refused { object, reason }) if reason.contains("not found") => {
                 SwarmError::Refused { object, reason }
@@ -181,7 +192,7 @@ impl Session {
         if fresh == remembered {
             return Err(refused);
         }
-        self.write(path, self.encode(&fresh, object)?, object).await
+        write(&fresh).await
     }
 
     async fn remove(&self, removed: &ObjectRef, id: &str, object: &str) -> Result<Applied, SwarmError> {

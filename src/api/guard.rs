@@ -1,0 +1,273 @@
+//! The one guard before everything that is read: queries, connections, nodes, every event of a subscription, REST, plans,
+//! logs and figures come through a [`Guard`], which knows what its caller may see. What he may not see is not there.
+//!
+//! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
+//! it happens: in `declare`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::caller::Caller;
+use crate::domain::{
+    Access, ApiToken, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName,
+    EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Stack, StackKey, StackStatus, Wanted,
+};
+use crate::ledger::{Ledger, LedgerError};
+use crate::ports::{CredentialAnswer, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
+
+/// Records that are looked at in one go, for a list of which some may not be seen.
+const PAGE: usize = 500;
+
+/// What there is to be read. Only a [`Guard`] gives it out.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    ledger: Ledger,
+    inquiries: Arc<dyn Inquiries>,
+}
+
+/// The caller may not do this anywhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{actor}` may not: it takes the right {access:?}, over everything")]
+pub(super) struct Forbidden {
+    actor: String,
+    access: Access,
+}
+
+/// Why something is not given out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum GuardError {
+    /// The caller may not.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The store failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The world gave no answer.
+    #[error(transparent)]
+    Inquiry(#[from] InquiryError),
+}
+
+impl Shelf {
+    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>) -> Self {
+        Self { ledger, inquiries }
+    }
+
+    /// What this caller may read.
+    pub(super) fn guard(&self, caller: &Caller) -> Guard {
+        let (shelf, grant) = (self.clone(), Arc::clone(&caller.grant));
+        Guard { shelf, grant, actor: Arc::from(caller.actor.name.as_str()) }
+    }
+
+    /// The store's revision.
+    pub(super) fn revision(&self) -> u64 {
+        self.ledger.revision()
+    }
+}
+
+/// What one caller may read. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Guard {
+    shelf: Shelf,
+    grant: Arc<Grant>,
+    actor: Arc<str>,
+}
+
+impl Guard {
+    /// What the caller may do.
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Whether a stack, there or not, is the caller's to see.
+    pub(super) fn sees(&self, key: &StackKey) -> bool {
+        self.grant.may(Access::See, Place::Stack(key))
+    }
+
+    fn sees_environment(&self, name: &EnvironmentName) -> bool {
+        self.grant.may(Access::See, Place::Environment(name))
+    }
+
+    fn sees_event(&self, event: &Event) -> bool {
+        let key = event.stack.clone().map(|name| StackKey { environment: event.environment.clone(), name });
+        self.grant.sees_event(event.kind, &event.environment, key.as_ref())
+    }
+
+    /// Refuses a caller who may not do this over everything.
+    pub(super) fn everywhere(&self, access: Access) -> Result<(), Forbidden> {
+        match self.grant.may(access, Place::Installation) {
+            true => Ok(()),
+            false => Err(Forbidden { actor: self.actor.to_string(), access }),
+        }
+    }
+
+    /// A stack with its status.
+    pub(super) fn stack(&self, key: &StackKey) -> Result<Option<(Stack, StackStatus)>, LedgerError> {
+        let found = match self.sees(key) {
+            true => self.shelf.ledger.stack(key)?,
+            false => None,
+        };
+        found.map(|found| self.with_status(found.value)).transpose()
+    }
+
+    /// A stack the caller has in hand, with its status.
+    pub(super) fn with_status(&self, stack: Stack) -> Result<(Stack, StackStatus), LedgerError> {
+        let status = self.shelf.ledger.status(&stack.key)?.map(|found| found.value).unwrap_or_default();
+        Ok((stack, status))
+    }
+
+    /// Stacks of one environment, or of all, by environment and name.
+    pub(super) fn stacks(&self, environment: Option<&EnvironmentName>) -> Result<Vec<Stack>, LedgerError> {
+        let found = self.shelf.ledger.stacks(environment)?.into_iter().map(|found| found.value);
+        Ok(found.filter(|stack| self.sees(&stack.key)).collect())
+    }
+
+    /// A deployment.
+    pub(super) fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, LedgerError> {
+        let found = self.shelf.ledger.deployment(id)?.map(|found| found.value);
+        Ok(found.filter(|deployment| self.sees(&deployment.stack)))
+    }
+
+    /// Deployments of one stack, the newest first.
+    pub(super) fn history(
+        &self,
+        key: &StackKey,
+        before: Option<&DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>, LedgerError> {
+        if !self.sees(key) {
+            return Ok(Vec::new());
+        }
+        Ok(self.shelf.ledger.history(key, before, limit)?.into_iter().map(|found| found.value).collect())
+    }
+
+    /// Deployments of all stacks, the newest first.
+    pub(super) fn deployments(
+        &self,
+        before: Option<&DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>, LedgerError> {
+        let (mut before, mut seen) = (before.cloned(), Vec::new());
+        while seen.len() < limit {
+            let page = self.shelf.ledger.deployments(before.as_ref(), limit.max(1))?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.value.id.clone());
+            seen.extend(page.into_iter().map(|found| found.value).filter(|found| self.sees(&found.stack)));
+        }
+        seen.truncate(limit);
+        Ok(seen)
+    }
+
+    /// An environment with what is known of its connection.
+    pub(super) fn environment(
+        &self,
+        name: &EnvironmentName,
+    ) -> Result<Option<(Environment, Option<EnvironmentStatus>)>, LedgerError> {
+        if !self.sees_environment(name) {
+            return Ok(None);
+        }
+        let found = self.shelf.ledger.environment(name)?.map(|found| found.value);
+        found.map(|environment| self.with_connection(environment)).transpose()
+    }
+
+    /// An environment the caller has in hand, with what is known of its connection.
+    pub(super) fn with_connection(
+        &self,
+        environment: Environment,
+    ) -> Result<(Environment, Option<EnvironmentStatus>), LedgerError> {
+        let status = self.shelf.ledger.environment_status(&environment.name)?;
+        Ok((environment, status.map(|status| status.value)))
+    }
+
+    /// Environments, by name.
+    pub(super) fn environments(&self) -> Result<Vec<(Environment, Option<EnvironmentStatus>)>, LedgerError> {
+        let found = self.shelf.ledger.environments()?.into_iter().map(|found| found.value);
+        found.filter(|it| self.sees_environment(&it.name)).map(|it| self.with_connection(it)).collect()
+    }
+
+    /// The nodes of an environment's Swarm.
+    pub(super) fn nodes(&self, name: &EnvironmentName) -> Vec<Arc<Node>> {
+        if self.sees_environment(name) { self.shelf.inquiries.nodes(name) } else { Vec::new() }
+    }
+
+    /// One look at the log after (or, backwards, before) a sequence: the events the caller sees, and the sequence to go on
+    /// from; none at the log's end.
+    pub(super) fn events(
+        &self,
+        from: Option<u64>,
+        backwards: bool,
+    ) -> Result<(Vec<(u64, Event)>, Option<u64>), LedgerError> {
+        let mut page = self.shelf.ledger.events(from, backwards, PAGE)?;
+        let last = page.last().map(|(sequence, _)| *sequence);
+        page.retain(|(_, event)| self.sees_event(event));
+        Ok((page, last))
+    }
+
+    /// The number of the log's newest line, whoever may see it; 0 of an empty log.
+    pub(super) fn newest_event(&self) -> Result<u64, LedgerError> {
+        Ok(self.shelf.ledger.events(None, true, 1)?.first().map_or(0, |(sequence, _)| *sequence))
+    }
+
+    /// One line of the log.
+    pub(super) fn event(&self, sequence: u64) -> Result<Option<(u64, Event)>, LedgerError> {
+        let found = self.shelf.ledger.events(sequence.checked_sub(1), false, 1)?;
+        Ok(found.into_iter().find(|(number, event)| *number == sequence && self.sees_event(event)))
+    }
+
+    /// All credentials, by name.
+    pub(super) fn credentials(&self) -> Result<Vec<Credential>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        Ok(self.shelf.ledger.credentials()?.into_iter().map(|found| found.value).collect())
+    }
+
+    /// All tokens, by name, with when each was last used.
+    pub(super) fn tokens(&self) -> Result<Vec<(ApiToken, Option<jiff::Timestamp>)>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        let found = self.shelf.ledger.tokens()?.into_iter().map(|found| found.value);
+        found
+            .map(|token| {
+                let used = self.shelf.ledger.token_used(&token.name)?;
+                Ok((token, used))
+            })
+            .collect()
+    }
+
+    /// What deploying a version would do, with these versions of single services.
+    pub(super) async fn plan(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<PlanAnswer, GuardError> {
+        if !self.grant.may(Access::Diff, Place::Stack(key)) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.plan_images(key, wanted, images).await?)
+    }
+
+    /// The tasks of a stack's services.
+    pub(super) async fn tasks(&self, key: &StackKey) -> Result<Vec<TaskAnswer>, GuardError> {
+        if !self.sees(key) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.tasks(key).await?)
+    }
+
+    /// What a deployment's services have written; none when there is no such deployment.
+    pub(super) async fn logs(&self, id: &DeploymentId, tail: u32) -> Result<Option<String>, GuardError> {
+        let found = self.deployment(id)?;
+        if !found.is_some_and(|found| self.grant.may(Access::Logs, Place::Stack(&found.stack))) {
+            return Ok(None);
+        }
+        Ok(Some(self.shelf.inquiries.deployment_logs(id, tail).await?))
+    }
+
+    /// Whether a credential opens a repository.
+    pub(super) async fn test_credential(
+        &self,
+        name: &CredentialName,
+        url: &GitUrl,
+    ) -> Result<CredentialAnswer, GuardError> {
+        self.everywhere(Access::Administer)?;
+        Ok(self.shelf.inquiries.test_credential(name, url).await?)
+    }
+}

@@ -1,0 +1,215 @@
+//! The login that images are pulled with: a real `docker-registry` with htpasswd, and the real engine (`DOCKER_HOST` as a
+//! socket, or the local one), which pulls from it for services that Skep writes.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: what fails here fails the test")]
+
+#[path = "support/engine.rs"]
+#[expect(dead_code, reason = "what writes with its own connection is for other tests")]
+mod engine;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::{PATIENCE, Scratch};
+use skep::domain::{
+    CredentialHost, CredentialName, CredentialType, Digest, Effect, Environment, EnvironmentName, Material,
+    SecretBytes, ServiceSpec, Task, TaskState,
+};
+use skep::outbound::{Outbound, Reach};
+use skep::ports::{Keyring, KeyringError, OpenCredential, Swarm, SwarmConnector};
+use skep::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
+use tempfile::TempDir;
+
+const USER: &str = "ann";
+const PASSWORD: &str = "correct-horse";
+
+/// A registry on a free port of loopback, which engines speak plain http to.
+struct Registry {
+    child: Child,
+    address: String,
+    folder: TempDir,
+    /// Images that were put on the engine under the registry's name.
+    tags: Mutex<Vec<String>>,
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{program} {arguments:?}: {said}");
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+impl Registry {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        run("htpasswd", &["-Bbc", &at("htpasswd"), USER, PASSWORD]);
+        let config = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n\
+             auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
+            at("data"),
+            at("htpasswd")
+        );
+        std::fs::write(at("config.yml"), config).unwrap();
+        let mut child = Command::new("docker-registry")
+            .args(["serve", &at("config.yml")])
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("these tests need the package docker-registry");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("it says where it listens").unwrap();
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                break rest.split(['"', ' ', ',']).next().unwrap().to_owned();
+            }
+        };
+        // What it goes on to say is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address, folder, tags: Mutex::default() }
+    }
+
+    /// Puts an image of the engine's into the registry, and takes the name away from the engine again.
+    fn push(&self, image: &str, tag: &str) -> String {
+        let name = format!("{}/private:{tag}", self.address);
+        let config = self.folder.path().join("docker").display().to_string();
+        run("docker", &["--config", &config, "login", "-u", USER, "-p", PASSWORD, &self.address]);
+        run("docker", &["tag", image, &name]);
+        self.tags.lock().unwrap().push(name.clone());
+        run("docker", &["--config", &config, "push", "-q", &name]);
+        forget(&name);
+        name
+    }
+}
+
+/// Takes an image's name away from the engine. One that it does not have is no fault.
+fn forget(image: &str) {
+    let image = ["rmi", "-f", image];
+    drop(Command::new("docker").args(image).stdout(Stdio::null()).stderr(Stdio::null()).status());
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        self.tags.lock().unwrap().iter().for_each(|name| forget(name));
+    }
+}
+
+/// One login, or none.
+#[derive(Default)]
+struct Ring(Mutex<Option<Arc<OpenCredential>>>);
+
+impl Keyring for Ring {
+    fn open(&self, _: &CredentialName) -> Result<Option<Arc<OpenCredential>>, KeyringError> {
+        Ok(None)
+    }
+
+    fn registry(&self, host: &str, port: u16) -> Result<Option<Arc<OpenCredential>>, KeyringError> {
+        Ok(self.0.lock().unwrap().clone().filter(|open| open.for_host(host, port).is_ok()))
+    }
+}
+
+impl Ring {
+    fn put(&self, host: &str, values: &[(&str, &str)]) {
+        let value = |(key, value): &(&str, &str)| ((*key).to_owned(), SecretBytes::new(value.as_bytes().to_vec()));
+        *self.0.lock().unwrap() = Some(Arc::new(OpenCredential {
+            name: CredentialName::parse("registry").unwrap(),
+            id: "1".into(),
+            kind: CredentialType::Registry,
+            hosts: vec![CredentialHost::parse(host).unwrap()],
+            print: Digest::of(host.as_bytes()),
+            data: values.iter().map(value).collect(),
+        }));
+    }
+}
+
+fn swarm(ring: &Arc<Ring>) -> Arc<dyn Swarm> {
+    let access = EngineAccess { keyring: ring.clone(), outbound: Outbound::new(Reach::Any), ..EngineAccess::default() };
+    let name = EnvironmentName::default();
+    let environment = Environment { name, endpoints: vec![engine::endpoint()], ..Environment::default() };
+    DockerConnector::new(DockerOptions::default()).with_access(access).connect(&environment).unwrap()
+}
+
+fn service(scratch: &Scratch, what: &str, image: &str) -> ServiceSpec {
+    let mut spec = scratch.service(what, "exec sleep 1000");
+    spec.task_template.container_spec.image = image.to_owned();
+    spec
+}
+
+/// The newest task of a service, once it has come as far as it gets.
+async fn settled(scratch: &Scratch, id: &str, image: &str) -> Arc<Task> {
+    let of = |task: &&Arc<Task>| task.spec.container_spec.image == image;
+    let ended = |task: &Arc<Task>| matches!(task.state, TaskState::Running | TaskState::Rejected | TaskState::Failed);
+    let tasks = scratch.tasks(id, |tasks| tasks.iter().filter(of).any(ended)).await;
+    tasks.iter().filter(of).find(|task| ended(task)).cloned().unwrap()
+}
+
+async fn create(swarm: &Arc<dyn Swarm>, spec: ServiceSpec) -> String {
+    swarm.apply(&Effect::CreateService(spec), &Material::default()).await.unwrap().id
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_with_the_login_of_its_registry_at_create_update_and_on_the_way_back() {
+    let scratch = Scratch::new("registry").await;
+    let registry = Registry::start();
+    let [one, two] = [("skep-example:1", "1"), ("skep-example:2", "2")].map(|(image, tag)| registry.push(image, tag));
+    let ring = Arc::new(Ring::default());
+    let swarm = swarm(&ring);
+
+    let without = create(&swarm, service(&scratch, "without", &one)).await;
+    let task = settled(&scratch, &without, &one).await;
+    assert_eq!(task.state, TaskState::Rejected, "{task:?}");
+    let login: [(&str, &str); 2] = [("username", USER), ("password", PASSWORD)];
+    ring.put("elsewhere.example.org", &login);
+    let elsewhere = create(&swarm, service(&scratch, "elsewhere", &one)).await;
+    assert_eq!(settled(&scratch, &elsewhere, &one).await.state, TaskState::Rejected);
+    ring.put(&registry.address, &[login[0], ("password", "wrong")]);
+    let wrong = create(&swarm, service(&scratch, "wrong", &one)).await;
+    assert_eq!(settled(&scratch, &wrong, &one).await.state, TaskState::Rejected);
+
+    // A host stands for all its ports.
+    ring.put("127.0.0.1", &login);
+    let right = create(&swarm, service(&scratch, "right", &one)).await;
+    let task = settled(&scratch, &right, &one).await;
+    assert_eq!(task.state, TaskState::Running, "{task:?}");
+
+    // Another version, and back: each has to be pulled anew, with whatever the login is by then.
+    let config =
+        format!("{{\"auths\":{{\"{}\":{{\"username\":\"{USER}\",\"password\":\"{PASSWORD}\"}}}}}}", registry.address);
+    ring.put(&registry.address, &[("config", &config)]);
+    update(&scratch, &swarm, &right, &two).await;
+    assert_eq!(settled(&scratch, &right, &two).await.state, TaskState::Running);
+    forget(&one);
+    update(&scratch, &swarm, &right, &one).await;
+    let gone = async {
+        loop {
+            let tasks = scratch.tasks(&right, |_| true).await;
+            let new = tasks.iter().filter(|task| task.spec.container_spec.image == one);
+            if new.filter(|task| task.state == TaskState::Running).count() == 1 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the way back is pulled, too");
+}
+
+async fn update(scratch: &Scratch, swarm: &Arc<dyn Swarm>, id: &str, image: &str) {
+    let updated = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let live = scratch.live(id).await;
+            let mut spec = live.spec.clone();
+            spec.task_template.container_spec.image = image.to_owned();
+            let effect = Effect::UpdateService { id: id.to_owned(), version: live.version, spec };
+            match swarm.apply(&effect, &Material::default()).await {
+                Ok(_) => return,
+                Err(skep::ports::SwarmError::Conflict { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    updated.await.expect("the Swarm leaves the service alone at last");
+}
