@@ -1,9 +1,9 @@
 # Each command does its own set-up; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint bench soak demo demo-stop
+.PHONY: help setup build test lint bench soak screenshots demo demo-stop
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install and start what is needed: packages, a Docker engine, a Swarm, example images
 	@.ci/setup
@@ -22,6 +22,9 @@ bench: setup ## the figures of the README, on this machine
 
 soak: ## the randomised tests with many more cases; SOAK_MINUTES=10
 	@.ci/soak
+
+screenshots: setup ## the pictures of the page, in docs/screenshots
+	@.ci/dashboard screenshots
 
 demo: ## Skep on a real Swarm with the examples, ready to try
 	@.ci/demo start

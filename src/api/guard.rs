@@ -4,6 +4,7 @@
 //! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
 //! it happens: in `declare`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::caller::Caller;
@@ -12,7 +13,7 @@ use crate::domain::{
     EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Stack, StackKey, StackStatus, Wanted,
 };
 use crate::ledger::{Ledger, LedgerError};
-use crate::ports::{CredentialAnswer, Inquiries, InquiryError, PlanAnswer};
+use crate::ports::{CredentialAnswer, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
@@ -230,12 +231,25 @@ impl Guard {
             .collect()
     }
 
-    /// What deploying a version would do.
-    pub(super) async fn plan(&self, key: &StackKey, wanted: Option<&Wanted>) -> Result<PlanAnswer, GuardError> {
+    /// What deploying a version would do, with these versions of single services.
+    pub(super) async fn plan(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<PlanAnswer, GuardError> {
         if !self.grant.may(Access::Diff, Place::Stack(key)) {
             return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
         }
-        Ok(self.shelf.inquiries.plan(key, wanted).await?)
+        Ok(self.shelf.inquiries.plan_images(key, wanted, images).await?)
+    }
+
+    /// The tasks of a stack's services.
+    pub(super) async fn tasks(&self, key: &StackKey) -> Result<Vec<TaskAnswer>, GuardError> {
+        if !self.sees(key) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.tasks(key).await?)
     }
 
     /// What taking a stack over would do, as it would be declared.

@@ -1,7 +1,8 @@
 //! The ways in over HTTP: what is asked is recorded, what is recorded is read. It cannot name an engine or a repository.
 //!
-//! [`bind`] serves [`routes`]: GraphQL, health and metrics. Other ways in are added to it as more routes; they take the
-//! caller with [`Caller`] and the rest from [`ApiState`]. What is read is read through the one guard: see [`guard`].
+//! [`bind`] serves [`routes`]: GraphQL, health, metrics, and the static files of the page. Other ways in are added to it
+//! as more routes; they take the caller with [`Caller`] and the rest from [`ApiState`]. What is read is read through the
+//! one guard: see [`guard`].
 
 mod auth;
 mod caller;
@@ -10,6 +11,7 @@ pub mod graphql;
 mod guard;
 pub mod hooks;
 mod origin;
+mod page;
 mod request_id;
 mod respond;
 pub mod rest;

@@ -15,7 +15,7 @@ use async_graphql::Value;
 use serde_json::json;
 
 use super::auth::Unauthenticated;
-use super::{ApiState, error_response, origin, read_body, request_id, socket};
+use super::{ApiState, error_response, origin, page, read_body, request_id, socket};
 use crate::domain::Access;
 
 /// More routes, added to the API's own in every worker.
@@ -67,7 +67,7 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
     Ok(Bound { address, server: http.run() })
 }
 
-/// The API's own routes: GraphQL, health, metrics. The state has to be among the app's data, as [`bind`] puts it.
+/// The API's own routes: GraphQL, health, metrics, the page. The state has to be among the app's data, as [`bind`] puts it.
 pub fn routes(config: &mut ServiceConfig, state: &ApiState) {
     config
         .service(
@@ -79,6 +79,7 @@ pub fn routes(config: &mut ServiceConfig, state: &ApiState) {
         .route("/healthz", web::get().to(healthy))
         .route("/readyz", web::get().to(ready))
         .route("/metrics", web::get().to(metrics));
+    page::routes(config);
     if state.options().graphiql {
         config.route("/graphiql", web::get().to(graphiql));
     }

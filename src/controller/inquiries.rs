@@ -1,5 +1,6 @@
 //! Readers' questions that need git or an engine: bounded in time and number, changing nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, Revision,
-    Source, Stack, StackKey, StackSpec, Trigger, Version, VersionSource, Wanted,
+    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind,
+    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
 };
-use crate::plan::Prune;
-use crate::ports::{BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
+use crate::plan::{Prune, task_form};
+use crate::ports::{
+    BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer, TaskAnswer,
+    TaskFilter,
+};
 
 /// A question has to be answered within this time.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,19 +41,24 @@ impl Answers {
         tokio::time::timeout(DEADLINE, question).await.map_err(|_| InquiryError::TimedOut)?
     }
 
-    async fn plan_now(&self, key: &StackKey, wanted: Option<&Wanted>) -> Result<PlanAnswer, InquiryError> {
-        let environment = self.connected(key)?;
+    async fn plan_now(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<PlanAnswer, InquiryError> {
+        let environment = self.environment(&key.environment)?;
         let mut pass = Pass::load(&self.shared, environment, key)
             .map_err(failed)?
             .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
-        let (deployment, rendition) = self.version(&mut pass, wanted).await?;
+        let (deployment, rendition) = self.version(&mut pass, wanted, images).await?;
         let rendition = pass.named(&rendition).map_or(rendition, |named| Rendition::clone(&named));
         self.answer(&mut pass, &deployment, &rendition)
     }
 
     /// What taking a stack over would do, as it would be declared.
     async fn adoption_now(&self, stack: &Stack) -> Result<PlanAnswer, InquiryError> {
-        let environment = self.connected(&stack.key)?;
+        let environment = self.environment(&stack.key.environment)?;
         let mut pass = Pass::of(&self.shared, environment, stack.clone(), 0).map_err(failed)?;
         let rendition = self.rendered(&stack.key, &stack.spec).await?.1;
         let live = pass.environment.snapshot();
@@ -64,19 +73,6 @@ impl Answers {
         // It is thought of only, and written nowhere.
         let deployment = pass.new_deployment(Trigger::Adopt, version, "it is asked what this would do".to_owned());
         self.answer(&mut pass, &deployment, &rendition)
-    }
-
-    /// The environment of a stack, if its engine is not known to be lost.
-    fn connected(&self, key: &StackKey) -> Result<Arc<Observed>, InquiryError> {
-        let environment = self
-            .shared
-            .environments
-            .get(&key.environment)
-            .ok_or_else(|| InquiryError::NotFound(format!("environment `{}`", key.environment)))?;
-        match environment.connection() {
-            Connection::Lost(error) => Err(failed(error)),
-            _ => Ok(environment),
-        }
     }
 
     /// The plan towards a version, masked.
@@ -128,8 +124,10 @@ impl Answers {
         &self,
         pass: &mut Pass<'_>,
         wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
     ) -> Result<(Deployment, Rendition), InquiryError> {
         let mut spec = pass.stack.spec.clone();
+        spec.images.extend(images.clone());
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
@@ -177,6 +175,51 @@ impl Answers {
         Ok(text)
     }
 
+    async fn tasks_now(&self, key: &StackKey) -> Result<Vec<TaskAnswer>, InquiryError> {
+        let stack = self.shared.ledger.stack(key).map_err(failed)?;
+        let stack = stack.ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?.value;
+        let status = self.shared.ledger.status(key).map_err(failed)?.map(|status| status.value).unwrap_or_default();
+        let environment = self.environment(&key.environment)?;
+        let snapshot = environment.snapshot();
+        let owned = status.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service);
+        let services: Vec<_> = owned.filter_map(|object| snapshot.services.get(&object.name)).collect();
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = services.iter().map(|service| service.id.clone()).collect();
+        let found = environment.swarm.tasks(&TaskFilter::Services(ids)).await.map_err(failed)?;
+        let masker = match self.shared.ledger.deployment(&stack.deployment).map_err(failed)? {
+            Some(deployment) => self.masker(&deployment.value).await,
+            None => crate::domain::Masker::default(),
+        };
+        let mut tasks = Vec::new();
+        for service in services {
+            let form = task_form(&service.spec.task_template);
+            for task in found.iter().filter(|task| task.service_id == service.id) {
+                let mut answer = answer(task, &snapshot, &service.spec.name, task_form(&task.spec) == form);
+                answer.message = masker.mask(&answer.message);
+                tasks.push(answer);
+            }
+        }
+        // What runs, or is about to, comes first: it is not what gets cut off.
+        tasks.sort_by(|a, b| {
+            let rank = |task: &TaskAnswer| (task.service.clone(), task.state.is_over(), task.slot, task.node.clone());
+            rank(a).cmp(&rank(b)).then(b.created_at.cmp(&a.created_at))
+        });
+        tasks.truncate(MOST_TASKS);
+        Ok(tasks)
+    }
+
+    /// An environment whose engine answers.
+    fn environment(&self, name: &EnvironmentName) -> Result<Arc<Observed>, InquiryError> {
+        let found = self.shared.environments.get(name);
+        let environment = found.ok_or_else(|| InquiryError::NotFound(format!("environment `{name}`")))?;
+        match environment.connection() {
+            Connection::Lost(error) => Err(failed(error)),
+            _ => Ok(environment),
+        }
+    }
+
     async fn test_now(&self, name: &CredentialName, url: &GitUrl) -> Result<CredentialAnswer, InquiryError> {
         let source = GitSource {
             url: url.clone(),
@@ -220,6 +263,24 @@ fn story(shared: &Shared, deployment: &Deployment) -> Result<String, InquiryErro
     Ok(text)
 }
 
+/// A task, told to people.
+fn answer(task: &Task, snapshot: &Snapshot, service: &str, current: bool) -> TaskAnswer {
+    let node = snapshot.nodes.get(&task.node_id).map(|node| node.hostname.clone());
+    TaskAnswer {
+        id: task.id.clone(),
+        service: service.to_owned(),
+        slot: task.slot,
+        node: node.or_else(|| (!task.node_id.is_empty()).then(|| task.node_id.clone())),
+        state: task.state,
+        desired: task.desired,
+        current,
+        message: if task.error.is_empty() { task.message.clone() } else { task.error.clone() },
+        exit_code: task.exit_code,
+        created_at: task.created_at,
+        since: task.state_since,
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> InquiryError {
     InquiryError::Failed(error.to_string())
 }
@@ -230,7 +291,17 @@ impl Inquiries for Answers {
         stack: &'a StackKey,
         wanted: Option<&'a Wanted>,
     ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
-        Box::pin(self.bounded(self.plan_now(stack, wanted)))
+        const NONE: &BTreeMap<String, String> = &BTreeMap::new();
+        Box::pin(self.bounded(self.plan_now(stack, wanted, NONE)))
+    }
+
+    fn plan_images<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+        images: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(self.bounded(self.plan_now(stack, wanted, images)))
     }
 
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
@@ -251,6 +322,10 @@ impl Inquiries for Answers {
         url: &'a GitUrl,
     ) -> BoxFuture<'a, Result<CredentialAnswer, InquiryError>> {
         Box::pin(self.bounded(self.test_now(name, url)))
+    }
+
+    fn tasks<'a>(&'a self, stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {
+        Box::pin(self.bounded(self.tasks_now(stack)))
     }
 
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {

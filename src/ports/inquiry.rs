@@ -1,13 +1,16 @@
 //! A reader's bounded questions that need git or an engine. They queue nothing and change nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::BoxFuture;
 use crate::domain::{
-    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey, Wanted,
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
+    TaskState, Wanted,
 };
 
 /// Why a question was not answered.
@@ -70,6 +73,36 @@ pub struct CredentialAnswer {
     pub tags: Vec<String>,
 }
 
+/// A task of a stack, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskAnswer {
+    /// Engine id.
+    pub id: String,
+    /// The full name of its service on the Swarm.
+    pub service: String,
+    /// Slot, of a replicated service.
+    pub slot: Option<u64>,
+    /// Host name of its node; none while it has no place.
+    pub node: Option<String>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Where Swarm wants it to go.
+    pub desired: TaskState,
+    /// Whether it was made from what its service asks for now.
+    pub current: bool,
+    /// What the engine says of it: its error or else its remark, masked.
+    pub message: String,
+    /// Exit code of its container, if it ended.
+    pub exit_code: Option<i64>,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// When `state` was reported.
+    pub since: Option<Timestamp>,
+}
+
+/// Tasks that an answer names at most.
+pub const MOST_TASKS: usize = 1000;
+
 /// Refs that an answer names at most, of each kind.
 pub const MOST_REFS: usize = 100;
 
@@ -87,6 +120,19 @@ pub trait Inquiries: Send + Sync + 'static {
         Box::pin(async { Err(InquiryError::Failed("this server looks at no engine".to_owned())) })
     }
 
+    /// As [`Inquiries::plan`], with these versions of single services in place of those that are declared.
+    fn plan_images<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+        images: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        if images.is_empty() {
+            return self.plan(stack, wanted);
+        }
+        Box::pin(async { Err(InquiryError::Failed("this server plans no images".to_owned())) })
+    }
+
     /// What a deployment's services have written, as raw text, at most `tail` lines of each, masked.
     fn deployment_logs<'a>(
         &'a self,
@@ -101,6 +147,11 @@ pub trait Inquiries: Send + Sync + 'static {
         _url: &'a GitUrl,
     ) -> BoxFuture<'a, Result<CredentialAnswer, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server asks no repository".to_owned())) })
+    }
+
+    /// The tasks of a stack's services as the engine has them now: by service, place and age, at most [`MOST_TASKS`].
+    fn tasks<'a>(&'a self, _stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server asks no engine".to_owned())) })
     }
 
     /// The nodes of an environment's Swarm, by name, as they were last seen; none before the first look.

@@ -14,7 +14,9 @@ mod swarm;
 pub use ambient::Ambient;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
-pub use inquiry::{CredentialAnswer, Inquiries, InquiryError, MOST_REFS, PlanAnswer, StepAnswer};
+pub use inquiry::{
+    CredentialAnswer, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer, TaskAnswer,
+};
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};

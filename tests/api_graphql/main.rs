@@ -5,6 +5,7 @@
 mod access;
 mod doors;
 mod mutations;
+mod page;
 mod queries;
 mod scopes;
 mod subscriptions;

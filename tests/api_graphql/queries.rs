@@ -111,3 +111,17 @@ async fn what_is_not_there_is_null_and_a_plan_is_asked_for() {
     let missing = world.ask(query, json!({ "stack": "no" })).await;
     assert_eq!(missing["errors"][0]["extensions"]["code"], "NOT_FOUND");
 }
+
+#[tokio::test]
+async fn a_plan_takes_versions_of_single_services_and_tasks_are_told_as_the_engine_has_them() {
+    let world = World::new().await;
+    let query = "{ plan(stack: \"shop\", images: [{service: \"web\", version: \"3\"}]) { warnings } \
+                 tasks(stack: \"shop\") { taskId service slot node state desired current message exitCode createdAt since } }";
+    let data = world.data(query, json!({})).await;
+    assert_eq!(data["plan"]["warnings"], json!(["web=3"]));
+    let task = json!({
+        "taskId": "t1", "service": "shop_web", "slot": 2, "node": "node-1", "state": "Failed", "desired": "Shutdown",
+        "current": true, "message": "no such image", "exitCode": 3, "createdAt": null, "since": "1970-01-01T00:00:00Z",
+    });
+    assert_eq!(data["tasks"], json!([task]));
+}

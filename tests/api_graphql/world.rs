@@ -1,5 +1,6 @@
 //! A running server, and the two ways to speak to it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind, rest};
 use skep::declare::{Declare, Limits};
 use skep::domain::{
     Action, Change, Deployment, DeploymentId, DeploymentPhase, Digest, Environment, EnvironmentName, Kept, LastGood,
-    ObjectKind, Pointer, StackKey, StackName, StackStatus, Wanted,
+    ObjectKind, Pointer, StackKey, StackName, StackStatus, TaskState, Wanted,
 };
 use skep::ledger::{Batch, Ledger};
-use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer};
+use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer, TaskAnswer};
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
 use tokio::net::TcpStream;
@@ -77,6 +78,38 @@ impl Inquiries for OnePlan {
                 warnings: Vec::new(),
                 unchanged: 3,
             })
+        })
+    }
+
+    fn plan_images<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+        images: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(async move {
+            let mut plan = self.plan(stack, wanted).await?;
+            plan.warnings = images.iter().map(|(service, version)| format!("{service}={version}")).collect();
+            Ok(plan)
+        })
+    }
+
+    fn tasks<'a>(&'a self, stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {
+        Box::pin(async move {
+            let task = TaskAnswer {
+                id: "t1".into(),
+                service: format!("{}_web", stack.name),
+                slot: Some(2),
+                node: Some("node-1".into()),
+                state: TaskState::Failed,
+                desired: TaskState::Shutdown,
+                current: true,
+                message: "no such image".into(),
+                exit_code: Some(3),
+                created_at: None,
+                since: Some(Timestamp::UNIX_EPOCH),
+            };
+            Ok(vec![task])
         })
     }
 

@@ -19,6 +19,7 @@ mod query;
 mod spec;
 mod stack;
 mod subscription;
+mod task;
 mod time;
 mod token;
 

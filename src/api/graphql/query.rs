@@ -7,9 +7,10 @@ use super::deployment::DeploymentView;
 use super::enums::StackPhase;
 use super::event::{EnvironmentView, EventView, PlanView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
-use super::input::stack_key;
+use super::input::{ImageInput, stack_key};
 use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
 use super::stack::StackView;
+use super::task::TaskView;
 use super::token::TokenView;
 use super::{context, error, fault, guard, refused, unavailable, with_status};
 use crate::api::guard::Guard;
@@ -190,10 +191,26 @@ impl Query {
         #[graphql(desc = "The name of the stack.")] stack: String,
         #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
         #[graphql(name = "ref", desc = "The ref to deploy; what is declared, when left out.")] wanted: Option<String>,
+        #[graphql(desc = "Versions of single services, in place of those that are declared.", default)] images: Vec<
+            ImageInput,
+        >,
     ) -> async_graphql::Result<PlanView> {
         let key = key(&stack, &environment)?;
         let wanted = wanted.map(Wanted);
-        guard(ctx)?.plan(&key, wanted.as_ref()).await.map(Into::into).map_err(refused)
+        let images = images.into_iter().map(|image| (image.service, image.version)).collect();
+        guard(ctx)?.plan(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
+    }
+
+    /// The tasks of a stack's services as the engine has them now, by service; those that run, or are about to, first.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn tasks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the stack.")] stack: String,
+        #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
+    ) -> async_graphql::Result<Vec<TaskView>> {
+        let found = guard(ctx)?.tasks(&key(&stack, &environment)?).await.map_err(refused)?;
+        Ok(found.into_iter().map(Into::into).collect())
     }
 
     /// Anything by its global id; null when it is not there.

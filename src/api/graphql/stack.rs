@@ -55,6 +55,8 @@ pub(super) struct StackView {
     drift: DriftView,
     /// The deployment that was recorded together with this generation.
     deployment_id: String,
+    #[graphql(skip)]
+    attempt: Option<DeploymentId>,
     /// Where the compose files come from.
     source: SourceView,
     /// The compose files, in order of merging.
@@ -120,6 +122,7 @@ impl From<(Stack, StackStatus)> for StackView {
             deletion: deletion.map(Into::into),
             drift: status.drift.into(),
             deployment_id: deployment.0,
+            attempt: status.attempt.map(|attempt| attempt.id),
             source,
             compose: spec.compose,
             compat: spec.compat.into(),
@@ -154,6 +157,13 @@ impl StackView {
     async fn deployment(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<DeploymentView>> {
         let id = DeploymentId(self.deployment_id.clone());
         super::query::one_deployment(&guard(ctx)?, &id)
+    }
+
+    /// The deployment that was worked on last: the declared one, or the rollback that answers its failure. None before
+    /// the first was taken up.
+    async fn attempt(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<DeploymentView>> {
+        let Some(id) = &self.attempt else { return Ok(None) };
+        Ok(guard(ctx)?.deployment(id).map_err(super::unavailable)?.map(Into::into))
     }
 
     /// The stack's deployments, the newest first.

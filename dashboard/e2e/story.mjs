@@ -1,0 +1,399 @@
+// The tutorial's story in a real browser, against the real server, on the real Swarm. It waits for what the page shows.
+import assert from 'node:assert/strict'
+import { readFileSync, readdirSync } from 'node:fs'
+import { after, before, describe, it as test } from 'node:test'
+import { Browser } from './browser.mjs'
+import { docker, manifest, Skep } from './skep.mjs'
+
+const SHOP = 'shop-page'
+const BLOG = 'blog-page'
+const WIKI = 'wiki-page'
+const MAIL = 'mail-page'
+const skep = new Skep()
+let browser
+let page
+
+const go = async (path) => {
+  await page.evaluate((to) => {
+    history.pushState(null, '', to)
+    dispatchEvent(new PopStateEvent('popstate'))
+  }, path)
+}
+let broken = false
+/** A step of the story. What comes after one that failed says nothing, and fails at once. */
+const it = (name, step) =>
+  test(name, async () => {
+    assert.ok(!broken, 'a step before failed')
+    broken = true
+    await step()
+    broken = false
+  })
+const stackPath = `/stacks/default/${SHOP}`
+
+describe('the page', { concurrency: false }, () => {
+  before(async () => {
+    await skep.start()
+    browser = await Browser.open(skep.url)
+    page = browser.page
+  })
+  after(async () => {
+    await browser?.close()
+    await skep.clean([SHOP, BLOG, WIKI, MAIL])
+  })
+
+  it('is served without a token, closed to others, small and compressed', async () => {
+    const answer = await fetch(skep.url, { headers: { 'accept-encoding': 'br' } })
+    assert.equal(answer.status, 200)
+    assert.match(answer.headers.get('content-security-policy'), /default-src 'none'; script-src 'self'; style-src 'self';/)
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff')
+    assert.equal(answer.headers.get('referrer-policy'), 'no-referrer')
+    assert.equal(answer.headers.get('content-encoding'), 'br')
+    assert.equal(answer.headers.get('cache-control'), 'no-cache')
+    const script = /src="(\/assets\/[^"]+\.js)"/.exec(await answer.text())[1]
+    const code = await fetch(skep.url + script, { headers: { 'accept-encoding': 'gzip' } })
+    assert.match(code.headers.get('cache-control'), /immutable/)
+    assert.equal(code.headers.get('content-encoding'), 'gzip')
+    assert.ok(Number(code.headers.get('content-length')) < 60_000, 'the script is 60 kB or more')
+    assert.equal((await fetch(`${skep.url}/stacks/default/any`)).status, 200)
+    for (const path of ['/api/v1/nothing', '/hooks/nothing', '/assets/nothing.js', '/nothing', '/stacks/x']) {
+      const other = await fetch(skep.url + path)
+      assert.doesNotMatch(await other.text(), /<!doctype html>/i, path)
+      assert.ok(other.status >= 400, path)
+    }
+  })
+
+  it('asks for a token, and refuses a wrong one', async () => {
+    await page.goto(skep.url)
+    await page.getByLabel('Token').fill('not-the-token-at-all')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByText('this token is not accepted').waitFor()
+    await browser.inspect('sign-in')
+    await page.getByLabel('Token').fill(skep.token)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByText('The hive is empty').waitFor()
+    await page.locator('[data-link=live]').waitFor()
+    assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((it) => /token/.test(it)).length), 0)
+  })
+
+  it('an empty install says what to do, and takes a first stack', async () => {
+    await browser.inspect('empty')
+    await page.getByRole('button', { name: /Declare a stack here/ }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Manifest').fill('kind: Stack\nname: x\nbogus: 1\n')
+    await dialog.getByRole('button', { name: 'Show what changes' }).click()
+    await dialog.getByText(/line 3/).waitFor()
+    await dialog.getByLabel('Manifest').fill(manifest(SHOP, '1'))
+    await dialog.getByRole('button', { name: 'Show what changes' }).click()
+    await dialog.getByText('is new').waitFor()
+    await dialog.getByRole('button', { name: 'Declare', exact: true }).click()
+    await browser.phase('Progressing')
+    await browser.shot('stack-progressing-light')
+    await browser.phase('Converged')
+    assert.equal(new URL(page.url()).pathname, stackPath)
+    // Every task of each service, with its node.
+    await page.locator('[data-service=web] .fresh .task').nth(1).waitFor()
+    assert.equal(await page.locator('[data-service=worker] .fresh .task').count(), 1)
+    assert.match(await page.locator('[data-service=worker] .fresh .task').innerText(), /· running/)
+  })
+
+  it('shows the plan before it deploys, and then the tasks as they are replaced', async () => {
+    await page.getByRole('button', { name: 'Deploy…' }).click()
+    const dialog = page.getByRole('dialog')
+    assert.ok(await dialog.getByRole('button', { name: 'Deploy', exact: true }).isDisabled(), 'no plan, no deployment')
+    await dialog.getByLabel('Image of web').fill('2')
+    await dialog.getByRole('button', { name: 'Show the plan' }).click()
+    await dialog.locator('.add code', { hasText: /skep-example:2$/ }).first().waitFor()
+    await browser.inspect('plan')
+    await dialog.getByLabel('Reason').fill('the second version')
+    await dialog.getByRole('button', { name: 'Deploy', exact: true }).click()
+    await page.waitForURL(/\/deployments\//)
+    await page.getByRole('link', { name: SHOP }).first().click()
+    await page.locator('[data-service=web] .old .task').first().waitFor()
+    await page.locator('[data-service=web] .fresh .task').first().waitFor()
+    await browser.shot('converging-light')
+    await page.emulateMedia({ colorScheme: 'dark' })
+    await browser.shot('converging-dark')
+    await page.emulateMedia({ colorScheme: 'light' })
+    await browser.phase('Converged')
+    await browser.inspect('stack')
+  })
+
+  it('a bad version goes back by itself, and the page says why', async () => {
+    await page.getByRole('button', { name: 'Deploy…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Image of web').fill('broken')
+    await dialog.getByRole('button', { name: 'Show the plan' }).click()
+    await dialog.locator('.add code', { hasText: /skep-example:broken$/ }).first().waitFor()
+    await dialog.getByRole('button', { name: 'Deploy', exact: true }).click()
+    await page.waitForURL(/\/deployments\//)
+    await browser.phase('RolledBack', 90_000)
+    await page.getByRole('heading', { name: /Why it failed: health check/ }).waitFor()
+    assert.match(await page.locator('.evidence').innerText(), /service\s+web/i)
+    await browser.inspect('evidence')
+    await go(stackPath)
+    await browser.phase('RolledBack')
+    assert.match(await page.locator('#why').innerText(), /held.*release the hold/is)
+    await page.getByRole('link', { name: 'Read why it failed' }).waitFor()
+    await browser.inspect('rolled-back')
+  })
+
+  it('every tab says its part', async () => {
+    for (const [tab, text] of [
+      ['changes', /skep-example:broken/],
+      ['history', /last good/],
+      ['events', /rolled back/i],
+      ['spec', /Compose text/],
+    ]) {
+      await go(`${stackPath}?tab=${tab}`)
+      await page.locator('.panel', { hasText: text }).first().waitFor()
+      await browser.inspect(tab)
+    }
+  })
+
+  it('the list has the worst first, with counts that filter, all in the address', async () => {
+    await skep.declare([manifest(BLOG, '1', 1), manifest(MAIL, '3', 1), manifest(WIKI, 'absent', 1)].join('---\n'))
+    await go('/')
+    await page.locator(`[data-stack=${WIKI}] .phase[data-phase=Failed]`).waitFor({ timeout: 60_000 })
+    await page.locator(`[data-stack=${MAIL}] .phase[data-phase=Converged]`).waitFor({ timeout: 60_000 })
+    await skep.ask(`mutation { suspendStack(input: {stack: {name: "${MAIL}"}, reason: "the mail moves house tonight"}) { userErrors { message } } }`)
+    await page.locator(`[data-stack=${MAIL}] .phase[data-phase=Suspended]`).waitFor()
+    await page.locator(`[data-stack=${BLOG}] .phase[data-phase=Converged]`).waitFor({ timeout: 60_000 })
+    const order = await page.locator('.row').evaluateAll((rows) => rows.map((row) => row.dataset.stack))
+    assert.deepEqual(order, [WIKI, SHOP, MAIL, BLOG])
+    await browser.inspect('stacks')
+    await page.getByRole('button', { name: /1 Converged/ }).click()
+    await page.locator(`[data-stack=${SHOP}]`).waitFor({ state: 'detached' })
+    assert.equal(new URL(page.url()).search, '?phase=Converged')
+    await page.getByLabel('Find a stack').fill('nothing like it')
+    await page.getByText('No stack fits').waitFor()
+    await browser.inspect('no-match')
+    await page.getByRole('button', { name: 'Clear the filter' }).click()
+    await page.locator(`[data-stack=${SHOP}]`).waitFor()
+    await page.goto(`${skep.url}/?q=${BLOG}`)
+    await page.locator(`[data-stack=${BLOG}]`).waitFor()
+    assert.equal(await page.locator('.row').count(), 1)
+  })
+
+  it('what stands under the hand stays where it is', async () => {
+    await go('/')
+    await page.locator(`[data-stack=${SHOP}]`).hover()
+    const top = () => page.locator(`[data-stack=${SHOP}]`).evaluate((row) => row.getBoundingClientRect().top)
+    const before = await top()
+    // Suspended it belongs further down; its row says so where it is.
+    await skep.ask(`mutation { suspendStack(input: {stack: {name: "${SHOP}"}, reason: "hand"}) { userErrors { message } } }`)
+    await page.locator(`[data-stack=${SHOP}] .phase[data-phase=Suspended]`).waitFor()
+    assert.equal(await top(), before)
+    await page.mouse.move(2, 2)
+    await skep.ask(`mutation { resumeStack(input: {stack: {name: "${SHOP}"}}) { userErrors { message } } }`)
+    await page.locator(`[data-stack=${SHOP}] .phase[data-phase=RolledBack]`).waitFor()
+  })
+
+  it('rolls back to a chosen version with the difference shown, and unpins', async () => {
+    await go(`${stackPath}?tab=history`)
+    await page.getByRole('button', { name: 'Roll back to this…' }).last().click()
+    const dialog = page.getByRole('dialog')
+    await dialog.locator('.add code', { hasText: /skep-example:1$/ }).waitFor()
+    await dialog.getByLabel('Reason').fill('until it is mended')
+    await browser.inspect('rollback')
+    await dialog.getByRole('button', { name: 'Roll back', exact: true }).click()
+    await page.waitForURL(/\/deployments\//)
+    await browser.phase('Converged')
+    await go(stackPath)
+    await page.getByText(/Pinned by admin.*until it is mended/).waitFor()
+    await page.getByRole('button', { name: 'Unpin…' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Unpin', exact: true }).click()
+    await page.locator('.note', { hasText: /Pinned by admin/ }).waitFor({ state: 'detached' })
+  })
+
+  it('suspends with a reason, and resumes', async () => {
+    await page.getByRole('button', { name: 'More actions' }).click()
+    await page.getByRole('button', { name: 'Suspend…' }).click()
+    const dialog = page.getByRole('dialog')
+    assert.ok(await dialog.getByRole('button', { name: 'Suspend', exact: true }).isDisabled(), 'no reason, no suspension')
+    await dialog.getByLabel('Reason').fill('moving house')
+    await dialog.getByRole('button', { name: 'Suspend', exact: true }).click()
+    await browser.phase('Suspended')
+    await page.getByText(/Suspended by admin.*moving house/).waitFor()
+    await page.getByRole('button', { name: 'Resume…' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Resume', exact: true }).click()
+    await page.locator('.head .phase[data-phase=Suspended]').waitFor({ state: 'detached' })
+  })
+
+  it('says when it is cut off, locks actions, comes back, and loses and doubles no event', async () => {
+    // A page that was open keeps what it had.
+    await go(stackPath)
+    await page.locator('[data-service=web] .task').first().waitFor()
+    await skep.stop()
+    await page.getByText(/Disconnected since/).waitFor()
+    await page.locator('.stale').waitFor()
+    for (const name of ['Deploy…', 'Roll back…', 'More actions']) {
+      assert.ok(await page.getByRole('button', { name }).isDisabled(), `${name} can be used`)
+    }
+    assert.equal(await page.locator('[data-service=web]').count(), 1)
+    await browser.inspect('disconnected')
+    await go('/')
+    await page.locator(`[data-stack=${SHOP}]`).waitFor()
+    // One that was not says so.
+    await go('/activity')
+    await page.getByText('Not here yet').waitFor()
+    await skep.start()
+    await page.locator('[data-link=live]').waitFor({ timeout: 45_000 })
+    await page.locator('.banner').waitFor({ state: 'hidden' })
+    await page.locator('.events li').nth(10).waitFor()
+
+    // The log goes on where it was: events while nobody looked come too, and none twice.
+    const shown = () => page.locator('.events li').evaluateAll((all) => all.map((it) => Number(it.dataset.sequence)))
+    const before = await shown()
+    await skep.stop()
+    await page.locator('[data-link=lost]').waitFor()
+    await skep.start()
+    await skep.ask(`mutation { reconcileStack(input: {stack: {name: "${BLOG}"}}) { userErrors { message } } }`)
+    await page.locator('[data-link=live]').waitFor({ timeout: 45_000 })
+    await page.waitForFunction((most) => Number(document.querySelector('.events li').dataset.sequence) > most, before[0])
+    const known = async () => (await skep.ask('{ events(first: 200) { edges { node { sequence } } } }')).events.edges.map((it) => it.node.sequence)
+    const all = await known()
+    await page.waitForFunction((last) => Number(document.querySelector('.events li').dataset.sequence) >= last, all.at(-1))
+    assert.deepEqual((await shown()).reverse().slice(0, all.length), all)
+    await browser.inspect('activity')
+  })
+
+  it('the other places', async () => {
+    await go('/environments')
+    await page.getByRole('heading', { name: /default/ }).waitFor()
+    await page.getByText('this Skep writes here').waitFor()
+    await browser.inspect('environments')
+    await go('/credentials')
+    await page.getByText('No credential is declared').waitFor()
+    await skep.declare('kind: Credential\nname: shop-git\ntype: GitToken\nhosts: [example.org]\ndata: { token: hunter2hunter2 }\n')
+    await page.reload()
+    await page.getByRole('heading', { name: /shop-git/ }).waitFor()
+    assert.doesNotMatch(await page.content(), /hunter2/)
+    await browser.inspect('credentials')
+    await go('/deployments/nothing-like-it')
+    await page.getByText('There is no such deployment').waitFor()
+  })
+
+  it('is used by keyboard alone', async () => {
+    await go('/environments')
+    await page.locator('body').press('g')
+    await page.keyboard.press('s')
+    await page.locator(`[data-stack=${BLOG}]`).waitFor()
+    await page.keyboard.press('/')
+    await page.keyboard.type(BLOG)
+    await page.locator(`[data-stack=${SHOP}]`).waitFor({ state: 'detached' })
+    await page.keyboard.press('Escape')
+    await page.locator(`[data-stack=${SHOP}]`).waitFor()
+    await page.keyboard.press('?')
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor()
+    assert.deepEqual(await browser.axe(), [])
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    await page.keyboard.press('j')
+    const first = await page.evaluate(() => document.activeElement.closest('li').dataset.stack)
+    await page.keyboard.press('Enter')
+    await page.waitForURL(`**/stacks/default/${first}`)
+    await page.locator('.tabs').waitFor()
+    await page.keyboard.press(']')
+    await page.waitForURL(/tab=changes/)
+    await page.keyboard.press('[')
+    await page.waitForFunction(() => location.search === '')
+    // By Tab to the first action, and out of its dialog again.
+    await page.getByRole('button', { name: 'Deploy…' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Deploy…')
+  })
+
+  it('keeps the theme that was chosen', async () => {
+    const color = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+    await page.emulateMedia({ colorScheme: 'dark' })
+    const dark = await color()
+    await page.getByRole('button', { name: /Theme/ }).click()
+    const light = await color()
+    assert.notEqual(light, dark)
+    await page.reload()
+    await page.locator('.bar').waitFor()
+    assert.equal(await color(), light)
+    await page.getByRole('button', { name: /Theme/ }).click()
+    await page.getByRole('button', { name: /Theme/ }).click()
+    await page.emulateMedia({ colorScheme: 'light' })
+  })
+
+  it('the live data contract: a snapshot first, then changes by sequence, and on from there', async () => {
+    const touch = `mutation { reconcileStack(input: {stack: {name: "${BLOG}"}}) { userErrors { message } } }`
+    const listen = (after, count) =>
+      page.evaluate(
+        ([url, token, after, count]) =>
+          new Promise((done, failed) => {
+            const socket = new WebSocket(url, 'graphql-transport-ws')
+            const found = []
+            setTimeout(() => failed(new Error(`only ${JSON.stringify(found)}`)), 15_000)
+            socket.onopen = () => socket.send(JSON.stringify({ type: 'connection_init', payload: { Authorization: `Bearer ${token}` } }))
+            socket.onmessage = ({ data }) => {
+              const message = JSON.parse(data)
+              const query = `subscription { stacksChanged(after: ${after}) { sequence snapshot { name } stack { name } } }`
+              if (message.type === 'connection_ack') socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }))
+              if (message.type === 'next') found.push(message.payload.data.stacksChanged)
+              globalThis.seen = found.length
+              if (found.length === count) {
+                socket.close()
+                done(found)
+              }
+            }
+          }),
+        [skep.url.replace('http', 'ws') + '/graphql', skep.token, after, count],
+      )
+    await page.evaluate(() => (globalThis.seen = 0))
+    const first = listen('null', 2)
+    await page.waitForFunction(() => globalThis.seen === 1)
+    await skep.ask(touch)
+    const [snapshot, change] = await first
+    assert.deepEqual(snapshot.snapshot.map((it) => it.name).sort(), [BLOG, MAIL, SHOP, WIKI])
+    assert.equal(change.snapshot, null)
+    assert.equal(change.stack.name, BLOG)
+    assert.ok(change.sequence > snapshot.sequence)
+    // What happened meanwhile comes, and no snapshot.
+    const [resumed] = await listen(snapshot.sequence, 1)
+    assert.equal(resumed.snapshot, null)
+    assert.equal(resumed.stack.name, BLOG)
+  })
+
+  it('the check for accessibility can fail', async () => {
+    await page.evaluate(() => {
+      const planted = document.createElement('button')
+      planted.id = 'planted'
+      document.querySelector('main').append(planted)
+    })
+    const found = await browser.axe()
+    assert.ok(found.some((it) => it.startsWith('button-name') && it.includes('#planted')), found.join('\n'))
+    await page.evaluate(() => document.getElementById('planted').remove())
+  })
+
+  it('deletes a stack when its name is typed', async () => {
+    await go(stackPath)
+    await page.getByRole('button', { name: 'More actions' }).click()
+    await page.getByRole('button', { name: 'Delete…' }).click()
+    const dialog = page.getByRole('dialog')
+    const go2 = dialog.getByRole('button', { name: 'Delete it' })
+    await dialog.getByLabel(/to confirm/).fill('shop')
+    assert.ok(await go2.isDisabled(), 'another name is enough')
+    await dialog.getByLabel(/to confirm/).fill(SHOP)
+    await go2.click()
+    await page.getByText(`${SHOP} is not declared`).waitFor({ timeout: 60_000 })
+    assert.equal(docker('service', 'ls', '-q', '--filter', `label=com.docker.stack.namespace=${SHOP}`), '')
+  })
+
+  it('made no error, and asked nobody but its server', () => {
+    assert.deepEqual(browser.faults, [])
+  })
+
+  it('is small', async () => {
+    const { gzipSync } = await import('node:zlib')
+    const folder = new URL('../dist/assets/', import.meta.url)
+    const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
+    const bytes = scripts.reduce((sum, name) => sum + gzipSync(readFileSync(new URL(name, folder))).length, 0)
+    assert.ok(bytes > 1000 && bytes < 60_000, `${bytes} bytes of script, gzipped`)
+  })
+})

@@ -1,0 +1,210 @@
+import { useEffect, useState } from 'preact/hooks'
+import { ask } from '../api/client'
+import { History as HistoryOf, PlanOf, type Attempt, type EventLine, type Plan, type StackDetail } from '../api/documents'
+import { locked, now } from '../live/now'
+import { ended, words } from '../model/phase'
+import { span, took } from '../model/time'
+import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Trouble, Version } from '../ui/bits'
+import { EventList } from '../ui/eventlist'
+import { problem } from '../ui/form'
+import { PlanView } from '../ui/plan'
+import { openRollback } from './actions'
+
+/** What would change now, and drift apart from it. */
+export function Changes({ stack }: { stack: StackDetail }) {
+  const [plan, setPlan] = useState<Plan | null>(null)
+  const [error, setError] = useState<string | null>(null)
+  const [round, setRound] = useState(0)
+  useEffect(() => {
+    const abort = new AbortController()
+    setError(null)
+    ask(PlanOf, { stack: stack.name, environment: stack.environment, ref: null, images: [] }, { signal: abort.signal })
+      .then((found) => setPlan(found.plan))
+      .catch((cause: unknown) => abort.signal.aborted || setError(problem(cause).message))
+    return () => abort.abort()
+  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.phase, round])
+  return (
+    <section class="panel" aria-labelledby="changes">
+      <h2 id="changes">
+        What runs → what is declared
+        <button type="button" class="link" disabled={locked.value} onClick={() => setRound(round + 1)}>
+          look again
+        </button>
+      </h2>
+      {stack.held.length > 0 && <p class="note tone-back">The declared version is held: this is what it would change if the hold were released.</p>}
+      {stack.drift.found.length > 0 && (
+        <div class="note tone-warn">
+          <b>Drift</b>, by someone else's hand:
+          <ul>
+            {stack.drift.found.map((it) => (
+              <li key={it}>{it}</li>
+            ))}
+          </ul>
+        </div>
+      )}
+      {error ? <Trouble message={error} retry={() => setRound(round + 1)} /> : plan ? <PlanView plan={plan} /> : <Loading rows={4} />}
+    </section>
+  )
+}
+
+/** Every deployment, the newest first; those that converged can be brought back. */
+export function History({ stack }: { stack: StackDetail }) {
+  const [rows, setRows] = useState<Attempt[] | null>(null)
+  const [error, setError] = useState<string | null>(null)
+  const [most, setMost] = useState(25)
+  const [more, setMore] = useState(false)
+  const [round, setRound] = useState(0)
+  useEffect(() => {
+    const abort = new AbortController()
+    setError(null)
+    ask(HistoryOf, { stack: stack.name, environment: stack.environment, first: most, after: null }, { signal: abort.signal })
+      .then(({ deployments }) => {
+        setRows(deployments.edges.map((edge) => edge.node))
+        setMore(deployments.pageInfo.hasNextPage && most < 200)
+      })
+      .catch((cause: unknown) => abort.signal.aborted || setError(problem(cause).message))
+    return () => abort.abort()
+  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.attempt?.phase, stack.phase, most, round])
+  if (error) return <Trouble message={error} retry={() => setRound(round + 1)} />
+  if (!rows) return <Loading />
+  const held = new Set(stack.held.map((it) => it.deploymentId))
+  return (
+    <section class="panel" aria-labelledby="history">
+      <h2 id="history">History</h2>
+      <ol class="history">
+        {rows.map((it, index) => {
+          const newer = rows.slice(0, index).findLast((later) => later.phase === 'Converged')
+          const active = it.phase === 'Converged' && it.finishedAt ? (Date.parse(newer?.finishedAt ?? '') || now.value) - Date.parse(it.finishedAt) : null
+          const marks = [
+            stack.lastGood?.deploymentId === it.deploymentId && 'last good',
+            stack.live?.deploymentId === it.deploymentId && 'live',
+            held.has(it.deploymentId) && 'held',
+            stack.pin?.deploymentId === it.deploymentId && 'pinned',
+          ].filter(Boolean)
+          return (
+            <li key={it.deploymentId}>
+              <span class="h-phase">
+                <Phase phase={it.phase} />
+              </span>
+              <span class="h-version">
+                <Version version={it} other={rows[index + 1] ?? null} />{' '}
+                {marks.map((mark) => (
+                  <span key={String(mark)} class="mark-word">
+                    {mark}
+                  </span>
+                ))}
+              </span>
+              <span class="h-who">
+                {it.rollbackOf ? (
+                  <>
+                    answers <DeploymentLink id={it.rollbackOf} />
+                  </>
+                ) : (
+                  `${it.actor}, ${words(it.trigger)}`
+                )}
+                , <Ago time={it.createdAt} />
+              </span>
+              <span class="h-took faint">
+                {ended(it.phase) ? `took ${took(it.createdAt, it.finishedAt, now.value)}` : 'under way'}
+                {active !== null && `, active for ${span(active / 1000)}`}
+              </span>
+              <span class="h-why">{it.statedReason ?? it.failure?.error ?? ''}</span>
+              <span class="h-do">
+                <a href={`/deployments/${it.deploymentId}`} aria-label={`Details of deployment ${it.deploymentId.slice(-6)}`}>
+                  Details
+                </a>
+                {it.phase === 'Converged' && stack.live?.deploymentId !== it.deploymentId && (
+                  <button type="button" disabled={locked.value} onClick={() => openRollback(stack, it)}>
+                    Roll back to this…
+                  </button>
+                )}
+              </span>
+            </li>
+          )
+        })}
+      </ol>
+      {more && (
+        <button type="button" class="wide" onClick={() => setMost(Math.min(200, most * 2))}>
+          Show more
+        </button>
+      )}
+    </section>
+  )
+}
+
+export function Events({ lines }: { lines: readonly EventLine[] }) {
+  return (
+    <section class="panel" aria-labelledby="events">
+      <h2 id="events">Events</h2>
+      {lines.length === 0 ? <Empty title="Nothing has happened yet" /> : <EventList lines={lines} withStack={false} />}
+    </section>
+  )
+}
+
+/** What was asked. */
+export function Spec({ stack }: { stack: StackDetail }) {
+  const { source, policy } = stack
+  return (
+    <section class="panel" aria-labelledby="spec">
+      <h2 id="spec">What is declared</h2>
+      <dl class="facts">
+        {source.git && <Fact name="Repository">{source.git}</Fact>}
+        {source.ref && <Fact name="Ref">{source.ref}</Fact>}
+        {source.path && <Fact name="Folder">{source.path}</Fact>}
+        {source.credential && <Fact name="Credential">{source.credential}</Fact>}
+        {source.poll && <Fact name="Looked at every">{source.poll}</Fact>}
+        {source.checkedAt && (
+          <Fact name="Last look">
+            <Ago time={source.checkedAt} />
+            {source.error && `: ${source.error}`}
+          </Fact>
+        )}
+        {stack.compose.length > 0 && <Fact name="Files">{stack.compose.join(', ')}</Fact>}
+        <Fact name="Read as">{words(stack.compat)}</Fact>
+        {stack.variables.length > 0 && (
+          <Fact name="Variables">
+            {stack.variables.map((it) => (
+              <code key={it.name} class="chip">
+                {it.name}={it.secret ? '•••' : it.value}
+              </code>
+            ))}
+          </Fact>
+        )}
+        {stack.stackImages.length > 0 && (
+          <Fact name="Images set">
+            {stack.stackImages.map((it) => (
+              <code key={it.service} class="chip">
+                {it.service}: {it.version}
+              </code>
+            ))}
+          </Fact>
+        )}
+        <Fact name="Mode">{words(policy.mode)}</Fact>
+        <Fact name="When a version fails">{policy.onFailure === 'Rollback' ? 'the whole stack goes back' : 'it is held as it is'}</Fact>
+        <Fact name="Deadlines">
+          progress {policy.progressDeadline}, total {policy.totalDeadline}, monitor {policy.monitor}
+        </Fact>
+        <Fact name="Foreign changes">{policy.drift === 'Correct' ? 'are undone' : 'are shown'}</Fact>
+        <Fact name="Objects">
+          {stack.inventory.map((it) => (
+            <code key={`${it.kind}/${it.name}`} class="chip">
+              {it.kind.toLowerCase()} {it.name}
+            </code>
+          ))}
+        </Fact>
+      </dl>
+      {source.inline && (
+        <>
+          <h3>Compose text</h3>
+          <pre class="block" tabIndex={0}>
+            {source.inline}
+          </pre>
+        </>
+      )}
+      <details>
+        <summary>Policy, whole</summary>
+        <Json value={policy} />
+      </details>
+    </section>
+  )
+}

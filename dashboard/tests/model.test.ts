@@ -1,0 +1,204 @@
+import { describe, expect, it } from 'vitest'
+import type { EventLine, Row, Task } from '../src/api/documents'
+import { backoff, LONGEST } from '../src/live/backoff'
+import { lines, readable } from '../src/model/diff'
+import { counts, keepOrder, pick, readFilter, writeFilter } from '../src/model/filter'
+import { next } from '../src/model/next'
+import { LOOKS, STACK_PHASES } from '../src/model/phase'
+import { sentence } from '../src/model/sentence'
+import { steps } from '../src/model/steps'
+import { cell, sides } from '../src/model/tasks'
+import { age, ago, span, took, until } from '../src/model/time'
+import { changedImages, label, same } from '../src/model/version'
+
+const NOW = Date.parse('2026-01-31T12:00:00Z')
+const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString()
+const image = (service: string, text: string) => ({ service, image: text, digest: null })
+const version = (...images: [string, string][]) => ({ ref: null, revision: null, images: images.map(([s, i]) => image(s, i)) })
+
+function stack(change: Partial<Row> = {}): Row {
+  return {
+    name: 'shop',
+    environment: 'default',
+    generation: 1,
+    phase: 'Converged',
+    reason: null,
+    message: null,
+    updatedAt: at(-60),
+    desired: version(['web', 'shop:2']),
+    live: { ...version(['web', 'shop:1']), deploymentId: 'd1' },
+    target: null,
+    suspension: null,
+    held: [],
+    pin: null,
+    deletion: null,
+    drift: { found: [] },
+    policy: { onFailure: 'Rollback', monitor: '5s', mode: 'Auto' },
+    conditions: [],
+    attempt: null,
+    ...change,
+  } as Row
+}
+
+describe('times', () => {
+  it('are told in few units', () => {
+    expect([0, 8, 59, 60, 95, 3600, 7500, 200_000, 1_000_000].map(span)).toEqual([
+      '0 s', '8 s', '59 s', '1 min', '1 min 35 s', '1 h', '2 h 5 min', '2 d 7 h', '11 d',
+    ])
+  })
+  it('ages do not run backwards when the clocks differ', () => {
+    expect(ago(at(30), NOW)).toBe('now')
+    expect(age(at(-61), NOW)).toBe('1 min')
+    expect(ago(at(-7300), NOW)).toBe('2 h ago')
+  })
+  it('what has passed has no until', () => {
+    expect(until(at(-1), NOW)).toBeNull()
+    expect(until(at(12), NOW)).toBe('12 s')
+    expect(took(at(-3.25), at(0), NOW)).toBe('3.3 s')
+  })
+})
+
+describe('reconnecting', () => {
+  it('waits longer each time, spread out, and never too long', () => {
+    expect(backoff(0, 0)).toBeLessThan(backoff(0, 0.999))
+    expect(backoff(3, 0.9)).toBeGreaterThan(backoff(1, 0.9))
+    for (let failures = 0; failures < 50; failures++) {
+      for (const random of [0, 0.5, 0.9999]) {
+        expect(backoff(failures, random)).toBeGreaterThanOrEqual(500)
+        expect(backoff(failures, random)).toBeLessThanOrEqual(LONGEST)
+      }
+    }
+  })
+})
+
+describe('versions', () => {
+  it('are called by their commit, or by the images that tell them apart', () => {
+    expect(label({ revision: '0123456789abcdef0123', images: [] })).toBe('01234567')
+    expect(label(version(['a', 'x:1'], ['b', 'registry:5000/team/y:2@sha256:00']), version(['a', 'x:1'], ['b', 'y:1']))).toBe('y:2')
+    expect(label(version(['a', 'x:1'], ['b', 'y:2']))).toBe('x:1 +1')
+    expect(label(null)).toBeNull()
+  })
+  it('differ by added and removed services too', () => {
+    expect(changedImages(version(['a', 'x:1']), version(['b', 'x:1']))).toEqual(['a', 'b'])
+    expect(same(version(['a', 'x:1']), version(['a', 'x:1']))).toBe(true)
+    expect(same(version(['a', 'x:1']), null)).toBe(false)
+  })
+})
+
+describe('the list', () => {
+  const rows = [
+    stack({ name: 'b' }),
+    stack({ name: 'a' }),
+    stack({ name: 'c', phase: 'Failed' }),
+    stack({ name: 'd', phase: 'RolledBack', environment: 'prod' }),
+  ]
+  const filter = (text: string) => readFilter(new URLSearchParams(text))
+
+  it('has the worst first', () => {
+    expect(pick(rows, filter('')).map((it) => it.name)).toEqual(['c', 'd', 'a', 'b'])
+    expect(pick(rows, filter('sort=name')).map((it) => it.name)).toEqual(['a', 'b', 'c', 'd'])
+  })
+  it('counts what the phase filter would show, and filters by every word', () => {
+    expect(counts(rows, filter('phase=Failed')).get('Converged')).toBe(2)
+    expect(pick(rows, filter('phase=Failed')).map((it) => it.name)).toEqual(['c'])
+    expect(pick(rows, filter('q=web+prod')).map((it) => it.name)).toEqual(['d'])
+    expect(pick(rows, filter('env=prod')).length).toBe(1)
+  })
+  it('stands in the address, and nonsense in it does no harm', () => {
+    for (const text of ['?q=shop&phase=Failed,RolledBack&env=prod&sort=newest', '', '?q=a%26b']) {
+      expect(writeFilter(filter(text))).toBe(text)
+    }
+    expect(filter('phase=Nonsense,Failed&sort=upwards')).toEqual({ text: '', phases: ['Failed'], environment: null, sort: 'worst' })
+  })
+  it('keeps its order under a hand: new rows last, gone rows away', () => {
+    const kept = keepOrder(['default/b', 'default/gone', 'default/a'], pick(rows, filter('')))
+    expect(kept.map((it) => it.name)).toEqual(['b', 'a', 'c', 'd'])
+  })
+  it('knows a word and a sign for every phase', () => {
+    for (const phase of STACK_PHASES) expect(LOOKS[phase].word).toBeTruthy()
+    expect(STACK_PHASES.length).toBe(9)
+  })
+})
+
+describe('what happens next', () => {
+  const progress = { progressDeadline: at(40), totalDeadline: at(600), waitingSince: null, healthySince: null, applied: true }
+  const attempt = (change = {}) => ({ progress: { ...progress, ...change } }) as Row['attempt']
+
+  it('says when a version is taken back', () => {
+    expect(next(stack({ phase: 'Progressing', attempt: attempt() }), NOW)).toBe('Rolls back in 40 s unless one more task gets healthy.')
+  })
+  it('promises no rollback where there is none', () => {
+    for (const it of [stack({ live: null }), stack({ policy: { onFailure: 'Hold', monitor: '5s', mode: 'Auto' } as Row['policy'] })]) {
+      expect(next({ ...it, phase: 'Progressing', attempt: attempt() }, NOW)).toBe('Fails in 40 s unless one more task gets healthy.')
+    }
+  })
+  it('tells waiting for the infrastructure apart', () => {
+    const text = next(stack({ phase: 'Progressing', attempt: attempt({ waitingSince: at(-5) }) }), NOW)
+    expect(text).toMatch(/waits for the infrastructure.*in 10 min/)
+  })
+  it('has an answer for every phase that asks for one', () => {
+    for (const phase of STACK_PHASES) {
+      if (phase === 'Converged' || phase === 'Progressing') continue
+      expect(next(stack({ phase }), NOW), phase).toBeTruthy()
+    }
+    expect(next(stack(), NOW)).toBeNull()
+  })
+})
+
+describe('steps', () => {
+  const line = (sequence: number, type: string, reason: string, seconds: number, deploymentId = 'd1') =>
+    ({ sequence, type, reason, time: at(seconds), deploymentId }) as EventLine
+  const log = [line(1, 'PhaseChanged', 'Applying', 1), line(2, 'PhaseChanged', 'Verifying', 3), line(3, 'PhaseChanged', 'Fetching', 2, 'other')]
+
+  it('are timed by the log of this deployment alone', () => {
+    const found = steps({ deploymentId: 'd1', phase: 'Verifying', createdAt: at(0), finishedAt: null }, log)
+    expect(found.map((it) => it.state)).toEqual(['done', 'done', 'done', 'done', 'now', 'ahead'])
+    expect(found[1]!.from).toBeNull()
+    expect(found[3]).toMatchObject({ from: at(1), to: at(3) })
+  })
+  it('show where it failed, and that it went back', () => {
+    const failed = [...log, line(4, 'Failed', 'HealthCheck', 9)]
+    const found = steps({ deploymentId: 'd1', phase: 'RolledBack', createdAt: at(0), finishedAt: at(12) }, failed)
+    expect(found[4]).toMatchObject({ word: 'Verify', state: 'failed', to: at(9) })
+    expect(found[5]).toMatchObject({ word: 'Rolled back', state: 'done', from: at(9), to: at(12) })
+  })
+  it('do not claim that what is not over has converged', () => {
+    expect(steps({ deploymentId: 'd1', phase: 'Applying', createdAt: at(0), finishedAt: null }, log).at(-1)!.state).toBe('ahead')
+  })
+})
+
+describe('tasks', () => {
+  const task = (change: Partial<Task>): Task =>
+    ({ taskId: 't', service: 's', slot: 1, node: 'n', state: 'Running', desired: 'Running', current: true, message: '', exitCode: null, createdAt: null, since: null, ...change }) as Task
+
+  it('of the new version stand apart from the old ones, and what ended badly from both', () => {
+    const { fresh, old } = sides([
+      task({ slot: 2 }),
+      task({ slot: 1, state: 'Starting' }),
+      task({ current: false }),
+      task({ current: false, state: 'Shutdown', desired: 'Shutdown' }),
+      task({ state: 'Failed', desired: 'Shutdown' }),
+    ])
+    expect(fresh.now.map((it) => it.slot)).toEqual([1, 2])
+    expect(old.now.length).toBe(1)
+    expect(fresh.failed.length).toBe(1)
+  })
+  it('that are told to stop do not look as if they ran', () => {
+    expect(cell(task({ desired: 'Shutdown' }))).toBe('stop')
+    expect(cell(task({ state: 'Rejected' }))).toBe('bad')
+    expect(cell(task({ state: 'Pending' }))).toBe('wait')
+  })
+})
+
+describe('words', () => {
+  it('a change has a line for what was and one for what will be', () => {
+    expect(lines({ path: '/A', from: 1, to: { b: 2 } }).map((it) => `${it.sign}${it.text}`)).toEqual(['-1', '+{"b":2}'])
+    expect(lines({ path: '/A', from: null, to: '' })).toEqual([{ sign: '+', path: '/A', text: '""' }])
+    expect(readable('/Labels/com.example~1x')).toBe('Labels › com.example/x')
+  })
+  it('sentences begin large and end', () => {
+    expect(sentence('service `web` failed')).toBe('Service `web` failed.')
+    expect(sentence('cut off in `the mid')).toBe('Cut off in the mid.')
+    expect(sentence('')).toBe('')
+  })
+})
