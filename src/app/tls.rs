@@ -64,7 +64,9 @@ impl Certificate {
 
     /// A server that shows what was read last.
     pub(super) fn server_config(self: &Arc<Self>) -> ServerConfig {
-        ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>)
+        ServerConfig::builder()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>)
     }
 
     /// Reads the files again whenever they change, for ever. What cannot be used is said, and the one before stays: the two

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice, Inventory, Kept,
-    OnFailure, Revision, SourceStatus, Stack, Trigger,
+    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice,
+    Inventory, Kept, OnFailure, Revision, SourceStatus, Stack, Trigger,
 };
 
 /// What was found of a stack.

@@ -68,6 +68,7 @@ const attempt = graphql(
       rollbackOf
       rolledBackBy
       versionOf
+      plan
       createdAt
       finishedAt
       warnings
@@ -230,6 +231,11 @@ export const ReleaseHold = graphql(`
 export const Cancel = graphql(`
   mutation Cancel($input: CancelDeploymentInput!) {
     payload: cancelDeployment(input: $input) { deployment { deploymentId } userErrors { code message field hint } }
+  }
+`)
+export const Approve = graphql(`
+  mutation Approve($input: ApproveDeploymentInput!) {
+    payload: approveDeployment(input: $input) { deployment { deploymentId } userErrors { code message field hint } }
   }
 `)
 export const Suspend = graphql(`

@@ -147,6 +147,40 @@ function RollbackDialog({ stack, to }: { stack: StackDetail; to: Attempt | null 
   )
 }
 
+/** A deployment that waits for a person: what it would change, and a word that holds for just that. */
+function ApproveDialog({ stack, attempt }: { stack: StackDetail; attempt: Attempt }) {
+  const [reason, setReason] = useState('')
+  const [plan, setPlan] = useState<Plan | null>(null)
+  const [problems, setProblems] = useState<Problem[]>([])
+  useEffect(() => {
+    ask(api.PlanOf, { stack: stack.name, environment: stack.environment, ref: attempt.revision, images: [] })
+      .then((found) => setPlan(found.plan))
+      .catch((cause: unknown) => setProblems([problem(cause)]))
+  }, [stack.name, stack.environment, attempt.revision])
+  const same = plan !== null && plan.digest === attempt.plan
+  return (
+    <Dialog title={`Approve ${label(attempt) ?? attempt.deploymentId}`} wide>
+      <Ask
+        go="Approve"
+        ready={same}
+        done={follow(attempt.deploymentId)}
+        send={() =>
+          ask(api.Approve, {
+            input: { stack: of(stack), deployment: attempt.deploymentId, plan: attempt.plan ?? null, reason: said(reason) },
+          })
+        }
+      >
+        <div class="planbox" aria-live="polite" aria-busy={plan === null} tabIndex={0} role="region" aria-label="Plan">
+          {plan ? <PlanView plan={plan} /> : <p class="faint">Working the plan out…</p>}
+        </div>
+        {plan && !same && <p class="note tone-warn">The deployment waits with another plan than this one. Close this, and look again.</p>}
+        <Problems problems={problems} />
+        <Field name="Reason" value={reason} set={setReason} hint="For the record" />
+      </Ask>
+    </Dialog>
+  )
+}
+
 function SuspendDialog({ stack }: { stack: StackDetail }) {
   const [reason, setReason] = useState('')
   const [end, setEnd] = useState('')
@@ -272,6 +306,7 @@ export function Actions({ stack }: { stack: StackDetail }) {
     setMenu(false)
     dialog.value = make
   }
+  const approve = (attempt: Attempt) => open(() => <ApproveDialog stack={stack} attempt={attempt} />)
   const plain = (it: Simple) => open(() => <SimpleDialog stack={stack} it={it} />)
   const under = stack.attempt !== null && !ended(stack.attempt.phase)
   const off = locked.value || stack.deletion !== null
@@ -294,6 +329,11 @@ export function Actions({ stack }: { stack: StackDetail }) {
       {stack.suspension && (
         <button type="button" disabled={off} title={why} onClick={plain(RESUME)}>
           Resume…
+        </button>
+      )}
+      {stack.attempt?.phase === 'AwaitingApproval' && (
+        <button type="button" class="primary" disabled={off} title={why} onClick={approve(stack.attempt)}>
+          Approve…
         </button>
       )}
       {under && (
