@@ -64,6 +64,14 @@ impl Shelf {
     }
 }
 
+/// A part of the log.
+pub(super) struct Look {
+    /// The events that the caller sees.
+    pub(super) events: Vec<(u64, Event)>,
+    /// The sequence to go on from; none at the log's end.
+    pub(super) last: Option<u64>,
+}
+
 /// What one caller may read. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Guard {
@@ -189,17 +197,12 @@ impl Guard {
         if self.sees_environment(name) { self.shelf.inquiries.nodes(name) } else { Vec::new() }
     }
 
-    /// One look at the log after (or, backwards, before) a sequence: the events the caller sees, and the sequence to go on
-    /// from; none at the log's end.
-    pub(super) fn events(
-        &self,
-        from: Option<u64>,
-        backwards: bool,
-    ) -> Result<(Vec<(u64, Event)>, Option<u64>), LedgerError> {
-        let mut page = self.shelf.ledger.events(from, backwards, PAGE)?;
-        let last = page.last().map(|(sequence, _)| *sequence);
-        page.retain(|(_, event)| self.sees_event(event));
-        Ok((page, last))
+    /// One look at the log after (or, backwards, before) a sequence.
+    pub(super) fn events(&self, from: Option<u64>, backwards: bool) -> Result<Look, LedgerError> {
+        let mut events = self.shelf.ledger.events(from, backwards, PAGE)?;
+        let last = events.last().map(|(sequence, _)| *sequence);
+        events.retain(|(_, event)| self.sees_event(event));
+        Ok(Look { events, last })
     }
 
     /// The number of the log's newest line, whoever may see it; 0 of an empty log.

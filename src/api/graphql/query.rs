@@ -13,7 +13,7 @@ use super::stack::StackView;
 use super::task::TaskView;
 use super::token::TokenView;
 use super::{context, error, fault, guard, refused, unavailable, with_status};
-use crate::api::guard::Guard;
+use crate::api::guard::{Guard, Look};
 use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
 use crate::ports::InquiryError;
 
@@ -175,7 +175,7 @@ impl Query {
         let wanted = EventFilter { environment, stack };
         let mut nodes: Vec<EventView> = Vec::new();
         while nodes.len() <= size {
-            let (page, last) = guard.events(from, backwards).map_err(unavailable)?;
+            let Look { events: page, last } = guard.events(from, backwards).map_err(unavailable)?;
             let Some(last) = last else { break };
             from = Some(last);
             nodes.extend(page.into_iter().filter(|(_, event)| wanted.takes(event)).map(Into::into));

@@ -15,7 +15,7 @@ use super::stack::StackView;
 use super::{GraphContext, caller, context, ended, error, guard, unavailable, with_status};
 use crate::api::caller::Caller;
 use crate::api::feed::{Feed, Signal, Touched};
-use crate::api::guard::{Guard, Shelf};
+use crate::api::guard::{Guard, Look, Shelf};
 use crate::domain::{EnvironmentName, StackKey};
 
 /// A stack as it stands.
@@ -295,7 +295,7 @@ fn newest(guard: &Guard, filter: &EventFilter, last: usize) -> async_graphql::Re
     let newest = guard.newest_event().map_err(unavailable)?;
     let (mut found, mut before, mut seen) = (VecDeque::new(), Some(newest.saturating_add(1)), 0);
     while found.len() < last && seen < 40 {
-        let (page, oldest) = guard.events(before, true).map_err(unavailable)?;
+        let Look { events: page, last: oldest } = guard.events(before, true).map_err(unavailable)?;
         let Some(oldest) = oldest else { break };
         before = Some(oldest);
         seen += 1;
@@ -346,7 +346,7 @@ fn log(log: Log) -> impl Stream<Item = async_graphql::Result<EventAdded>> {
 impl Log {
     /// Reads on; whether there was anything.
     fn read(&mut self) -> async_graphql::Result<bool> {
-        let (page, newest) = self.guard.events(Some(self.from), false).map_err(unavailable)?;
+        let Look { events: page, last: newest } = self.guard.events(Some(self.from), false).map_err(unavailable)?;
         let Some(newest) = newest else { return Ok(false) };
         self.from = newest;
         for (sequence, event) in page {
