@@ -1,6 +1,6 @@
 //! `skep serve` with TLS: the program itself, real certificates, real connections.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
