@@ -6,6 +6,11 @@ cd "$root" || exit 1
 # One place for everything that is made.
 target=${CARGO_TARGET_DIR:-$root/target}
 mkdir -p "$target"
+# The node that .ci/setup brings where the system's own is too old.
+own_node=$target/node
+for own in "$own_node"/node_modules/node-linux-*/bin; do
+  [ ! -d "$own" ] || PATH=$own:$own_node/node_modules/.bin:$PATH
+done
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 export CARGO_TERM_PROGRESS_WHEN=never
