@@ -144,11 +144,8 @@ impl Pass<'_> {
             if deployment.progress.is_none() && same && self.is_live(&deployment) {
                 return self.nothing_to_do(deployment, rendition).map(|()| Carried::Ended);
             }
-            if let Some(text) = self.wants_approval(&mut deployment, &plan) {
-                self.waiting = Some((Reason::AwaitingApproval, text.clone()));
-                self.enter(&mut deployment, Phase::AwaitingApproval, text);
-                self.put(deployment);
-                return Ok(Carried::Wait(Next::Idle));
+            if let Some(waits) = self.wait_at_gate(&mut deployment, &plan)? {
+                return Ok(waits);
             }
             self.begin(&mut deployment, rendition, &plan).await?;
             if plan.steps.is_empty() {

@@ -1,15 +1,14 @@
 //! The policy `approve`: a new version waits for a person's word, which holds for the plan that was seen and for no other.
 
 use super::pass::Pass;
-use crate::domain::{Deployment, Mode, VersionSource};
+use crate::domain::{Deployment, Mode};
 use crate::plan::Plan;
 
 impl Pass<'_> {
     /// Whether a person has yet to say yes to this plan; if so, what to tell them. Going back, and putting right what was
     /// approved before, needs none: that is what it was approved for.
     pub(super) fn wants_approval(&self, deployment: &mut Deployment, plan: &Plan) -> Option<String> {
-        let new = matches!(deployment.version.source, VersionSource::Spec(_)) && deployment.progress.is_none();
-        if !new || self.stack.spec.policy.mode != Mode::Approve || plan.steps.is_empty() {
+        if self.stack.spec.policy.mode != Mode::Approve {
             return None;
         }
         let digest = plan.digest(&self.shared.renderer.digester());

@@ -19,6 +19,7 @@ mod backoff;
 mod claim;
 mod delete;
 mod environment;
+mod gate;
 mod glance;
 mod inquiries;
 mod judge;
@@ -34,6 +35,7 @@ mod sources;
 mod steady;
 mod take_up;
 mod tasks;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,7 @@ use self::queue::Priority;
 use self::rendition::Renderer;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
+use self::waiting::Waiting;
 use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
@@ -109,6 +112,7 @@ impl Controller {
             instance: parts.instance,
             renditions: Arc::new(Renditions::default()),
             environments,
+            waiting: Waiting::default(),
             tasks: TaskTracker::new(),
             errors: Mutex::new(HashMap::new()),
         };
@@ -164,7 +168,11 @@ impl Controller {
 
     fn noted(&self, key: &RecordKey, there: bool) {
         match key {
-            RecordKey::Stack(key) if there => self.shared.environments.wake(key, Priority::Person),
+            RecordKey::Stack(key) if there => {
+                self.shared.environments.wake(key, Priority::Person);
+                self.wake_waiting(key);
+            }
+            RecordKey::Status(key) | RecordKey::Stack(key) => self.wake_waiting(key),
             RecordKey::Environment(name) if there => {
                 if let Ok(Some(environment)) = self.shared.ledger.environment(name) {
                     self.begin(environment.value);
@@ -174,6 +182,12 @@ impl Controller {
             RecordKey::Credential(name) => self.credential_changed(name),
             RecordKey::ClaimOrder(name) if there => self.order_claim(name),
             _ => {}
+        }
+    }
+
+    fn wake_waiting(&self, key: &StackKey) {
+        for stack in self.shared.waiting.of(key) {
+            self.shared.environments.wake(&stack, Priority::Event);
         }
     }
 

@@ -166,6 +166,7 @@ impl Pass<'_> {
             return progress.total_deadline;
         }
         let since = self.status.attempt_since.unwrap_or(deployment.created_at);
+        let since = if Self::is_at_gate(deployment) { self.now } else { since };
         let since = if planted!("the clock before the first write begins anew") { self.now } else { since };
         since.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)
     }
@@ -186,8 +187,8 @@ impl Pass<'_> {
     fn wait_for_rendering(&mut self, mut deployment: Deployment) -> Result<Prepared, PassError> {
         let commit = deployment.version.revision.as_ref().map(|revision| revision.short().to_owned());
         let text = format!("fetching and rendering {}", commit.as_deref().unwrap_or("the compose text"));
-        self.enter(&mut deployment, Phase::Rendering, text);
         let deadline = self.deadline(&deployment);
+        self.enter(&mut deployment, Phase::Rendering, text);
         if self.now >= deadline {
             let error = "the files could not be fetched before the total deadline";
             self.fail(deployment, Failure::new(FailureClass::SourceUnreachable, error))?;

@@ -12,6 +12,7 @@ use super::environment::Observed;
 use super::queue::Priority;
 use super::rendition::{Renderer, Rendition, RenditionError};
 use super::sources::Sources;
+use super::waiting::Waiting;
 use crate::domain::{Deployment, DeploymentId, EnvironmentName, StackKey, StackSpec};
 use crate::ledger::Ledger;
 use crate::ports::Ambient;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub renditions: Arc<Renditions>,
     /// The environments under watch.
     pub environments: Arc<Environments>,
+    /// Stacks that wait for others.
+    pub waiting: Waiting,
     /// Work beside the passes.
     pub tasks: TaskTracker,
     /// Errors in a row, by stack.

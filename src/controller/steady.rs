@@ -36,6 +36,9 @@ impl Pass<'_> {
     /// Keeps the stack as it was applied.
     pub(super) async fn keep(&mut self, attempt: &Deployment) -> Result<Kept, PassError> {
         self.environment.tasks.leave(&self.stack.key);
+        if self.resume_waiting()? {
+            return Ok(Kept::Again);
+        }
         self.note_failure(attempt)?;
         if let Some(kept) = self.try_again(attempt)? {
             return Ok(kept);
@@ -165,7 +168,7 @@ impl Pass<'_> {
     }
 
     /// Somebody else changed what was applied.
-    fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
+    pub(super) fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
         let found: Vec<String> = writes.iter().map(describe).collect();
         let text = found.join("; ");
         if self.status.drift.found != found {
@@ -235,7 +238,7 @@ impl Pass<'_> {
         drift.corrected_at = Some(self.now);
     }
 
-    fn no_drift(&mut self) {
+    pub(super) fn no_drift(&mut self) {
         if !self.status.drift.found.is_empty() {
             let text = self.status.drift.found.join("; ");
             self.event(EventType::DriftCorrected, None, "DriftCorrected", text);

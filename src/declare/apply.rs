@@ -69,6 +69,8 @@ pub struct Applied {
 pub(super) struct Gather {
     pub(super) batch: Batch,
     pub(super) documents: Vec<AppliedDocument>,
+    /// The specs as they will be.
+    pub(super) specs: BTreeMap<StackKey, StackSpec>,
 }
 
 impl Declare {
@@ -99,7 +101,7 @@ impl Declare {
         );
         for _ in 0..16 {
             let once = self.seen(mark.as_ref())?;
-            let Gather { batch, mut documents } = self.gather(&read, ask, options, once.is_some())?;
+            let Gather { batch, mut documents, .. } = self.gather(&read, ask, options, once.is_some())?;
             if let Some(once) = once {
                 self.recall(&mut documents, &once.deployments)?;
                 return Ok(Applied { documents, dry_run: options.dry_run });
@@ -148,7 +150,7 @@ impl Declare {
         again: bool,
     ) -> Result<Gather, DeclareError> {
         let known = self.known_environments(manifest, ask)?;
-        let mut gather = Gather { batch: Batch::new(), documents: Vec::new() };
+        let mut gather = Gather { batch: Batch::new(), documents: Vec::new(), specs: BTreeMap::new() };
         let mut refusals = Vec::new();
         for document in &manifest.documents {
             let taken = match &document.body {
@@ -165,7 +167,11 @@ impl Declare {
                 Err(error) => return Err(error),
             }
         }
-        if refusals.is_empty() { Ok(gather) } else { Err(DeclareError::Refused(refusals)) }
+        if !refusals.is_empty() {
+            return Err(DeclareError::Refused(refusals));
+        }
+        gather.batch = self.without_circles(manifest, &gather.specs, std::mem::take(&mut gather.batch), &ask.grant)?;
+        Ok(gather)
     }
 
     fn apply_stack(
@@ -194,6 +200,7 @@ impl Declare {
         if let Err(message) = super::check::deadlines(&spec.policy) {
             return Err(document.refuse(Code::Invalid, "policy", message, None).into());
         }
+        gather.specs.insert(key.clone(), spec.clone());
         let changes = three_way::differences(&before, &three_way::leaves(&spec, &digester));
         let asked: Value = asked.into_iter().collect::<serde_json::Map<_, _>>().into();
         let revision = found.as_ref().map(|stack| stack.revision);

@@ -1,6 +1,6 @@
 //! Checks of single values, shared by manifests and direct requests. Each gives a phrase that says what is wrong.
 
-use crate::domain::Policy;
+use crate::domain::{Policy, Range};
 
 /// The longest ref, path, or image that is taken.
 const LONGEST: usize = 512;
@@ -24,11 +24,9 @@ pub(super) fn wanted(text: &str) -> Result<String, String> {
     let text = text.trim();
     let range = text.starts_with(['>', '<', '=', '~', '^', '*']) || text.contains(' ');
     if range {
-        // Ranges come as people write them, with spaces (`>=1.2 <2`); semver wants commas.
-        let commas = text.split_whitespace().collect::<Vec<_>>().join(", ").replace(",,", ",");
-        return match semver::VersionReq::parse(&commas) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(error) => Err(format!("`{text}` is not a range over tags ({error}); write for example \">=1.2 <2\"")),
+        return match Range::parse(text) {
+            Some(_) => Ok(text.to_owned()),
+            None => Err(format!("`{text}` is not a range over tags; write for example \">=1.2 <2\"")),
         };
     }
     let bad = text.starts_with(['-', '/', '.'])
@@ -42,6 +40,17 @@ pub(super) fn wanted(text: &str) -> Result<String, String> {
         Err(format!("`{text}` is not a name git takes for a branch, a tag or a commit"))
     } else {
         Ok(text.to_owned())
+    }
+}
+
+/// A tag of an image, or a range over tags.
+pub(super) fn tag_or_range(text: &str) -> Result<(), String> {
+    clean("version", text)?;
+    let tag = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if tag || Range::parse(text).is_some() {
+        Ok(())
+    } else {
+        Err(format!("`{text}` is neither a tag nor a range over tags; write for example \"1.4.2\" or \">=1.4 <2\""))
     }
 }
 

@@ -15,6 +15,7 @@ mod claim;
 mod control;
 mod credential;
 mod deliver;
+mod depend;
 mod deploy;
 mod duration;
 mod environment;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::format_duration;
-use crate::domain::{Digester, Source, StackSpec, Variable};
+use crate::domain::{Digester, Schedule, Source, StackSpec, Variable};
 
 /// Every field of a spec by its path in a manifest. Secrets and inline text are there as digests.
 pub(super) type Leaves = BTreeMap<String, Value>;
@@ -39,6 +39,9 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     for (service, version) in &spec.images {
         put(&format!("images.{service}"), version.clone().into());
     }
+    if !spec.depends_on.is_empty() {
+        put("dependsOn", json!(spec.depends_on));
+    }
     let policy = &spec.policy;
     put("policy.mode", json!(policy.mode));
     put("policy.onFailure", json!(policy.on_failure));
@@ -52,6 +55,9 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     put("policy.unsetVariables", json!(policy.unset_variables));
     put("policy.ignore", json!(policy.ignore));
     put("policy.allowRecreate", policy.allow_recreate.into());
+    if policy.schedule != Schedule::default() {
+        put("policy.schedule", json!(policy.schedule));
+    }
     leaves
 }
 
@@ -86,6 +92,7 @@ fn take_over(path: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         _ => match path {
             "compose" => spec.compose.clone_from(&wanted.compose),
             "compat" => spec.compat = wanted.compat,
+            "dependsOn" => spec.depends_on.clone_from(&wanted.depends_on),
             // Either the text changed, or a repository took its place.
             "inline" => spec.source = wanted.source.clone(),
             _ => {}
@@ -130,6 +137,7 @@ fn policy(field: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         "unsetVariables" => to.unset_variables = from.unset_variables,
         "ignore" => to.ignore.clone_from(&from.ignore),
         "allowRecreate" => to.allow_recreate = from.allow_recreate,
+        "schedule" => to.schedule.clone_from(&from.schedule),
         _ => {}
     }
 }
@@ -158,6 +166,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
         "compat": spec.compat,
         "variables": variables,
         "images": spec.images,
+        "dependsOn": spec.depends_on,
         "policy": {
             "mode": policy.mode,
             "onFailure": policy.on_failure,
@@ -171,6 +180,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
             "unsetVariables": policy.unset_variables,
             "ignore": policy.ignore,
             "allowRecreate": policy.allow_recreate,
+            "schedule": policy.schedule,
         },
     })
 }
@@ -194,6 +204,7 @@ mod tests {
             compat: Compat::Strict,
             variables: [("A".to_owned(), Variable::Plain("1".into()))].into(),
             images: [("web".to_owned(), "1".to_owned())].into(),
+            depends_on: Vec::new(),
             policy: Policy::default(),
         }
     }
@@ -231,6 +242,14 @@ mod tests {
             |s| s.policy.unset_variables = crate::domain::UnsetVariables::Empty,
             |s| s.policy.ignore.extend(crate::domain::Ignored::parse("web:/Mode")),
             |s| s.policy.allow_recreate = true,
+            |s| s.policy.schedule.zone = Some("Europe/Berlin".into()),
+            |s| {
+                let stack = crate::domain::StackKey {
+                    environment: crate::domain::EnvironmentName::default(),
+                    name: crate::domain::StackName::parse("db").unwrap(),
+                };
+                s.depends_on = vec![crate::domain::Dependency { stack, images: BTreeMap::new() }];
+            },
             |s| s.source = Source::Inline("services: {}".into()),
         ]
     }

@@ -100,6 +100,8 @@ pub enum Reason {
     Deleting,
     WaitingForPin,
     AwaitingApproval,
+    DependencyNotReady,
+    ScheduleClosed,
 }
 
 /// A typed statement.

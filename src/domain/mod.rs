@@ -6,6 +6,7 @@ mod access;
 mod adoption;
 mod condition;
 mod credential;
+mod dependency;
 mod deployment;
 mod desired;
 mod digest;
@@ -16,6 +17,8 @@ mod failure;
 mod live;
 mod name;
 mod object;
+mod range;
+mod schedule;
 mod secret;
 mod service;
 mod source;
@@ -27,6 +30,7 @@ pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
+pub use dependency::Dependency;
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
     Trigger, Version, VersionSource, Written,
@@ -47,6 +51,8 @@ pub use object::{
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
     SecretSpec, content_name,
 };
+pub use range::{Range, tag_version};
+pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};

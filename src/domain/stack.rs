@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Adoption, DeploymentId, Digest, Sealed, Source, StackKey};
+use super::{Adoption, Dependency, DeploymentId, Digest, Schedule, Sealed, Source, StackKey};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct StackSpec {
     pub variables: BTreeMap<String, Variable>,
     /// Desired versions by service: a tag (`1.4.2`), a digest (`sha256:…`), or a whole image reference.
     pub images: BTreeMap<String, String>,
+    /// Stacks that must be ready before a new version is applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
     /// The rules of change.
     pub policy: Policy,
 }
@@ -94,6 +97,9 @@ pub struct Policy {
     /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
     #[serde(default)]
     pub allow_recreate: bool,
+    /// When new versions may begin.
+    #[serde(default)]
+    pub schedule: Schedule,
 }
 
 /// A field of a service that somebody else owns. As text `SERVICE:/POINTER`, with the compose key of the service, or `*`
@@ -151,6 +157,7 @@ impl Default for Policy {
             unset_variables: UnsetVariables::Error,
             ignore: Vec::new(),
             allow_recreate: false,
+            schedule: Schedule::default(),
         }
     }
 }

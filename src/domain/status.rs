@@ -46,6 +46,9 @@ pub struct StackStatus {
     pub handled_release: Option<String>,
     /// The newest declared deployment that was taken up.
     pub seen: Option<DeploymentId>,
+    /// The deployment that waits before its first write while what runs is put right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<DeploymentId>,
     /// Since when a suspension has been honoured: that time is not counted by any deadline.
     pub suspended_since: Option<Timestamp>,
 }

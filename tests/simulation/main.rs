@@ -16,4 +16,5 @@ mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod waiting;
 mod world;

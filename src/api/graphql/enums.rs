@@ -231,6 +231,10 @@ pub(super) enum Reason {
     WaitingForPin,
     /// A person has to approve its plan.
     AwaitingApproval,
+    /// A stack it depends on is not ready.
+    DependencyNotReady,
+    /// No window of its schedule is open.
+    ScheduleClosed,
 }
 
 /// What an event is about.

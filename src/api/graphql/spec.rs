@@ -83,6 +83,81 @@ pub(super) struct ImageOverride {
     pub(super) version: String,
 }
 
+/// A stack that must be ready first.
+#[derive(SimpleObject)]
+#[graphql(name = "Dependency")]
+pub(super) struct DependencyView {
+    /// Its environment.
+    environment: String,
+    /// Its name.
+    stack: String,
+    /// What must run there: by service a tag, or a range over tags.
+    images: Vec<ImageOverride>,
+}
+
+impl From<domain::Dependency> for DependencyView {
+    fn from(it: domain::Dependency) -> Self {
+        Self {
+            environment: it.stack.environment.to_string(),
+            stack: it.stack.name.to_string(),
+            images: it.images.into_iter().map(|(service, version)| ImageOverride { service, version }).collect(),
+        }
+    }
+}
+
+/// A part of some days in which new versions may begin.
+#[derive(SimpleObject)]
+#[graphql(name = "Window")]
+pub(super) struct WindowView {
+    /// The days it begins on, such as `Mon`; none: every day.
+    days: Vec<String>,
+    /// When it begins, by the clock of the zone.
+    from: String,
+    /// When it ends; not after `from`: on the next day.
+    to: String,
+}
+
+/// A time in which no new version begins.
+#[derive(SimpleObject)]
+#[graphql(name = "Freeze")]
+pub(super) struct FreezeView {
+    /// When it begins, by the clock of the zone.
+    from: String,
+    /// When it ends.
+    to: String,
+    /// Why, if said.
+    reason: Option<String>,
+}
+
+/// When new versions may begin.
+#[derive(SimpleObject)]
+#[graphql(name = "Schedule")]
+pub(super) struct ScheduleView {
+    /// The zone of its times; none: UTC.
+    zone: Option<String>,
+    /// None: always, but for the freezes.
+    windows: Vec<WindowView>,
+    /// When nothing begins, whatever the windows say.
+    freezes: Vec<FreezeView>,
+}
+
+impl From<domain::Schedule> for ScheduleView {
+    fn from(it: domain::Schedule) -> Self {
+        let window = |it: domain::Window| WindowView {
+            days: it.days.iter().map(|day| format!("{day:?}")).collect(),
+            from: it.from.to_string(),
+            to: it.to.to_string(),
+        };
+        let freeze =
+            |it: domain::Freeze| FreezeView { from: it.from.to_string(), to: it.to.to_string(), reason: it.reason };
+        Self {
+            zone: it.zone,
+            windows: it.windows.into_iter().map(window).collect(),
+            freezes: it.freezes.into_iter().map(freeze).collect(),
+        }
+    }
+}
+
 /// The rules of change.
 #[derive(SimpleObject)]
 #[graphql(name = "Policy")]
@@ -111,6 +186,8 @@ pub(super) struct PolicyView {
     ignore: Vec<String>,
     /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
     allow_recreate: bool,
+    /// When new versions may begin.
+    schedule: ScheduleView,
 }
 
 impl From<domain::Policy> for PolicyView {
@@ -128,6 +205,7 @@ impl From<domain::Policy> for PolicyView {
             unset_variables: it.unset_variables.into(),
             ignore: it.ignore.into_iter().map(String::from).collect(),
             allow_recreate: it.allow_recreate,
+            schedule: it.schedule.into(),
         }
     }
 }

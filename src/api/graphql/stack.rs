@@ -7,7 +7,7 @@ use super::enums::{Compat, ConditionStatus, ConditionType, Reason, StackPhase, T
 use super::guard;
 use super::ids::{GlobalId, read_cursor};
 use super::page::{DeploymentConnection, size};
-use super::spec::{ImageOverride, OwnedObject, PolicyView, SourceView, VariableView, owned};
+use super::spec::{DependencyView, ImageOverride, OwnedObject, PolicyView, SourceView, VariableView, owned};
 use super::time::Time;
 use crate::domain::{
     self, Deletion, DeploymentId, Pointer, Source, Stack, StackControl, StackKey, StackSpec, StackStatus,
@@ -67,6 +67,8 @@ pub(super) struct StackView {
     variables: Vec<VariableView>,
     /// Desired versions of single services.
     images: Vec<ImageOverride>,
+    /// Stacks that must be ready before a new version is applied.
+    depends_on: Vec<DependencyView>,
     /// The rules of change.
     policy: PolicyView,
     /// What the stack owns on the Swarm.
@@ -128,6 +130,7 @@ impl From<(Stack, StackStatus)> for StackView {
             compat: spec.compat.into(),
             variables: spec.variables.into_iter().map(Into::into).collect(),
             images: spec.images.into_iter().map(|(service, version)| ImageOverride { service, version }).collect(),
+            depends_on: spec.depends_on.into_iter().map(Into::into).collect(),
             policy: spec.policy.into(),
             inventory: owned(status.inventory),
             requested_reconcile: reconcile_token,

@@ -2,6 +2,7 @@
 //! reported at once; what this version cannot do yet is refused by name, never dropped.
 
 mod credential;
+mod order;
 mod other;
 mod stack;
 

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::super::fields::{Field, Fields, Reader};
 use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
-use super::{Body, credential_name, environment_name, stack_name};
+use super::{Body, credential_name, environment_name, order, stack_name};
 use crate::domain::{
     Compat, DriftPolicy, GitSource, GitUrl, Ignored, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey,
     StackSpec, UnsetVariables, Variable, Wanted,
@@ -38,16 +38,13 @@ pub(super) fn read(
         None => BTreeMap::new(),
     };
     let images = fields.take("images").map(|field| images(reader, &field)).unwrap_or_default();
-    if let Some(field) = fields.take("dependsOn")
-        && !is_empty_list(&field)
-    {
-        reader.unsupported(&field, "remove it, and apply the stacks in the order they need");
-    }
+    let depends_on = fields.take("dependsOn").map(|field| order::dependencies(reader, &field, environment.as_ref()));
     let policy = fields.take("policy").map_or_else(|| Some(Policy::default()), |field| policy(reader, &field));
     reader.finish(fields);
     let parts = (name, environment, source, compat, policy);
     let (Some(name), Some(environment), Some(source), Some(compat), Some(policy)) = parts else { return Ok(None) };
-    let spec = StackSpec { source, compose, compat, variables, images, policy };
+    let depends_on = depends_on.unwrap_or_default();
+    let spec = StackSpec { source, compose, compat, variables, images, depends_on, policy };
     Ok(Some(Body::Stack(StackKey { environment, name }, Box::new(spec))))
 }
 
@@ -239,6 +236,7 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
         }
     }
     set(reader, &mut fields, "allowRecreate", &mut policy.allow_recreate, Reader::boolean);
+    set(reader, &mut fields, "schedule", &mut policy.schedule, order::schedule);
     reader.finish(fields);
     if reader.refusals.len() == before
         && let Err(message) = check::deadlines(&policy)
@@ -266,8 +264,4 @@ fn mode(reader: &mut Reader, fields: &mut Fields<'_>, policy: &mut Policy) {
     if let Some(mode) = reader.choice(&field, &words) {
         policy.mode = mode;
     }
-}
-
-fn is_empty_list(field: &Field<'_>) -> bool {
-    matches!(&field.node.value, Value::List(items) if items.is_empty())
 }

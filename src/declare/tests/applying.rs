@@ -179,3 +179,22 @@ async fn many_at_once_each_get_through() {
     assert_eq!(world.shop().generation, 13);
     assert_eq!(world.ledger.history(&shop(), None, 100).unwrap().len(), 13);
 }
+
+#[tokio::test]
+async fn stacks_that_would_wait_for_each_other_are_refused() {
+    let stack = |name: &str, on: &str| format!("kind: Stack\nname: {name}\ninline: x\ndependsOn: [{on}]\n");
+    let world = World::new().await;
+    let own = world.apply(&stack("a", "{ stack: a }")).await.unwrap_err().to_string();
+    assert!(own.contains("stack `default/a` would wait for itself: default/a → default/a"), "{own}");
+    let both = format!("{}---\n{}", stack("a", "{ stack: b }"), stack("b", "{ stack: a }"));
+    assert!(world.apply(&both).await.unwrap_err().to_string().contains("→ default/b →"));
+    assert!(world.ledger.stacks(None).unwrap().is_empty());
+    // Over what was declared before, and through one that has nothing to do with it.
+    world.apply(&stack("a", "{ stack: b }")).await.unwrap();
+    world.apply(&stack("b", "{ stack: c }, { stack: d }")).await.unwrap();
+    let long = world.apply(&stack("c", "{ stack: a }")).await.unwrap_err().to_string();
+    assert!(long.contains("default/c → default/a → default/b → default/c"), "{long}");
+    // A stack that loses its dependency in the same manifest closes no circle.
+    let turned = format!("{}---\n{}", stack("b", ""), stack("c", "{ stack: a }"));
+    world.apply(&turned).await.unwrap();
+}

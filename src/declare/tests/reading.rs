@@ -34,7 +34,7 @@ compose: [a.yml, b/c.yml]
 compat: cli
 variables: { A: 1.10, B: { value: x, secret: false }, C: { value: no } }
 images: { web: 1.20, db: 'postgres:16' }
-dependsOn: []
+dependsOn: [{ stack: db }, { stack: auth, environment: prod, images: { api: ~1.4 } }]
 policy:
   mode: observe
   onFailure: hold
@@ -48,6 +48,10 @@ policy:
   images: never
   unsetVariables: empty
   allowRecreate: true
+  schedule:
+    zone: Europe/Berlin
+    windows: [{ days: [Mon, Fri], from: 22:00, to: 04:00 }]
+    freezes: [{ from: 2026-12-20, to: 2027-01-04T06:00, reason: holidays }]
 ";
     let manifest = read(text).unwrap();
     let Body::Stack(key, spec) = &manifest.documents[0].body else { panic!("no stack") };
@@ -63,6 +67,12 @@ policy:
     assert_eq!(spec.policy.monitor, SignedDuration::from_millis(500));
     assert!(!spec.policy.prune && spec.policy.irreversible && spec.policy.allow_recreate);
     assert_eq!(spec.policy.ignore[0].path, "/Mode/Replicated/Replicas");
+    let names: Vec<String> = spec.depends_on.iter().map(|it| it.stack.to_string()).collect();
+    assert_eq!(names, ["default/db", "prod/auth"]);
+    assert_eq!(spec.depends_on[1].images["api"], "~1.4");
+    let schedule = &spec.policy.schedule;
+    assert_eq!((schedule.windows[0].days.len(), schedule.windows[0].from.hour()), (2, 22));
+    assert_eq!(schedule.freezes[0].to.to_string(), "2027-01-04T06:00:00");
 }
 
 #[test]
@@ -78,7 +88,6 @@ fn unknown_fields_are_named_with_place_and_likeness() {
 fn what_is_not_there_yet_is_refused_by_name() {
     let stack = "kind: Stack\nname: s\ninline: x\n";
     for (text, name) in [
-        (format!("{stack}dependsOn: [{{ stack: db }}]\n"), "`dependsOn`"),
         (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
         ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
         ("kind: Catalog\nname: c\n".into(), "`Catalog`"),

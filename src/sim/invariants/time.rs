@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{Law, Laws, State};
-use crate::domain::{Deployment, DeploymentId, DeploymentPhase as Phase, Mode, StackKey, target};
+use crate::domain::{ConditionType, Deployment, DeploymentId, DeploymentPhase as Phase, Reason, StackKey, target};
 
 /// A look, a monitor period, a listing: how much later than its deadline a deployment may end.
 const GRACE: SignedDuration = SignedDuration::from_secs(100);
@@ -81,7 +81,18 @@ impl State {
 
     fn counts_for(&self, deployment: &Deployment) -> bool {
         let Some(stack) = self.stacks.get(&deployment.stack) else { return false };
-        stack.control.suspension.is_none() && stack.control.deletion.is_none()
+        stack.control.suspension.is_none() && stack.control.deletion.is_none() && !self.waits_at_gate(deployment)
+    }
+
+    /// A version that waits before its first write, and whose stack says for what.
+    fn waits_at_gate(&self, deployment: &Deployment) -> bool {
+        let ready = self.statuses.get(&deployment.stack).and_then(|status| status.condition(ConditionType::Ready));
+        let waits = match ready.map(|ready| ready.reason) {
+            Some(Reason::AwaitingApproval) => deployment.phase == Phase::AwaitingApproval,
+            Some(Reason::DependencyNotReady | Reason::ScheduleClosed) => deployment.phase == Phase::Pending,
+            _ => false,
+        };
+        waits && deployment.progress.is_none() && deployment.version.digest.is_some()
     }
 
     fn grows_older(&mut self, deployment: &Deployment, span: SignedDuration) {
@@ -121,9 +132,8 @@ impl State {
         };
         let mut wrong = Vec::new();
         for deployment in self.deployments.values().filter(|it| it.stack == *key && !it.phase.is_terminal()) {
-            let waits = stack.control.pin.is_some() && deployment.id == stack.deployment;
-            let unapproved = stack.spec.policy.mode == Mode::Approve && deployment.phase == Phase::AwaitingApproval;
-            if !waits && !unapproved {
+            let pinned = stack.control.pin.is_some() && deployment.id == stack.deployment;
+            if !pinned && !self.waits_at_gate(deployment) {
                 wrong.push(format!("{} of {key} is still {:?}", deployment.id, deployment.phase));
             }
         }

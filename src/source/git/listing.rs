@@ -6,7 +6,9 @@ use gix::protocol::handshake::Ref;
 use gix::protocol::ls_refs::RefPrefixes;
 use gix::protocol::transport::Service;
 use gix::protocol::transport::client::blocking_io::Transport;
-use semver::{BuildMetadata, Version, VersionReq};
+use semver::Version;
+
+use crate::domain::{Range, tag_version};
 
 /// The refs of a repository: full name to commit (annotated tags are peeled), `HEAD` included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Listing {
     fn highest(&self, wanted: &str) -> Option<(Version, &str)> {
         let range = Range::parse(wanted)?;
         let tags = self.0.iter().filter_map(|(name, commit)| Some((name.strip_prefix("refs/tags/")?, commit)));
-        tags.filter_map(|(name, commit)| Some((version(name)?, commit.as_str())))
+        tags.filter_map(|(name, commit)| Some((tag_version(name)?, commit.as_str())))
             .filter(|(version, _)| range.holds(version))
             .max_by(|(a, _), (b, _)| a.cmp(b))
     }
@@ -97,7 +99,7 @@ impl Listing {
         let near = |folder: &str| {
             let mut names: Vec<&str> = self.0.keys().filter_map(|name| name.strip_prefix(folder)).collect();
             if Range::parse(wanted).is_some() {
-                names.sort_by_cached_key(|name| std::cmp::Reverse(version(name)));
+                names.sort_by_cached_key(|name| std::cmp::Reverse(tag_version(name)));
             } else {
                 names.sort_by_cached_key(|name| distance(name, wanted));
             }
@@ -117,52 +119,6 @@ impl Listing {
     pub(in crate::source) fn tips(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(String::as_str)
     }
-}
-
-/// A tag as a version: `1.2.3` or `v1.2.3`, all three numbers.
-fn version(tag: &str) -> Option<Version> {
-    Version::parse(tag.strip_prefix(['v', 'V']).unwrap_or(tag)).ok()
-}
-
-/// A range of versions, alternatives between `||`. Comparators stand beside each other with a space or a comma. A version
-/// without a sign means itself: `1.4.2` is only `1.4.2`, `1.4` is every `1.4.x`.
-struct Range(Vec<VersionReq>);
-
-impl Range {
-    fn parse(text: &str) -> Option<Self> {
-        text.split("||").map(alternative).collect::<Option<Vec<_>>>().map(Self)
-    }
-
-    fn holds(&self, version: &Version) -> bool {
-        let plain = Version { build: BuildMetadata::EMPTY, ..version.clone() };
-        self.0.iter().any(|range| range.matches(&plain))
-    }
-}
-
-fn alternative(text: &str) -> Option<VersionReq> {
-    let mut comparators: Vec<String> = Vec::new();
-    let mut sign = String::new();
-    for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
-        let digits = word.trim_start_matches(['<', '>', '=', '~', '^']);
-        sign.push_str(&word[..word.len() - digits.len()]);
-        if digits.is_empty() {
-            continue;
-        }
-        let digits = digits.strip_prefix(['v', 'V']).unwrap_or(digits);
-        if !digits.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '*' | 'x' | 'X')) {
-            return None;
-        }
-        let sign = std::mem::take(&mut sign);
-        comparators.push(if sign.is_empty() && !digits.contains(['*', 'x', 'X']) {
-            format!("={digits}")
-        } else {
-            format!("{sign}{digits}")
-        });
-    }
-    if comparators.is_empty() || !sign.is_empty() {
-        return None;
-    }
-    VersionReq::parse(&comparators.join(",")).ok()
 }
 
 /// How many letters must change to make one name of the other; a name within the other is near.
