@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::apply::Carried;
 use super::pass::{Next, Pass, PassError};
 use super::steady::Kept;
-use crate::domain::{Deployment, DeploymentPhase as Phase, Opening, Reason, VersionSource};
+use crate::domain::{Deployment, DeploymentPhase as Phase, EventType, Opening, Reason, VersionSource};
 use crate::plan::{Plan, Prune};
 
 /// Why a new version waits, and when to look again by the clock.
@@ -46,6 +46,9 @@ impl Pass<'_> {
         };
         self.waiting = Some((wait.reason, wait.text.clone()));
         let phase = if wait.reason == Reason::AwaitingApproval { Phase::AwaitingApproval } else { Phase::Pending };
+        if phase == Phase::Pending && deployment.message.as_ref() != Some(&wait.text) {
+            self.event(EventType::Waiting, Some(&deployment.id), &format!("{:?}", wait.reason), wait.text.clone());
+        }
         self.enter(deployment, phase, wait.text);
         self.put(deployment.clone());
         let correction = match self.keep_meanwhile(deployment)? {
