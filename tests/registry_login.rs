@@ -17,7 +17,7 @@ use skep::domain::{
     SecretBytes, ServiceSpec, Task, TaskState,
 };
 use skep::outbound::{Outbound, Reach};
-use skep::ports::{Keyring, KeyringError, OpenCredential, Swarm, SwarmConnector};
+use skep::ports::{ImageError, Keyring, KeyringError, OpenCredential, Swarm, SwarmConnector};
 use skep::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 use tempfile::TempDir;
 
@@ -212,4 +212,30 @@ async fn update(scratch: &Scratch, swarm: &Arc<dyn Swarm>, id: &str, image: &str
         }
     });
     updated.await.expect("the Swarm leaves the service alone at last");
+}
+
+#[tokio::test]
+async fn what_a_tag_stands_for_is_asked_of_the_registry_with_its_login() {
+    let _scratch = Scratch::new("resolve").await;
+    let registry = Registry::start();
+    let one = registry.push("skep-example:1", "1");
+    let ring = Arc::new(Ring::default());
+    let swarm = swarm(&ring);
+    let denied = swarm.resolve(&one).await.unwrap_err();
+    assert!(matches!(denied, ImageError::Denied(_)), "{denied}");
+    ring.put(&registry.address, &[("username", USER), ("password", PASSWORD)]);
+    let found = swarm.resolve(&one).await.unwrap();
+    assert!(found.digest.starts_with("sha256:") && found.digest.len() == 71, "{found:?}");
+    let architecture = run("docker", &["version", "--format", "{{.Server.Arch}}"]);
+    assert_eq!(
+        (found.platforms[0].os.as_str(), found.platforms[0].architecture.as_str()),
+        ("linux", architecture.trim())
+    );
+    // A tag that moves stands for something else.
+    registry.push("skep-example:2", "1");
+    assert_ne!(swarm.resolve(&one).await.unwrap().digest, found.digest);
+    let missing = swarm.resolve(&format!("{}/private:nine", registry.address)).await.unwrap_err();
+    assert!(matches!(missing, ImageError::Missing(_)), "{missing}");
+    let gone = swarm.resolve("127.0.0.1:9/private:1").await.unwrap_err();
+    assert!(matches!(gone, ImageError::Unreachable(_)), "{gone}");
 }

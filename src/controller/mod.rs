@@ -21,10 +21,12 @@ mod delete;
 mod environment;
 mod gate;
 mod glance;
+mod images;
 mod inquiries;
 mod judge;
 mod outcome;
 mod pass;
+mod pinning;
 mod prepare;
 mod queue;
 mod reconcile;
@@ -112,6 +114,7 @@ impl Controller {
             instance: parts.instance,
             renditions: Arc::new(Renditions::default()),
             environments,
+            lookups: Arc::default(),
             waiting: Waiting::default(),
             tasks: TaskTracker::new(),
             errors: Mutex::new(HashMap::new()),

@@ -50,7 +50,10 @@ impl Pass<'_> {
                     None => return self.wait_for_rendering(deployment),
                     Some(Err(error)) => return self.no_rendition(deployment, error),
                     Some(Ok(rendition)) => match self.with_adopted_names(&deployment, rendition)? {
-                        Prepared::Ready(rendition) => rendition,
+                        Prepared::Ready(rendition) => match self.with_pinned_images(&mut deployment, rendition)? {
+                            Prepared::Ready(rendition) => rendition,
+                            other => return Ok(other),
+                        },
                         other => return Ok(other),
                     },
                 }

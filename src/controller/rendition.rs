@@ -30,6 +30,8 @@ pub(super) struct Rendition {
     pub warnings: Vec<String>,
     /// Values that must not be shown.
     pub secrets: Vec<SecretBytes>,
+    /// Its images were looked up, and pinned as far as their registries know them.
+    pub pinned: bool,
 }
 
 impl Rendition {
@@ -136,7 +138,7 @@ impl Renderer {
                     });
                     let warnings = warnings.collect();
                     let (desired, material) = (done.desired, done.material);
-                    return Ok(Rendition { desired, material, digest, warnings, secrets });
+                    return Ok(Rendition { desired, material, digest, warnings, secrets, pinned: false });
                 }
                 Render::Needs(paths) => {
                     let missing: BTreeSet<String> =
@@ -260,7 +262,8 @@ impl Renderer {
         }
         let secrets = document.secrets.iter().map(|sealed| self.sealer.open(sealed)).collect::<Result<_, _>>()?;
         let digest = document.desired.digest(&self.sealer.digester());
-        Ok(Rendition { desired: document.desired, material, digest, warnings: document.warnings, secrets })
+        let (desired, warnings) = (document.desired, document.warnings);
+        Ok(Rendition { desired, material, digest, warnings, secrets, pinned: true })
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::environment::Observed;
+use super::images::Lookups;
 use super::queue::Priority;
 use super::rendition::{Renderer, Rendition, RenditionError};
 use super::sources::Sources;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub renditions: Arc<Renditions>,
     /// The environments under watch.
     pub environments: Arc<Environments>,
+    /// Tags looked up.
+    pub lookups: Arc<Lookups>,
     /// Stacks that wait for others.
     pub waiting: Waiting,
     /// Work beside the passes.

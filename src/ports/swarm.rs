@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use super::{BoxFuture, BoxStream};
 use crate::domain::{
-    Applied, Effect, Environment, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, Node, Task,
+    Applied, Effect, Environment, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, Node, Platform, Task,
 };
 
 /// Why the engine did not do what was asked.
@@ -177,6 +177,40 @@ pub struct EngineLog {
     pub line: String,
 }
 
+/// An image in its registry, as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// What the tag stands for now: `sha256:…`.
+    pub digest: String,
+    /// The platforms it is there for.
+    pub platforms: Vec<Platform>,
+}
+
+/// Why an image was not found in its registry.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ImageError {
+    /// The registry answers, and does not have it.
+    #[error("the registry does not have it: {0}")]
+    Missing(String),
+    /// The registry does not let the engine see it: no login, or a wrong one.
+    #[error("the registry does not let the engine see it: {0}; declare a credential of type Registry for its host")]
+    Denied(String),
+    /// The registry is asked too much.
+    #[error("the registry is asked too much: {reason}")]
+    Busy {
+        /// What it said.
+        reason: String,
+        /// How long it asks to be left alone, if it says so.
+        retry_after: Option<SignedDuration>,
+    },
+    /// The engine did not ask: it does not answer, or it failed.
+    #[error("{0}")]
+    Engine(SwarmError),
+    /// The registry does not answer the engine.
+    #[error("the registry does not answer: {0}")]
+    Unreachable(String),
+}
+
 /// One Swarm. Reads never change anything; every write is one [`Effect`].
 pub trait Swarm: Send + Sync + 'static {
     /// Asks the engine who it is. Fails with [`SwarmError::NotAManager`] when it cannot be worked with.
@@ -197,6 +231,9 @@ pub trait Swarm: Send + Sync + 'static {
     /// Events from now on. The stream ends with an error when the connection is lost; it begins when the engine has
     /// accepted the request, so that a listing made after this call misses nothing.
     fn events(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<SwarmEvent, SwarmError>>, SwarmError>>;
+
+    /// What an image's tag stands for in its registry, asked by the engine with that registry's login.
+    fn resolve<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<ResolvedImage, ImageError>>;
 
     /// The last `tail` lines a task wrote.
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::invariants::Laws;
 use crate::domain::{Applied, Effect, Environment, EnvironmentName, Kept, Material, Task};
 use crate::ports::{
-    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, Listing, Scan, Store, StoreError, Swarm,
-    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
+    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, ImageError, Listing, ResolvedImage, Scan, Store,
+    StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
 };
 use crate::swarm::sim::SimSwarm;
 
@@ -165,6 +165,13 @@ impl Swarm for GatedSwarm {
         Box::pin(async {
             self.gate.pass(false).await;
             self.swarm.events().await
+        })
+    }
+
+    fn resolve<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<ResolvedImage, ImageError>> {
+        Box::pin(async move {
+            self.gate.pass(false).await;
+            self.swarm.resolve(image).await
         })
     }
 

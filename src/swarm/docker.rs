@@ -28,6 +28,7 @@ mod dial;
 mod endpoint;
 mod names;
 mod read;
+mod resolve;
 mod session;
 mod spec;
 mod stream;
@@ -47,7 +48,7 @@ use way::Way;
 
 use crate::domain::{Applied, Effect, Environment, Material, Task};
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, Listing, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter,
+    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter,
     WatchedKind,
 };
 
@@ -173,6 +174,11 @@ impl Swarm for DockerSwarm {
     fn events(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<SwarmEvent, SwarmError>>, SwarmError>> {
         let sessions = Arc::clone(&self.sessions);
         Box::pin(self.on(move |session| stream::events(sessions, session)))
+    }
+
+    // What a registry says, and whether it does, says nothing about the engine either.
+    fn resolve<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<ResolvedImage, ImageError>> {
+        Box::pin(async move { self.sessions.current().await.map_err(ImageError::Engine)?.resolve_image(image).await })
     }
 
     // A log that does not come says nothing about the engine: the sessions are not told.

@@ -151,6 +151,18 @@ impl Session {
         decode(&self.call_about(&Method::POST, object), &answer.body)
     }
 
+    /// A read that the engine does with a login.
+    pub(super) async fn read_with_login<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        login: Option<HeaderValue>,
+        object: &str,
+    ) -> Result<T, SwarmError> {
+        let timeout = self.transport.options.call_timeout;
+        let answer = self.exchange(Method::GET, path, (None, login), object, timeout).await?;
+        decode(&self.call_about(&Method::GET, object), &answer.body)
+    }
+
     /// The login that this image is pulled with.
     pub(super) fn login(&self, image: &str) -> Result<Option<HeaderValue>, KeyringError> {
         self.transport.way.login(image)

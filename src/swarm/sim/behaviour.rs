@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::ContainerSpec;
+use crate::ports::{ImageError, ResolvedImage};
 
 /// What the containers of an image do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +192,8 @@ pub(super) struct Script {
     pub(super) usual: Behaviour,
     pub(super) images: BTreeMap<String, Behaviour>,
     pub(super) lines: BTreeMap<String, Vec<String>>,
+    /// What registries say of an image.
+    pub(super) registry: BTreeMap<String, Result<ResolvedImage, ImageError>>,
 }
 
 /// Whether `image` is the one scripted as `known`: the same reference, or the same but for its digest.
@@ -234,7 +237,7 @@ mod tests {
     #[test]
     fn an_image_is_known_with_and_without_its_digest() {
         let images = BTreeMap::from([("app:bad".to_owned(), Behaviour::Missing)]);
-        let script = Script { usual: Behaviour::Run, images, lines: BTreeMap::new() };
+        let script = Script { usual: Behaviour::Run, images, lines: BTreeMap::new(), registry: BTreeMap::new() };
         let of = |image: &str| script.behaviour(&ContainerSpec { image: image.into(), ..ContainerSpec::default() });
         assert_eq!(of("app:bad@sha256:00"), Behaviour::Missing);
         assert_eq!(of("app:good"), Behaviour::Run);

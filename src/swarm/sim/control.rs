@@ -13,7 +13,7 @@ use crate::domain::{
     Applied, ConfigSpec, LiveService, Material, NetworkSpec, NodeAvailability, NodeState, ObjectKind, ObjectRef,
     SecretBytes, SecretSpec, ServiceSpec, Task,
 };
-use crate::ports::SwarmError;
+use crate::ports::{ImageError, ResolvedImage, SwarmError};
 
 /// Scripts.
 impl SimSwarm {
@@ -21,6 +21,11 @@ impl SimSwarm {
     /// command goes before it (see [`Behaviour::parse`]).
     pub fn image(&self, image: &str, behaviour: Behaviour) {
         self.with(|world| world.script.images.insert(image.to_owned(), behaviour));
+    }
+
+    /// Says what the registry answers about an image.
+    pub fn registry(&self, image: &str, answer: Result<ResolvedImage, ImageError>) {
+        self.with(|world| world.script.registry.insert(image.to_owned(), answer));
     }
 
     /// Says what containers of an image write.

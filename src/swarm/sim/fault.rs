@@ -20,6 +20,7 @@ pub enum CallKind {
     Events,
     TaskLogs,
     ServiceLogs,
+    Resolve,
     CreateNetwork,
     CreateConfig,
     CreateSecret,

@@ -11,8 +11,8 @@ use super::fault::{CallKind, Passage, Stale, WriteCall, unreachable};
 use super::world::{Subscriber, World};
 use crate::domain::{Applied, Effect, Environment, Material, ObjectKind, ObjectRef, Task, TaskState};
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, Listing, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter,
-    WatchedKind,
+    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError,
+    SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// How long a call waits for an engine that hangs: as long as the real adapter does.
@@ -173,6 +173,17 @@ impl Swarm for SimSwarm {
 
     fn events(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<SwarmEvent, SwarmError>>, SwarmError>> {
         Box::pin(self.subscribe())
+    }
+
+    fn resolve<'a>(&'a self, image: &'a str) -> BoxFuture<'a, Result<ResolvedImage, ImageError>> {
+        Box::pin(async move {
+            let asked = self.call(CallKind::Resolve, |world| Ok(world.script.registry.get(image).cloned())).await;
+            match asked {
+                Ok(Some(answer)) => answer,
+                Ok(None) => Err(ImageError::Unreachable("there is no registry in this world".to_owned())),
+                Err(error) => Err(ImageError::Engine(error)),
+            }
+        })
     }
 
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {

@@ -175,7 +175,12 @@ impl World {
             secrets: BTreeMap::new(),
             services: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            script: Script { usual: options.usual.clone(), images: BTreeMap::new(), lines: BTreeMap::new() },
+            script: Script {
+                usual: options.usual.clone(),
+                images: BTreeMap::new(),
+                lines: BTreeMap::new(),
+                registry: BTreeMap::new(),
+            },
             faults: Faults::default(),
             journal: Journal::default(),
             subscribers: BTreeMap::new(),
