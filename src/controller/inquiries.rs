@@ -51,6 +51,14 @@ impl Answers {
         let mut pass = Pass::load(&self.shared, environment, key)
             .map_err(failed)?
             .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
+        if wanted.is_none()
+            && images.is_empty()
+            && let Some(waiting) = pass.attempt().map_err(failed)?.filter(Pass::is_at_gate)
+            && let Some(rendition) = self.shared.renditions.get_of(key, &waiting.id)
+        {
+            // What waits, for a word or for an opening, is planned already: with the digests that it would bring.
+            return self.answer(&mut pass, &waiting, &rendition);
+        }
         let (deployment, rendition) = self.version(&mut pass, wanted, images).await?;
         let rendition = pass.named(&rendition).map_or(rendition, |named| Rendition::clone(&named));
         self.answer(&mut pass, &deployment, &rendition)

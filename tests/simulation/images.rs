@@ -118,6 +118,16 @@ async fn a_registry_that_is_asked_too_much_is_left_alone_for_as_long_as_it_says(
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_plan_of_what_waits_for_approval_is_the_one_that_is_shown() {
+    let world = World::running().await;
+    world.swarm.registry("app:1", found('a'));
+    let v1 = world.apply(&inline("shop", "mode: approve", &one("app:1"))).await;
+    world.until(60, "it waits", |world| world.deployment(&v1).phase == DeploymentPhase::AwaitingApproval).await;
+    let shown = world.inquiries().plan(&key("shop"), None).await.unwrap();
+    assert_eq!(Some(shown.digest), world.deployment(&v1).plan.map(|plan| plan.to_string()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn going_back_asks_no_registry() {
     let world = World::running().await;
     world.swarm.registry("app:1", found('a'));

@@ -9,7 +9,7 @@ use skep::controller::{Controller, Parts};
 use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
 use skep::ledger::{Batch, Ledger, RecordKey};
-use skep::ports::{Sealer, Source, Store, Transaction, Write};
+use skep::ports::{Inquiries, Sealer, Source, Store, Transaction, Write};
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 struct Life {
     cancel: CancellationToken,
     gate: Arc<Gate>,
+    inquiries: Arc<dyn Inquiries>,
 }
 
 pub struct World {
@@ -123,8 +124,9 @@ impl World {
             instance: instance.to_owned(),
         };
         let controller = Controller::new(parts, cancel.clone());
+        let inquiries = controller.inquiries();
         tokio::spawn(async move { controller.run().await });
-        self.lives.push(Life { cancel, gate });
+        self.lives.push(Life { cancel, gate, inquiries });
     }
 
     /// What looks on.
@@ -189,6 +191,11 @@ impl World {
 
     pub fn deployment(&self, id: &DeploymentId) -> Deployment {
         self.ledger.deployment(id).unwrap().expect("the deployment").value
+    }
+
+    /// What answers the questions of readers.
+    pub fn inquiries(&self) -> Arc<dyn Inquiries> {
+        self.lives.last().unwrap().inquiries.clone()
     }
 
     /// All deployments of the stack `shop`, oldest first.
