@@ -61,13 +61,14 @@ const ACTING: [&str; 3] = ["Swarm", "Source", "SwarmConnector"];
 const NOT_ACTING: [&str; 3] = ["declare", "api", "cli"];
 
 /// Where a library may be named: below these modules only.
-const LIBRARIES: [(&str, &str); 10] = [
+const LIBRARIES: [(&str, &str); 11] = [
     ("bollard", "swarm::docker"),
     ("hyper", "swarm::docker"),
     ("hyper_util", "swarm::docker"),
     ("gix", "source::git"),
     ("sled", "store::sled"),
     ("crc32c", "store::sled"),
+    ("tar", "store::sled"),
     ("chacha20poly1305", "seal"),
     ("actix_web", "api"),
     ("async_graphql", "api"),

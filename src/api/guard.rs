@@ -5,7 +5,10 @@
 //! it happens: in `declare`.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use crate::domain::{
@@ -23,6 +26,8 @@ const PAGE: usize = 500;
 pub(super) struct Shelf {
     ledger: Ledger,
     inquiries: Arc<dyn Inquiries>,
+    /// One backup is taken at a time: each is as large as the store.
+    backups: Arc<Semaphore>,
 }
 
 /// The caller may not do this anywhere.
@@ -49,7 +54,7 @@ pub(super) enum GuardError {
 
 impl Shelf {
     pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>) -> Self {
-        Self { ledger, inquiries }
+        Self { ledger, inquiries, backups: Arc::new(Semaphore::new(1)) }
     }
 
     /// What this caller may read.
@@ -270,6 +275,17 @@ impl Guard {
             return Ok(None);
         }
         Ok(Some(self.shelf.inquiries.deployment_logs(id, tail).await?))
+    }
+
+    /// Everything there is, as an archive, and the place it takes among backups until it is dropped.
+    pub(super) async fn backup(&self) -> Result<(Box<dyn Read + Send>, OwnedSemaphorePermit), GuardError> {
+        self.everywhere(Access::Administer)?;
+        let place = Arc::clone(&self.shelf.backups).try_acquire_owned().map_err(|_| InquiryError::Busy)?;
+        tracing::info!(actor = %self.actor, "a backup is taken");
+        let ledger = self.shelf.ledger.clone();
+        let taken = tokio::task::spawn_blocking(move || ledger.export()).await;
+        let archive = taken.map_err(|error| InquiryError::Failed(error.to_string()))??;
+        Ok((archive, place))
     }
 
     /// Whether a credential opens a repository.

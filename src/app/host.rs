@@ -1,11 +1,13 @@
 //! The server side of the binary, as the command line asks for it.
 
+use std::io::Write;
 use std::path::Path;
 
+use super::care::{self, CareError, Checked};
 use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
 use super::telemetry;
-use crate::cli::{Host, HostError, LogFormat, ServeArgs, SimulateArgs};
+use crate::cli::{CheckFound, Host, HostError, LogFormat, ServeArgs, SimulateArgs};
 
 /// The real server.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +45,23 @@ impl Host for Server {
         rotate_key(data).map_err(|error| HostError::Failed(error.to_string()))
     }
 
+    fn backup(&self, data: &Path, to: &mut dyn Write) -> Result<(), HostError> {
+        care::back_up(data, to).map_err(failed)
+    }
+
+    fn check_backup(&self, file: &Path) -> Result<CheckFound, HostError> {
+        care::check_backup(file).map(found).map_err(failed)
+    }
+
+    fn check(&self, data: &Path) -> Result<CheckFound, HostError> {
+        care::check(data).map(found).map_err(failed)
+    }
+
+    fn restore(&self, file: &Path, key: &Path, data: &Path) -> Result<CheckFound, HostError> {
+        let restored = care::restore_to(file, key, data);
+        restored.map(|reviewed| found(Checked { reviewed, faults: Vec::new() })).map_err(failed)
+    }
+
     #[cfg(feature = "sim")]
     fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError> {
         super::simulate::simulate(args, say)
@@ -54,4 +73,16 @@ impl Host for Server {
         let text = "this binary holds no simulator: build one with `cargo build --features sim`, and ask that one";
         Err(HostError::Failed(text.to_owned()))
     }
+}
+
+fn failed(error: CareError) -> HostError {
+    match error {
+        CareError::Nothing(_) => HostError::Nothing(error.to_string()),
+        error => HostError::Failed(error.to_string()),
+    }
+}
+
+fn found(checked: Checked) -> CheckFound {
+    let Checked { reviewed, faults } = checked;
+    CheckFound { revision: reviewed.revision, records: reviewed.records, files: reviewed.files, faults }
 }

@@ -1,6 +1,7 @@
 //! The composition root: the only room that knows all others. Builds everything from its options, runs it, and ends it.
 
 mod ambient;
+mod care;
 mod host;
 mod metrics;
 mod rotate;

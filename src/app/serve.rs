@@ -132,6 +132,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
                 DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring)),
             ),
             instance,
+            restored: ledger.restored()?,
         },
         cancel.clone(),
     );

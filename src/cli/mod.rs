@@ -24,6 +24,7 @@ mod text;
 mod tests;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -56,11 +57,54 @@ pub trait Host {
     /// [`HostError`] when a server has the folder open, or something in it cannot be opened. Doing it again goes on.
     fn rotate_key(&self, data: &Path) -> Result<u64, HostError>;
 
+    /// Writes a backup of this data folder, whose server does not run.
+    ///
+    /// # Errors
+    /// [`HostError`].
+    fn backup(&self, data: &Path, to: &mut dyn Write) -> Result<(), HostError>;
+
+    /// Reads a backup to its end, and checks every record and file of it.
+    ///
+    /// # Errors
+    /// [`HostError`] when it could not be restored.
+    fn check_backup(&self, file: &Path) -> Result<CheckFound, HostError>;
+
+    /// Reads and checks everything in a data folder whose server does not run; writes nothing there.
+    ///
+    /// # Errors
+    /// [`HostError`] when the store cannot be read to its end.
+    fn check(&self, data: &Path) -> Result<CheckFound, HostError>;
+
+    /// Makes this data folder, which is empty or not there, from a backup and the key file that belongs to it.
+    ///
+    /// # Errors
+    /// [`HostError`]; the folder is then as it was.
+    fn restore(&self, file: &Path, key: &Path, data: &Path) -> Result<CheckFound, HostError>;
+
     /// Plays schedules in a simulated world; each line goes to `say` as soon as it is known. Whether all laws held.
     ///
     /// # Errors
     /// [`HostError`] when this binary holds no simulator, or what was asked makes no sense.
     fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError>;
+}
+
+/// What is in a store or a backup, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFound {
+    /// The store's revision.
+    pub revision: u64,
+    /// How many records.
+    pub records: u64,
+    /// How many kept files.
+    pub files: u64,
+    /// What is wrong, a sentence for each.
+    pub faults: Vec<String>,
+}
+
+impl CheckFound {
+    fn size(&self) -> String {
+        format!("{} records and {} files of revision {}", self.records, self.files, self.revision)
+    }
 }
 
 /// Why the server does not serve, in a sentence, with the mend where it is known.
@@ -69,6 +113,9 @@ pub enum HostError {
     /// What was asked makes no sense: exit code 2.
     #[error("{0}")]
     Usage(String),
+    /// There is nothing to work with: exit code 3.
+    #[error("{0}")]
+    Nothing(String),
     /// It went wrong: exit code 1.
     #[error("{0}")]
     Failed(String),
@@ -108,7 +155,7 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
             args.check()?;
             host.serve(&globals.data, &args).map_err(|error| match error {
                 HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep serve --help`"),
-                HostError::Failed(message) => CliError::new(Exit::Error, message),
+                HostError::Nothing(message) | HostError::Failed(message) => CliError::new(Exit::Error, message),
             })?;
             Ok(Exit::Done)
         }
@@ -119,12 +166,15 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
             console.print(&format!("{count} records are sealed with the new key"))?;
             Ok(Exit::Done)
         }
+        Command::Backup(args) => commands::care::backup(&globals, &args, host, console),
+        Command::Restore(args) => commands::care::restore(&globals, &args, host, console),
+        Command::Check(args) => commands::care::check(&globals, &args, host, console),
         Command::Simulate(args) => {
             let mut unread = Ok(());
             let mut say = |line: &str| unread = console.print(line);
             let held = host.simulate(&args, &mut say).map_err(|error| match error {
                 HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep simulate --help`"),
-                HostError::Failed(message) => CliError::new(Exit::Error, message),
+                HostError::Nothing(message) | HostError::Failed(message) => CliError::new(Exit::Error, message),
             })?;
             unread.map(|()| if held { Exit::Done } else { Exit::Error })
         }
@@ -140,10 +190,15 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
 
 /// Carries out a command that asks a server.
 fn ask(globals: &Globals, command: Command, console: &Console) -> Result<Exit, CliError> {
+    let runtime = runtime()?;
+    let session = Session::new(globals, console)?;
+    runtime.block_on(commands::dispatch(&session, command))
+}
+
+/// What a client works in.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     // One provider for all TLS; a second installation changes nothing.
     let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let session = Session::new(globals, console)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::new(Exit::Error, format!("no runtime can be started: {error}")))?;
-    runtime.block_on(commands::dispatch(&session, command))
+    runtime.map_err(|error| CliError::new(Exit::Error, format!("no runtime can be started: {error}")))
 }

@@ -11,8 +11,8 @@ use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
     Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
-    EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason, ServiceProgress,
-    Step, Trigger, Written,
+    EnvironmentName, EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason,
+    ServiceProgress, Step, Trigger, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
@@ -30,6 +30,13 @@ pub(super) enum Carried {
     Ended,
 }
 
+/// Why a Skep that was restored, or one whose restored copy has taken over, only looks on.
+fn restored(name: &EnvironmentName) -> String {
+    format!(
+        "environment `{name}` is not claimed by this Skep, or is kept by another copy of it (one of them was restored from a backup); this one only observes. When no other runs, compare with `skep diff`, and run `skep environment claim {name}`"
+    )
+}
+
 impl Pass<'_> {
     /// Whether the engine may be written to now; if not, why is said.
     pub(super) fn may_write(&mut self) -> bool {
@@ -43,7 +50,11 @@ impl Pass<'_> {
             Connection::Connected(_) => match self.environment.claim() {
                 Claim::Ours(_) => None,
                 Claim::Foreign { .. } if planted!("the claim is not checked") => None,
+                Claim::Unknown if self.shared.restored.is_some() => Some((Reason::Foreign, restored(&name))),
                 Claim::Unknown => Some((Reason::Foreign, format!("environment `{name}` has not been claimed yet"))),
+                Claim::Foreign { instance, .. } if instance == self.shared.instance => {
+                    Some((Reason::Foreign, restored(&name)))
+                }
                 Claim::Foreign { instance, .. } => Some((
                     Reason::Foreign,
                     format!(

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{backoff, jittered};
-use super::claim;
+use super::claim::{self, Claimer};
 use super::glance::AtRest;
 use super::queue::{Priority, Queue};
 use super::snapshot::{Wrote, replace, take_one};
@@ -60,6 +60,8 @@ struct Known {
     dirty: BTreeSet<(WatchedKind, String)>,
     ordered_claim: Option<String>,
     handled_claim: Option<String>,
+    /// Whether a claim may be made without a word, where nobody holds one.
+    may_claim: bool,
 }
 
 /// One environment under watch.
@@ -78,7 +80,7 @@ pub(super) struct Observed {
     pub workers: Arc<Semaphore>,
     /// Since when it has been watched.
     pub begun_at: Timestamp,
-    instance: String,
+    claimer: Claimer,
     known: Mutex<Known>,
     changed: Notify,
     connection: watch::Sender<Connection>,
@@ -91,7 +93,7 @@ impl Observed {
         name: EnvironmentName,
         swarm: Arc<dyn Swarm>,
         queue: Arc<Queue>,
-        instance: String,
+        claimer: Claimer,
         ambient: Arc<dyn Ambient>,
     ) -> Self {
         Self {
@@ -102,14 +104,15 @@ impl Observed {
             at_rest: AtRest::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
             begun_at: ambient.now(),
-            instance,
             known: Mutex::new(Known {
                 snapshot: Arc::new(Snapshot::default()),
                 touched: BTreeMap::new(),
                 dirty: BTreeSet::new(),
                 ordered_claim: None,
                 handled_claim: None,
+                may_claim: claimer.restored.is_none(),
             }),
+            claimer,
             changed: Notify::new(),
             connection: watch::Sender::new(Connection::Unknown),
             ambient,
@@ -142,7 +145,7 @@ impl Observed {
 
     /// Whether this installation may write here, by the claims in the snapshot.
     pub(super) fn claim(&self) -> Claim {
-        claim::holder(&self.snapshot(), &self.instance)
+        claim::holder(&self.snapshot(), &self.claimer)
     }
 
     /// Runs until cancelled: connects, lists, follows events; begins again when the connection is lost.
@@ -205,14 +208,18 @@ impl Observed {
 
     /// Claims the environment if nobody holds it, or if a person has ordered it.
     async fn make_claim(&self) -> Result<(), SwarmError> {
-        let ordered = self.known().ordered_claim.clone();
+        let (ordered, may_claim) = {
+            let known = self.known();
+            (known.ordered_claim.clone(), known.may_claim)
+        };
         let epoch = match self.claim() {
+            Claim::Unknown if !may_claim => None,
             Claim::Unknown => Some(1),
             Claim::Foreign { epoch, .. } if ordered.is_some() => epoch.checked_add(1),
             Claim::Foreign { .. } | Claim::Ours(_) => None,
         };
         if let Some(epoch) = epoch {
-            claim::make(self.swarm.as_ref(), &self.instance, epoch).await?;
+            claim::make(self.swarm.as_ref(), &self.claimer, epoch).await?;
             self.list(WatchedKind::Config).await?;
         }
         if ordered.is_some() && matches!(self.claim(), Claim::Ours(_)) {
@@ -221,6 +228,12 @@ impl Observed {
             known.handled_claim = ordered;
         }
         Ok(())
+    }
+
+    /// A person has once ordered that this Skep, restored from a backup, claims the environment: from then on it is like
+    /// any other.
+    pub(super) fn was_ordered(&self) {
+        self.known().may_claim = true;
     }
 
     /// A person orders that the environment be claimed, whoever holds it.

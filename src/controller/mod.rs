@@ -53,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backoff::backoff;
+use self::claim::Claimer;
 use self::environment::{Connection, Observed};
 use self::pass::{Next, Pass, PassError};
 use self::queue::Priority;
@@ -86,6 +87,9 @@ pub struct Parts {
     pub connector: Arc<dyn SwarmConnector>,
     /// This installation's id.
     pub instance: String,
+    /// The mark of the restore that this installation came from, if it did: it writes to no Swarm before a person has it
+    /// claimed.
+    pub restored: Option<String>,
 }
 
 /// The controller. [`Controller::run`] does the work; [`Controller::inquiries`] answers readers meanwhile.
@@ -112,6 +116,7 @@ impl Controller {
             renderer: Arc::new(renderer),
             sources: Arc::new(sources),
             instance: parts.instance,
+            restored: parts.restored,
             renditions: Arc::new(Renditions::default()),
             environments,
             lookups: Arc::default(),
@@ -233,10 +238,12 @@ impl Controller {
         let Some(observed) = self.shared.environments.get(name) else { return };
         let handled = self.shared.ledger.environment_status(name).ok().flatten();
         let handled = handled.and_then(|status| status.value.handled_claim);
-        if let Ok(Some(order)) = self.shared.ledger.claim_order(name)
-            && handled.as_ref() != Some(&order.token)
-        {
-            observed.order_claim(order.token);
+        if let Ok(Some(order)) = self.shared.ledger.claim_order(name) {
+            // A restore leaves no older order behind.
+            observed.was_ordered();
+            if handled.as_ref() != Some(&order.token) {
+                observed.order_claim(order.token);
+            }
         }
     }
 
@@ -258,9 +265,10 @@ impl Controller {
                 return;
             }
         };
-        let (name, instance) = (environment.name.clone(), self.shared.instance.clone());
+        let name = environment.name.clone();
+        let claimer = Claimer { instance: self.shared.instance.clone(), restored: self.shared.restored.clone() };
         let queue = self.shared.environments.get(&name).map(|before| before.queue.clone()).unwrap_or_default();
-        let observed = Arc::new(Observed::new(name.clone(), swarm, queue, instance, self.shared.ambient.clone()));
+        let observed = Arc::new(Observed::new(name.clone(), swarm, queue, claimer, self.shared.ambient.clone()));
         self.shared.environments.put(observed.clone());
         let cancel = self.cancel.child_token();
         running.insert(name.clone(), (environment, cancel.clone()));

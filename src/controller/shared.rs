@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub sources: Arc<Sources>,
     /// This installation's id.
     pub instance: String,
+    /// The mark of the restore it came from, if it did.
+    pub restored: Option<String>,
     /// Versions in memory.
     pub renditions: Arc<Renditions>,
     /// The environments under watch.

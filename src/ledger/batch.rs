@@ -152,6 +152,17 @@ impl Batch {
         self.expect(&RecordKey::Instance, None).put(&RecordKey::Instance, &instance)
     }
 
+    /// What it writes, for a store that is being made.
+    #[must_use]
+    pub fn into_writes(self) -> Vec<Write> {
+        self.transaction.writes
+    }
+
+    /// Writes the mark of a restore.
+    pub fn put_restored(self, mark: &str) -> Self {
+        self.put(&RecordKey::Restored, &mark)
+    }
+
     /// Appends an event to the log.
     pub fn event(mut self, event: &Event) -> Self {
         self.transaction.writes.push(Write::Append { log: "event".into(), value: encode(event) });

@@ -15,6 +15,7 @@
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
 //! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
 //! | `meta/instance` | the installation's id | the first start |
+//! | `meta/restored` | the mark of the newest restore | `skep restore` |
 //!
 //! Everything else (snapshots of engines, rendered plans, the queue) is rebuilt from these and from the world.
 
@@ -22,6 +23,7 @@ mod batch;
 mod keyring;
 mod record;
 mod reseal;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -361,6 +363,22 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn instance(&self) -> Result<Option<String>, LedgerError> {
         Ok(self.one::<String>(&RecordKey::Instance)?.map(|found| found.value))
+    }
+
+    /// The mark of the restore that this installation came from, if it did.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn restored(&self) -> Result<Option<String>, LedgerError> {
+        Ok(self.one::<String>(&RecordKey::Restored)?.map(|found| found.value))
+    }
+
+    /// A copy of everything, as an archive: see [`Store::export`]. Blocks.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn export(&self) -> Result<Box<dyn std::io::Read + Send>, LedgerError> {
+        Ok(self.store.export()?)
     }
 
     /// Writes a batch; the answer comes when it is durable.

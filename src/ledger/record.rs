@@ -49,6 +49,7 @@ pub enum RecordKey {
     Event(u64),
     Kept(Kept),
     Instance,
+    Restored,
     /// A key this version does not know.
     Other(String),
 }
@@ -72,6 +73,7 @@ impl fmt::Display for RecordKey {
             Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
             Self::Kept(Kept(name)) => write!(f, "kept/{name}"),
             Self::Instance => f.write_str("meta/instance"),
+            Self::Restored => f.write_str("meta/restored"),
             Self::Other(key) => f.write_str(key),
         }
     }
@@ -113,6 +115,7 @@ impl RecordKey {
             "event" => u64::from_str_radix(rest, 16).ok().map(Self::Event),
             "kept" => Some(Self::Kept(Kept(rest.to_owned()))),
             "meta" if rest == "instance" => Some(Self::Instance),
+            "meta" if rest == "restored" => Some(Self::Restored),
             _ => None,
         }
     }
@@ -224,6 +227,7 @@ mod tests {
             RecordKey::Event(77),
             RecordKey::Kept(Kept("0a".into())),
             RecordKey::Instance,
+            RecordKey::Restored,
             RecordKey::Other("x/y".into()),
         ] {
             assert_eq!(RecordKey::parse(&key.to_string()), key);

@@ -58,6 +58,11 @@ impl Ledger {
     }
 }
 
+/// Whether everything that is sealed in a record opens.
+pub(super) fn opens(key: &str, bytes: &[u8], sealer: &dyn Sealer) -> bool {
+    !KINDS.iter().any(|kind| key.starts_with(kind)) || record(bytes, sealer).is_ok()
+}
+
 /// A record's bytes with what is sealed in them sealed anew; none when nothing is.
 fn record(bytes: &[u8], sealer: &dyn Sealer) -> Result<Option<Vec<u8>>, SealError> {
     let Some((schema, json)) = bytes.split_first() else { return Ok(None) };

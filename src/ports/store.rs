@@ -203,4 +203,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Io`].
     fn collect(&self, wanted: &std::collections::BTreeSet<Kept>, min_age_seconds: u64) -> Result<u64, StoreError>;
+
+    /// A copy of everything as it is at one moment, as an archive to be read once; the store goes on meanwhile. Blocks until
+    /// the copy is taken. Keys that values are sealed with are none of the store's, and not in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when there is no room for the copy; [`StoreError::Damaged`], [`StoreError::Closed`];
+    /// [`StoreError::Unfit`] of a store that is on no disk.
+    fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {
+        Err(StoreError::Unfit("a store in memory is not backed up".to_owned()))
+    }
 }

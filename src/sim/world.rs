@@ -186,6 +186,7 @@ impl World {
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
+            restored: None,
         };
         let controller = Controller::new(parts, cancel.clone());
         tokio::spawn(async move { controller.run().await });

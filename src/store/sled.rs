@@ -9,11 +9,15 @@
 //! applied, damage found and never "repaired" away) is kept by what is around it. See [`engine`] for what is known of
 //! sled, and [`folder`] for what lies where.
 
+mod archive;
 mod committer;
 mod engine;
+mod export;
 mod files;
 mod folder;
+mod look;
 mod record;
+mod restore;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +38,7 @@ use self::engine::{record_key, store_key};
 use self::files::Files;
 use self::folder::{Folder, Found};
 use self::record::{Body, Record};
+pub use self::restore::{RestoreError, Reviewed, restore, review, undo};
 use super::{WATCH_CAPACITY, fit, range, watched};
 use crate::domain::Kept;
 use crate::ports::{
@@ -207,6 +212,9 @@ impl Shared {
         let Self { folder, db, revision, broken, .. } = self;
         let store = folder.store();
         engine::close(&folder, &store, db)?;
+        if folder.is_only_read() {
+            return look::tidy(&folder);
+        }
         if broken.get().is_some() {
             return Ok(());
         }
@@ -322,6 +330,10 @@ impl Store for SledStore {
     fn collect(&self, wanted: &BTreeSet<Kept>, min_age_seconds: u64) -> Result<u64, StoreError> {
         let shared = self.shared.as_ref().ok_or(StoreError::Closed)?;
         shared.files.collect(wanted, Duration::from_secs(min_age_seconds))
+    }
+
+    fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {
+        self.shared.as_ref().ok_or(StoreError::Closed)?.export()
     }
 }
 

@@ -179,6 +179,49 @@ async fn an_environment_is_claimed_at_a_persons_word_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_restored_skep_only_observes_until_it_is_told_to_claim_also_with_the_id_of_one_that_runs() {
+    let mut world = World::running().await;
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.kill();
+    world.start_restored(INSTANCE, Some("restore-1"), None);
+    world.sleep(2).await;
+    world.swarm.forget_calls();
+    let id = world.apply(&inline("shop", "", &two("app:2", "job:1"))).await;
+    world.sleep(3600).await;
+    assert!(world.swarm.writes().is_empty(), "{:?}", world.swarm.writes());
+    assert!(!world.deployment(&id).phase.is_terminal());
+    let told = world.status().conditions.iter().any(|it| it.message.contains("skep environment claim default"));
+    assert!(told, "it is told how to go on");
+
+    world.declare.claim_environment(&EnvironmentName::default(), &ask()).await.unwrap();
+    world.ends_as(60, &id, DeploymentPhase::Converged).await;
+    // The one it is a copy of comes back, and sees that it is not the one any more.
+    world.kill();
+    world.start(None);
+    let third = world.apply(&inline("shop", "", &two("app:3", "job:1"))).await;
+    world.swarm.forget_calls();
+    world.sleep(700).await;
+    assert!(world.swarm.writes().is_empty(), "{:?}", world.swarm.writes());
+    assert!(!world.deployment(&third).phase.is_terminal());
+    // And the restored one is at home, also after a restart.
+    world.kill();
+    world.start_restored(INSTANCE, Some("restore-1"), None);
+    world.ends_as(60, &third, DeploymentPhase::Converged).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_skep_claims_nothing_by_itself_where_nobody_holds_a_claim() {
+    let mut world = World::new().await;
+    world.start_restored(INSTANCE, Some("restore-1"), None);
+    let id = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.sleep(3600).await;
+    assert!(world.swarm.writes().is_empty(), "{:?}", world.swarm.writes());
+    world.declare.claim_environment(&EnvironmentName::default(), &ask()).await.unwrap();
+    world.ends_as(60, &id, DeploymentPhase::Converged).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_and_comes_back_at_once_is_no_outage_and_costs_a_glance() {
     let world = World::running().await;
     world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;

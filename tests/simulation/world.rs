@@ -109,6 +109,10 @@ impl World {
     }
 
     pub fn start_as(&mut self, instance: &str, crash: Option<At>) {
+        self.start_restored(instance, None, crash);
+    }
+
+    pub fn start_restored(&mut self, instance: &str, restored: Option<&str>, crash: Option<At>) {
         let gate = Gate::new(crash, self.laws.clone());
         let cancel = CancellationToken::new();
         let gated = GatedStore { store: self.store.clone(), gate: gate.clone(), writer: Writer::Controller };
@@ -122,6 +126,7 @@ impl World {
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             connector: Arc::new(connector),
             instance: instance.to_owned(),
+            restored: restored.map(str::to_owned),
         };
         let controller = Controller::new(parts, cancel.clone());
         let inquiries = controller.inquiries();

@@ -3,6 +3,7 @@
 //! [`ENDPOINTS`] is the one table: from it the routes are registered, and against it `swagger/swagger.yaml` is checked, so
 //! that neither can say what the other does not. Every error is a [`problem`].
 
+mod backup;
 mod body;
 mod call;
 mod deployments;
@@ -46,7 +47,7 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 11] = [
+pub const ENDPOINTS: [Endpoint; 12] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
@@ -55,6 +56,7 @@ pub const ENDPOINTS: [Endpoint; 11] = [
     signed("PUT", "/api/v1/stacks/{name}/deploy", |call| Box::pin(stacks::deploy(call))),
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
     signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(deployments::logs(call))),
+    signed("GET", "/api/v1/backup", |call| Box::pin(backup::get(call))),
     open("GET", "/api/docs", |_| docs::index()),
     open("GET", "/api/docs/swagger.yaml", |_| docs::swagger()),
     open("GET", "/api/docs/errors/{code}", docs::error),

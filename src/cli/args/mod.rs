@@ -1,6 +1,7 @@
 //! The command line of the whole binary. `SKEP_*` variables mirror the flags that are the same from one call to the next.
 
 mod adopt;
+mod care;
 mod keys;
 mod parse;
 mod serve;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
+pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
@@ -163,6 +165,12 @@ pub enum Command {
     Environment(EnvironmentArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
+    /// Take a backup of a server, while it runs, and read it back.
+    Backup(BackupArgs),
+    /// Make a data folder (`--data`) from a backup. Its server only observes until `environment claim`.
+    Restore(RestoreArgs),
+    /// Read and check everything in a data folder (`--data`) or a backup; writes nothing. Exits with 1 when something is wrong.
+    Check(CheckArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Print the GraphQL schema.

@@ -166,6 +166,34 @@ impl Client {
         }
     }
 
+    /// Asks for a file, below the server's address, and writes it to the end.
+    pub(super) async fn download(
+        &self,
+        path: &str,
+        patience: Duration,
+        to: &mut (dyn std::io::Write + Send),
+    ) -> Result<(), CliError> {
+        let mut address = self.address.http.clone();
+        let base = address.path().trim_end_matches("graphql").to_owned();
+        address.set_path(&format!("{base}{path}"));
+        let sent = self.http.get(address).timeout(patience).send().await;
+        let mut response = sent.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            let status = response.status();
+            let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+            let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            return Err(match problem.get("code") {
+                Some(_) => self.refused(&problem),
+                None => CliError::new(Exit::Error, format!("{} answers {status}", self.address.shown)),
+            });
+        }
+        while let Some(bytes) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            to.write_all(&bytes)
+                .map_err(|error| CliError::new(Exit::Error, format!("it cannot be written: {error}")))?;
+        }
+        Ok(())
+    }
+
     fn answer(&self, status: reqwest::StatusCode, body: &[u8]) -> Result<Value, CliError> {
         let answer: Option<Value> = serde_json::from_slice(body).ok();
         let first = answer.as_ref().and_then(|answer| answer.pointer("/errors/0").or_else(|| answer.get("error")));

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apply;
+pub(super) mod care;
 mod control;
 mod credential;
 mod delete;
@@ -24,6 +25,7 @@ use super::session::Session;
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
+        Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
         Command::Deploy(args) => deploy::deploy(session, &args).await,
         Command::Rollback(args) => deploy::rollback(session, &args).await,

@@ -296,6 +296,27 @@ pub(super) async fn run_at(address: SocketAddr, line: &str, token: Option<&str>,
 pub(super) struct NoHost;
 
 impl crate::cli::Host for NoHost {
+    fn backup(&self, _: &std::path::Path, _: &mut dyn std::io::Write) -> Result<(), crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed("no host".into()))
+    }
+
+    fn check_backup(&self, _: &std::path::Path) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed("no host".into()))
+    }
+
+    fn check(&self, _: &std::path::Path) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
+        Err(crate::cli::HostError::Nothing("no host".into()))
+    }
+
+    fn restore(
+        &self,
+        _: &std::path::Path,
+        _: &std::path::Path,
+        _: &std::path::Path,
+    ) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed("no host".into()))
+    }
+
     fn serve(&self, data: &Path, args: &crate::cli::ServeArgs) -> Result<(), crate::cli::HostError> {
         Err(crate::cli::HostError::Failed(format!("asked to serve {} from {}", args.listen, data.display())))
     }

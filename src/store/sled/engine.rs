@@ -77,19 +77,28 @@ pub(super) struct Checked {
 
 /// Makes an empty sled store; it appears under its name only when it is whole.
 pub(super) fn create(folder: &Folder, cache: u64) -> Result<(), StoreError> {
+    create_with(folder, cache, |_| Ok(Totals::default()))
+}
+
+/// Makes a sled store that holds what `fill` puts into it, and the totals it gives.
+pub(super) fn create_with<E: From<StoreError>>(
+    folder: &Folder,
+    cache: u64,
+    fill: impl FnOnce(&Db) -> Result<Totals, E>,
+) -> Result<(), E> {
     let new = folder.path().join("store.new");
     remove(folder, &new)?;
     let db = open(folder, &new, cache, None)?;
-    let fill = || {
-        for fence in 0..FENCES {
-            db.insert([FENCE, &[fence]].concat(), &[])?;
-        }
-        let (key, bytes) = Totals::default().record();
+    let fences = || (0..FENCES).try_for_each(|fence| db.insert([FENCE, &[fence]].concat(), &[]).map(drop));
+    let settled = |totals: Totals| {
+        let (key, bytes) = totals.record();
         db.insert(key, bytes)?;
         db.flush()
     };
-    fill().map_err(|error| refusal(folder, &error))?;
+    fences().map_err(|error| refusal(folder, &error))?;
+    let filled = fill(&db).and_then(|totals| Ok(settled(totals).map_err(|error| refusal(folder, &error))?));
     close(folder, &new, db)?;
+    filled?;
     let settle = || {
         for path in files_of(&new)? {
             File::open(path)?.sync_all()?;
@@ -104,14 +113,14 @@ pub(super) fn create(folder: &Folder, cache: u64) -> Result<(), StoreError> {
         std::fs::rename(&new, &store)?;
         sync_dir(folder.path())
     };
-    settle().map_err(|error| folder.io("`store` cannot be made", &error))
+    Ok(settle().map_err(|error| folder.io("`store` cannot be made", &error))?)
 }
 
 /// Opens a copy of the store and checks it whole. The original is only read.
 pub(super) fn rehearse(folder: &Folder, files: &Files, cache: u64, least: u64) -> Result<(), StoreError> {
     let copy = folder.path().join("store.check");
     remove(folder, &copy)?;
-    let rehearsed = copy_store(folder, &copy).and_then(|()| {
+    let rehearsed = copy_store(folder, &folder.store(), &copy).and_then(|()| {
         let db = open(folder, &copy, cache, None)?;
         let checked = check(folder, files, &db, least);
         close(folder, &copy, db)?;
@@ -121,12 +130,12 @@ pub(super) fn rehearse(folder: &Folder, files: &Files, cache: u64, least: u64) -
     rehearsed
 }
 
-fn copy_store(folder: &Folder, copy: &Path) -> Result<(), StoreError> {
+/// Copies the files of a store.
+pub(super) fn copy_store(folder: &Folder, store: &Path, copy: &Path) -> Result<(), StoreError> {
     let make = || {
         std::fs::create_dir(copy)?;
         std::fs::create_dir(copy.join("blobs"))?;
-        let store = folder.store();
-        for path in files_of(&store)? {
+        for path in files_of(store)? {
             std::fs::copy(&path, copy.join(path.file_name().unwrap_or_default()))?;
         }
         // Empty, but for a sled that does what it never should.
@@ -135,10 +144,7 @@ fn copy_store(folder: &Folder, copy: &Path) -> Result<(), StoreError> {
         }
         Ok(())
     };
-    make().map_err(|error| {
-        folder
-            .io("the store was not closed properly and no copy of it can be made to check it (is there space?)", &error)
-    })
+    make().map_err(|error| folder.io("no copy of the store can be made to check it (is there space?)", &error))
 }
 
 /// Opens the store itself.
@@ -257,6 +263,16 @@ fn remove(folder: &Folder, path: &Path) -> Result<(), StoreError> {
             Err(folder.io(&format!("`{}` cannot be removed", path.display()), &error))
         }
         _ => Ok(()),
+    }
+}
+
+/// The totals as they stand.
+pub(super) fn totals(folder: &Folder, db: &Db) -> Result<Totals, StoreError> {
+    let wrong = || folder.damaged("the totals make no sense");
+    let bytes = fetch(folder, db, TOTALS)?.ok_or_else(wrong)?;
+    match Record::decode(TOTALS, &bytes).map_err(|reason| folder.damaged(reason))?.body {
+        Body::Inline(json) => serde_json::from_slice(json).map_err(|_| wrong()),
+        Body::Spilled(_) => Err(wrong()),
     }
 }
 

@@ -6,6 +6,7 @@
 //! DATA/tip       the newest acknowledged revision, and a fingerprint of `store/` when it was closed properly
 //! DATA/store/    sled
 //! DATA/files/    kept files and spilled values, named by their SHA-256
+//! DATA/restoring there while a backup is restored into the folder: what is beside it is not whole
 //! ```
 //!
 //! The tip is a witness beside sled. sled takes a damaged end of its log for a write that a crash cut short, drops it
@@ -23,6 +24,8 @@ use crate::ports::StoreError;
 /// The newest format this version reads, and the one it writes.
 pub(super) const FORMAT: u32 = 1;
 const FORMAT_LINE: &str = "skep data format ";
+/// There while a backup is being restored.
+pub(super) const RESTORING: &str = "restoring";
 const TIP_MAGIC: &[u8; 8] = b"skep-tip";
 const TIP_LENGTH: usize = 33;
 
@@ -55,6 +58,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    /// Where sled is: in the folder, or a copy elsewhere when the folder is only looked at.
+    store: PathBuf,
     /// Held, never read: the lock goes with it.
     _lock: File,
     tip: OnceLock<File>,
@@ -77,10 +82,38 @@ impl Folder {
             .open(path.join("lock"))
             .map_err(|error| io("`lock` cannot be opened", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock, tip: OnceLock::new() }),
+            Ok(()) => Ok(Self { path: path.to_owned(), store: path.join("store"), _lock: lock, tip: OnceLock::new() }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.display().to_string())),
             Err(TryLockError::Error(error)) => Err(io("`lock` cannot be locked", &error)),
         }
+    }
+
+    /// Locks a folder that is there, to look at it: nothing in it is written. sled, which cannot open anything without
+    /// writing to it, is to work in `scratch`.
+    pub(super) fn only_read(path: &Path, scratch: &Path) -> Result<Self, StoreError> {
+        let lock = File::open(path.join("lock")).map_err(|error| io_error(path, "`lock` cannot be opened", &error))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                Ok(Self { path: path.to_owned(), store: scratch.join("store"), _lock: lock, tip: OnceLock::new() })
+            }
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.display().to_string())),
+            Err(TryLockError::Error(error)) => Err(io_error(path, "`lock` cannot be locked", &error)),
+        }
+    }
+
+    /// Whether it is only looked at.
+    pub(super) fn is_only_read(&self) -> bool {
+        self.store != self.own_store()
+    }
+
+    /// Where sled is when the folder is in use.
+    pub(super) fn own_store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// Where files may be put that are of use to nobody later.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.store.parent().unwrap_or(&self.path).to_owned()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,7 +122,7 @@ impl Folder {
 
     /// Where sled is.
     pub(super) fn store(&self) -> PathBuf {
-        self.path.join("store")
+        self.store.clone()
     }
 
     /// Where the kept files are.
@@ -107,7 +140,10 @@ impl Folder {
 
     /// Looks at what is there. Writes nothing.
     pub(super) fn look(&self) -> Result<Found, StoreError> {
-        let has_store = self.has(&self.store())?;
+        if self.read(RESTORING)?.is_some() {
+            return Err(self.damaged("a restore into it broke off; empty the folder, and restore again"));
+        }
+        let has_store = self.has(&self.own_store())?;
         let Some(format) = self.read("format")? else {
             if has_store || self.has(&self.files())? {
                 return Err(self.damaged("the file `format` is missing beside a store"));

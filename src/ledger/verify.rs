@@ -1,0 +1,67 @@
+//! Reads every record as what it should be: `skep check`, and the end of `skep restore`.
+
+use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
+use crate::domain::{
+    ApiToken, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept, Sealed, Stack,
+    StackStatus, TokenName,
+};
+use crate::ledger::{Hook, Once};
+use crate::ports::{Entry, Scan, Sealer};
+
+impl Ledger {
+    /// Reads every record, looks whether what it refers to is there, and, with the installation's key, whether what is sealed
+    /// in it opens. Gives what is wrong, a sentence for each; nothing when all is well. Never a value.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the store cannot be read at all.
+    pub fn verify(&self, sealer: Option<&dyn Sealer>) -> Result<Vec<String>, LedgerError> {
+        let mut faults = Vec::new();
+        let entries = self.store.scan(&Scan::all("")).map_err(LedgerError::from)?;
+        for entry in &entries {
+            if let Err(fault) = self.verify_one(entry) {
+                faults.push(fault);
+            } else if let Some(sealer) = sealer
+                && !reseal::opens(&entry.key, &entry.value, sealer)
+            {
+                faults.push(format!("`{}` holds something that the key file does not open", entry.key));
+            }
+        }
+        Ok(faults)
+    }
+
+    fn verify_one(&self, entry: &Entry) -> Result<(), String> {
+        let kept = |name: Option<&Kept>| match name.map(|name| self.kept(name)) {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(format!("`{}`: {error}", entry.key)),
+        };
+        match RecordKey::parse(&entry.key) {
+            RecordKey::Stack(_) => read::<Stack>(entry).map(drop),
+            RecordKey::Status(_) => kept(read::<StackStatus>(entry)?.last_good.as_ref().map(|good| &good.kept)),
+            RecordKey::Deployment(_) => kept(read::<Deployment>(entry)?.kept.as_ref()),
+            RecordKey::History(_, id) => {
+                read::<()>(entry)?;
+                match self.deployment(&id) {
+                    Ok(Some(_)) => Ok(()),
+                    _ => Err(format!("`{}`: there is no such deployment", entry.key)),
+                }
+            }
+            RecordKey::Environment(_) => read::<Environment>(entry).map(drop),
+            RecordKey::EnvironmentStatus(_) => read::<EnvironmentStatus>(entry).map(drop),
+            RecordKey::ClaimOrder(_) => read::<ClaimOrder>(entry).map(drop),
+            RecordKey::Hook(_) => read::<Hook>(entry).map(drop),
+            RecordKey::Credential(_) => read::<Credential>(entry).map(drop),
+            RecordKey::Token(_) => read::<ApiToken>(entry).map(drop),
+            RecordKey::TokenDigest(_) => read::<TokenName>(entry).map(drop),
+            RecordKey::TokenUsed(_) => read::<jiff::Timestamp>(entry).map(drop),
+            RecordKey::Once(_) => read::<Once>(entry).map(drop),
+            RecordKey::Event(_) => read::<Event>(entry).map(drop),
+            RecordKey::Kept(_) => read::<Sealed>(entry).map(drop),
+            RecordKey::Instance | RecordKey::Restored => read::<String>(entry).map(drop),
+            RecordKey::Other(key) => Err(format!("`{key}` is no record that this version knows")),
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(entry: &Entry) -> Result<T, String> {
+    decode(entry).map(|found: Versioned<T>| found.value).map_err(|error| error.to_string())
+}

@@ -1,0 +1,310 @@
+//! Backup, restore and check, by the binary itself; and data folders of every format there was, opened by this version.
+#![expect(clippy::unwrap_used, reason = "tests: what fails here fails the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SKEP: &str = env!("CARGO_BIN_EXE_skep");
+const SECRET: &str = "marked-value-of-a-variable-5c1d0";
+
+/// A server without an engine. It ends when dropped.
+struct Server {
+    child: Child,
+    address: String,
+    data: PathBuf,
+}
+
+impl Server {
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(SKEP)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--docker"])
+            .arg(format!("unix://{}", data.with_extension("nothing").display()))
+            .arg("--data")
+            .arg(data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended");
+            if let Some(address) = line.trim().strip_prefix("skep: listening on ") {
+                break address.to_owned();
+            }
+        };
+        std::thread::spawn(move || lines.lines().for_each(drop));
+        Self { child, address, data: data.to_owned() }
+    }
+
+    fn cli(&self, arguments: &[&str]) -> Output {
+        let mut all = vec!["--server", &self.address];
+        all.extend(arguments);
+        cli(&self.data, &all)
+    }
+
+    fn stop(mut self) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn cli(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(SKEP).arg("--data").arg(data).args(arguments).env_remove("SKEP_TOKEN").output().unwrap()
+}
+
+fn done(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(output: &Output, code: i32, words: &str) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(words), "`{words}` is not in: {text}");
+}
+
+fn stack(name: &str, padding: usize) -> String {
+    let services = format!("services: {{ web: {{ image: 'nginx:1', labels: {{ x: '{}' }} }} }}", "y".repeat(padding));
+    format!(
+        "kind: Stack\nname: {name}\ninline: \"{services}\"\nvariables: {{ KEY: {{ value: {SECRET}, secret: true }} }}\n"
+    )
+}
+
+fn apply(server: &Server, folder: &Path, text: &str) {
+    let file = folder.join("manifest.yml");
+    fs::write(&file, text).unwrap();
+    done(&server.cli(&["apply", "-f", file.to_str().unwrap()]));
+}
+
+fn stacks(server: &Server, token: Option<&str>) -> BTreeMap<String, u64> {
+    let mut arguments = vec!["get", "stacks", "-o", "json"];
+    arguments.extend(token.iter().flat_map(|token| ["--token", *token]));
+    let found: Value = serde_json::from_str(&done(&server.cli(&arguments))).unwrap();
+    let pair = |it: &Value| (it["name"].as_str().unwrap().to_owned(), it["generation"].as_u64().unwrap());
+    found.as_array().unwrap().iter().map(pair).collect()
+}
+
+/// What is in a folder, but for copies of repositories: names, and what each file holds.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                found.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// A server that has something to lose, and a backup of it.
+fn backed_up(folder: &Path) -> (PathBuf, PathBuf) {
+    let data = folder.join("data");
+    let server = Server::start(&data);
+    apply(&server, folder, &stack("shop", 10));
+    // Too large for a record: it goes to a file.
+    apply(&server, folder, &stack("large", 40_000));
+    let file = folder.join("skep.tar");
+    done(&server.cli(&["backup", file.to_str().unwrap()]));
+    server.stop();
+    (data, file)
+}
+
+#[test]
+fn a_backup_taken_while_it_works_is_whole_and_comes_back_as_a_skep_that_only_observes() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    apply(&server, folder.path(), &stack("shop", 10));
+    apply(&server, folder.path(), &stack("large", 40_000));
+    let token = done(&server.cli(&["token", "create", "reader", "--role", "viewer"])).trim().to_owned();
+    // Someone writes all the time, small and large: each of five backups is of one moment.
+    let end = std::sync::atomic::AtomicBool::new(false);
+    let files: Vec<PathBuf> = std::thread::scope(|scope| {
+        let (server, end, folder) = (&server, &end, folder.path());
+        scope.spawn(move || {
+            let mut round = 0;
+            while !end.load(std::sync::atomic::Ordering::Relaxed) {
+                apply(server, folder, &[stack("busy", round), stack("busy-too", 20_000 + round)].join("---\n"));
+                round += 1;
+            }
+        });
+        let files = (0..5).map(|number| {
+            let file = folder.join(format!("skep-{number}.tar"));
+            done(&server.cli(&["backup", file.to_str().unwrap()]));
+            file
+        });
+        let files = files.collect();
+        end.store(true, std::sync::atomic::Ordering::Relaxed);
+        files
+    });
+    let before = stacks(&server, None);
+    let admin = fs::read_to_string(data.join("admin.token")).unwrap();
+    server.stop();
+
+    let key = data.join("seal.key");
+    for (number, file) in files.iter().enumerate() {
+        done(&cli(&data, &["check", file.to_str().unwrap()]));
+        let bytes = fs::read(file).unwrap();
+        let key_text = fs::read_to_string(&key).unwrap();
+        for hidden in [SECRET, key_text.trim(), admin.trim()] {
+            assert!(!bytes.windows(hidden.len()).any(|part| part == hidden.as_bytes()), "a secret is in the backup");
+        }
+        let again = folder.path().join(format!("again-{number}"));
+        done(&cli(&again, &["restore", file.to_str().unwrap(), "--key", key.to_str().unwrap()]));
+        done(&cli(&again, &["check"]));
+        let restored = Server::start(&again);
+        let found = stacks(&restored, Some(&token));
+        assert_eq!(found.get("shop"), before.get("shop"));
+        assert_eq!(found.get("large"), before.get("large"));
+        // The two were written in one transaction: both, or neither.
+        assert_eq!(found.get("busy"), found.get("busy-too"), "{found:?}");
+        refused(&restored.cli(&["get", "stacks", "--token", admin.trim()]), 4, "does not know this token");
+        apply(&restored, folder.path(), &stack("new", 3));
+        restored.stop();
+        done(&cli(&again, &["check"]));
+    }
+}
+
+#[test]
+fn only_an_admin_takes_a_backup_and_no_file_is_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder.path().join("data"));
+    let file = folder.path().join("skep.tar");
+    let file = file.to_str().unwrap();
+    let token = done(&server.cli(&["token", "create", "op", "--role", "operator"])).trim().to_owned();
+    refused(&server.cli(&["backup", file, "--token", &token]), 4, "may not");
+    refused(&server.cli(&["backup", file, "--token", "nobody"]), 4, "does not know this token");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half written is left");
+    done(&server.cli(&["backup", file]));
+    let taken = fs::read(file).unwrap();
+    refused(&server.cli(&["backup", file]), 1, "is there already");
+    assert_eq!(fs::read(file).unwrap(), taken);
+    // Of a folder that is in use nothing is read but by its server.
+    refused(&server.cli(&["backup", "--offline", &format!("{file}.2")]), 1, "leave --offline out");
+    refused(&server.cli(&["check"]), 1, "in use by another process");
+}
+
+#[test]
+fn what_cannot_be_trusted_is_not_restored_and_the_folder_stays_as_it_was() {
+    let folder = TempDir::new().unwrap();
+    let (data, file) = backed_up(folder.path());
+    let key = data.join("seal.key");
+    let (key, whole) = (key.to_str().unwrap(), fs::read(&file).unwrap());
+    let target = folder.path().join("target");
+    let bad = folder.path().join("bad.tar");
+    let restore = |bytes: &[u8]| {
+        fs::write(&bad, bytes).unwrap();
+        cli(&target, &["restore", bad.to_str().unwrap(), "--key", key])
+    };
+    // Cut short anywhere, but for the zeros that a tar ends with.
+    let end = whole.len() - 1024 - 512;
+    for cut in (0..20).map(|part| end * part / 20).chain([end - 1]) {
+        refused(&restore(&whole[..cut]), 1, "no backup that can be restored");
+        assert_eq!(contents(&target), BTreeMap::new(), "cut at {cut}");
+    }
+    // Changed where the records and files are.
+    for part in 1..10 {
+        let mut changed = whole.clone();
+        changed[512 * 4 + (end - 512 * 6) * part / 10] ^= 0x10;
+        let output = restore(&changed);
+        assert_eq!(output.status.code(), Some(1), "changed part {part}");
+        assert_eq!(contents(&target), BTreeMap::new());
+        refused(&cli(&data, &["check", bad.to_str().unwrap()]), 1, "no backup");
+    }
+    // The key of another.
+    let other = folder.path().join("other.key");
+    drop(skep::seal::KeyFile::create(&other).unwrap());
+    refused(
+        &cli(&target, &["restore", file.to_str().unwrap(), "--key", other.to_str().unwrap()]),
+        1,
+        "the key file does not open",
+    );
+    assert_eq!(contents(&target), BTreeMap::new());
+    // A folder that holds something.
+    fs::write(target.join("note"), "mine").unwrap();
+    refused(&cli(&target, &["restore", file.to_str().unwrap(), "--key", key]), 1, "is not empty");
+    assert_eq!(contents(&target).len(), 1);
+}
+
+#[test]
+fn a_check_finds_what_is_wrong_and_writes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let (data, _) = backed_up(folder.path());
+    let before = contents(&data);
+    let found: Value = serde_json::from_str(&done(&cli(&data, &["check", "-o", "json"]))).unwrap();
+    assert!(found["records"].as_u64().unwrap() > 5 && found["files"].as_u64().unwrap() >= 1, "{found}");
+    assert_eq!(found["faults"], serde_json::json!([]));
+    assert_eq!(contents(&data), before);
+
+    refused(&cli(&folder.path().join("nowhere"), &["check"]), 3, "no data folder of Skep");
+    // Without its key nothing that is sealed opens.
+    fs::rename(data.join("seal.key"), folder.path().join("seal.key")).unwrap();
+    refused(&cli(&data, &["check"]), 1, "seal.key` is missing");
+    drop(skep::seal::KeyFile::create(&data.join("seal.key")).unwrap());
+    refused(&cli(&data, &["check"]), 1, "the key file does not open");
+    fs::rename(folder.path().join("seal.key"), data.join("seal.key")).unwrap();
+    // A kept file that changed.
+    let kept = before.keys().find(|path| path.starts_with("files")).unwrap();
+    fs::write(data.join(kept), "other").unwrap();
+    refused(&cli(&data, &["check"]), 1, "is not what its name says");
+    fs::write(data.join(kept), &before[kept]).unwrap();
+    // A restore that broke off.
+    fs::write(data.join("restoring"), "").unwrap();
+    refused(&cli(&data, &["check"]), 1, "a restore into it broke off");
+    refused(&cli(&data, &["serve", "--listen", "127.0.0.1:0"]), 1, "a restore into it broke off");
+    fs::remove_file(data.join("restoring")).unwrap();
+    done(&cli(&data, &["check"]));
+    assert_eq!(contents(&data), before);
+}
+
+/// The folder of each released format, as the version that had it left it: a data folder with its key, and a backup.
+#[test]
+fn the_store_of_every_format_opens_in_this_version() {
+    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
+    let mut seen = 0;
+    for entry in fs::read_dir(formats).unwrap() {
+        let format = entry.unwrap().path();
+        let folder = TempDir::new().unwrap();
+        let archive = format.join("store.tar.gz");
+        let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(folder.path()).status().unwrap();
+        assert!(unpacked.success());
+        let data = folder.path().join("data");
+        let key = data.join("seal.key");
+        done(&cli(&data, &["check"]));
+        let again = folder.path().join("again");
+        let backup = folder.path().join("backup.tar");
+        done(&cli(&again, &["restore", backup.to_str().unwrap(), "--key", key.to_str().unwrap()]));
+        for data in [&data, &again] {
+            let server = Server::start(data);
+            assert_eq!(stacks(&server, None).into_keys().collect::<Vec<_>>(), ["blog", "large", "shop"]);
+            let credentials = done(&server.cli(&["credential", "list", "-o", "name"]));
+            assert_eq!(credentials.trim(), "shop-git");
+            // And it goes on from there.
+            apply(&server, folder.path(), &stack("shop", 11));
+            assert_eq!(stacks(&server, None)["shop"], 2);
+            server.stop();
+            done(&cli(data, &["check"]));
+        }
+        seen += 1;
+    }
+    assert!(seen > 0, "there is no format to look at");
+}
