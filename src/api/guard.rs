@@ -16,7 +16,7 @@ use crate::domain::{
     EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Stack, StackKey, StackStatus, Wanted,
 };
 use crate::ledger::{Ledger, LedgerError};
-use crate::ports::{CredentialAnswer, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
+use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
@@ -275,6 +275,12 @@ impl Guard {
             return Ok(None);
         }
         Ok(Some(self.shelf.inquiries.deployment_logs(id, tail).await?))
+    }
+
+    /// Whether all that is needed is there and answers.
+    pub(super) async fn doctor(&self) -> Result<Vec<Finding>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        Ok(self.shelf.inquiries.doctor().await?)
     }
 
     /// Everything there is, as an archive, and the place it takes among backups until it is dropped.

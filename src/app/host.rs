@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::care::{self, CareError, Checked};
+use super::examine::examine;
 use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
 use super::telemetry;
 use crate::cli::{CheckFound, Host, HostError, LogFormat, ServeArgs, SimulateArgs};
+use crate::ports::Finding;
 
 /// The real server.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,6 +49,10 @@ impl Host for Server {
 
     fn backup(&self, data: &Path, to: &mut dyn Write) -> Result<(), HostError> {
         care::back_up(data, to).map_err(failed)
+    }
+
+    fn examine(&self, data: &Path) -> Vec<Finding> {
+        examine(data)
     }
 
     fn check_backup(&self, file: &Path) -> Result<CheckFound, HostError> {

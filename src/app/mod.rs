@@ -2,6 +2,7 @@
 
 mod ambient;
 mod care;
+mod examine;
 mod host;
 mod metrics;
 mod rotate;

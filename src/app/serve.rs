@@ -28,7 +28,7 @@ use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 /// Where the key that everything is sealed with is kept.
 pub(super) const KEY_FILE: &str = "seal.key";
 /// The engine when nothing else is said.
-const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
+pub(super) const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
 /// What `serve` is told.
 #[derive(Debug, Clone)]

@@ -39,6 +39,8 @@ use console::Console;
 use exit::CliError;
 use session::Session;
 
+use crate::ports::Finding;
+
 /// The server side, as the composition root gives it.
 pub trait Host {
     /// Serves until SIGTERM or SIGINT, with its data in this folder. Called outside of any runtime.
@@ -80,6 +82,9 @@ pub trait Host {
     /// # Errors
     /// [`HostError`]; the folder is then as it was.
     fn restore(&self, file: &Path, key: &Path, data: &Path) -> Result<CheckFound, HostError>;
+
+    /// Looks at this data folder and at the engine of this machine, without a server.
+    fn examine(&self, data: &Path) -> Vec<Finding>;
 
     /// Plays schedules in a simulated world; each line goes to `say` as soon as it is known. Whether all laws held.
     ///
@@ -169,6 +174,7 @@ fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliEr
         Command::Backup(args) => commands::care::backup(&globals, &args, host, console),
         Command::Restore(args) => commands::care::restore(&globals, &args, host, console),
         Command::Check(args) => commands::care::check(&globals, &args, host, console),
+        Command::Doctor => commands::doctor::doctor(&globals, host, console),
         Command::Simulate(args) => {
             let mut unread = Ok(());
             let mut say = |line: &str| unread = console.print(line);

@@ -16,8 +16,8 @@ use crate::domain::{
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, CredentialAnswer, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer, TaskAnswer,
-    TaskFilter,
+    BoxFuture, CredentialAnswer, Finding, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer,
+    TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 
 /// Answers questions from what all passes share.
 pub(super) struct Answers {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     places: Semaphore,
 }
 
@@ -334,6 +334,10 @@ impl Inquiries for Answers {
 
     fn tasks<'a>(&'a self, stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {
         Box::pin(self.bounded(self.tasks_now(stack)))
+    }
+
+    fn doctor(&self) -> BoxFuture<'_, Result<Vec<Finding>, InquiryError>> {
+        Box::pin(self.bounded(self.look_at_all()))
     }
 
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {

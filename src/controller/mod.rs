@@ -18,6 +18,7 @@ mod approval;
 mod backoff;
 mod claim;
 mod delete;
+mod doctor;
 mod environment;
 mod gate;
 mod glance;

@@ -373,6 +373,26 @@ impl Ledger {
         Ok(self.one::<String>(&RecordKey::Restored)?.map(|found| found.value))
     }
 
+    /// The disk the records are on: see [`Store::room`].
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn room(&self) -> Result<Option<(u64, u64)>, LedgerError> {
+        Ok(self.store.room()?)
+    }
+
+    /// Whether writes are taken: asks for one that has to be refused, and so changes nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the store refuses for a reason of its own.
+    pub async fn takes_writes(&self) -> Result<(), LedgerError> {
+        let never = Batch::new().expect(&RecordKey::Instance, Some(u64::MAX));
+        match self.commit(never).await {
+            Ok(_) | Err(LedgerError::Store(StoreError::Conflict { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A copy of everything, as an archive: see [`Store::export`]. Blocks.
     ///
     /// # Errors

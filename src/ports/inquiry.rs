@@ -100,6 +100,47 @@ pub struct TaskAnswer {
     pub since: Option<Timestamp>,
 }
 
+/// What is looked at by a doctor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[expect(missing_docs, reason = "words")]
+pub enum Area {
+    Store,
+    Disk,
+    Engine,
+    Claim,
+    Clock,
+    Git,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// It works, and will not for long, or not for everything.
+    Doubtful,
+    /// It does not work.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of thing.
+    pub area: Area,
+    /// Which one.
+    pub subject: String,
+    /// How it is.
+    pub health: Health,
+    /// What was found.
+    pub message: String,
+    /// What to do, unless all is well.
+    pub mend: Option<String>,
+}
+
+/// Repositories that a doctor asks at most.
+pub const MOST_SOURCES: usize = 50;
+
 /// Tasks that an answer names at most.
 pub const MOST_TASKS: usize = 1000;
 
@@ -152,6 +193,12 @@ pub trait Inquiries: Send + Sync + 'static {
     /// The tasks of a stack's services as the engine has them now: by service, place and age, at most [`MOST_TASKS`].
     fn tasks<'a>(&'a self, _stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server asks no engine".to_owned())) })
+    }
+
+    /// Whether all that is needed is there and answers: store, disk, engines, claims, clocks, repositories. By area and
+    /// subject; at most [`MOST_SOURCES`] repositories.
+    fn doctor(&self) -> BoxFuture<'_, Result<Vec<Finding>, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server looks at nothing".to_owned())) })
     }
 
     /// The nodes of an environment's Swarm, by name, as they were last seen; none before the first look.

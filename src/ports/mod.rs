@@ -15,7 +15,8 @@ pub use ambient::Ambient;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
-    CredentialAnswer, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer, TaskAnswer,
+    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
+    StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use sealer::{SealError, Sealer};

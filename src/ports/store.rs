@@ -204,6 +204,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Io`].
     fn collect(&self, wanted: &std::collections::BTreeSet<Kept>, min_age_seconds: u64) -> Result<u64, StoreError>;
 
+    /// The disk it is on: bytes that are free, and all there are. `None` of a store that is on no disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Closed`].
+    fn room(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        Ok(None)
+    }
+
     /// A copy of everything as it is at one moment, as an archive to be read once; the store goes on meanwhile. Blocks until
     /// the copy is taken. Keys that values are sealed with are none of the store's, and not in it.
     ///

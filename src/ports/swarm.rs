@@ -240,6 +240,11 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// The last `tail` lines all tasks of a service wrote.
     fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
+
+    /// The engine's clock, to the second, if it tells it.
+    fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, SwarmError>> {
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// Makes the connection of a declared environment.

@@ -332,6 +332,11 @@ impl Store for SledStore {
         shared.files.collect(wanted, Duration::from_secs(min_age_seconds))
     }
 
+    fn room(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let shared = self.shared.as_ref().ok_or(StoreError::Closed)?;
+        folder::room(shared.folder.path()).map(Some)
+    }
+
     fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {
         self.shared.as_ref().ok_or(StoreError::Closed)?.export()
     }

@@ -47,6 +47,8 @@ pub use way::EngineAccess;
 use way::Way;
 
 use crate::domain::{Applied, Effect, Environment, Material, Task};
+use jiff::Timestamp;
+
 use crate::ports::{
     BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter,
     WatchedKind,
@@ -188,5 +190,9 @@ impl Swarm for DockerSwarm {
 
     fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
         Box::pin(async move { self.sessions.current().await?.service_logs(service_id, tail).await })
+    }
+
+    fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, SwarmError>> {
+        Box::pin(self.on(|session| async move { session.clock().await }))
     }
 }

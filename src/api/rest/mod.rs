@@ -8,6 +8,7 @@ mod body;
 mod call;
 mod deployments;
 mod docs;
+mod doctor;
 mod problem;
 mod stacks;
 
@@ -47,7 +48,7 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 12] = [
+pub const ENDPOINTS: [Endpoint; 13] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
@@ -57,6 +58,7 @@ pub const ENDPOINTS: [Endpoint; 12] = [
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
     signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(deployments::logs(call))),
     signed("GET", "/api/v1/backup", |call| Box::pin(backup::get(call))),
+    signed("GET", "/api/v1/doctor", |call| Box::pin(doctor::get(call))),
     open("GET", "/api/docs", |_| docs::index()),
     open("GET", "/api/docs/swagger.yaml", |_| docs::swagger()),
     open("GET", "/api/docs/errors/{code}", docs::error),

@@ -171,6 +171,9 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Read and check everything in a data folder (`--data`) or a backup; writes nothing. Exits with 1 when something is wrong.
     Check(CheckArgs),
+    /// Look whether everything works: server, store, disk, engines, claims, clocks, repositories; says what to mend. Exits
+    /// with 1 when something does not.
+    Doctor,
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Print the GraphQL schema.

@@ -166,6 +166,23 @@ impl Client {
         }
     }
 
+    /// An address below the server's own.
+    fn below(&self, path: &str) -> Url {
+        let mut address = self.address.http.clone();
+        let base = address.path().trim_end_matches("graphql").to_owned();
+        address.set_path(&format!("{base}{path}"));
+        address
+    }
+
+    /// Asks for JSON, below the server's address.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, CliError> {
+        let mut bytes = Vec::new();
+        self.download(path, PATIENCE, &mut bytes).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            CliError::new(Exit::Error, format!("{} does not answer as Skep does: {error}", self.address.shown))
+        })
+    }
+
     /// Asks for a file, below the server's address, and writes it to the end.
     pub(super) async fn download(
         &self,
@@ -173,10 +190,7 @@ impl Client {
         patience: Duration,
         to: &mut (dyn std::io::Write + Send),
     ) -> Result<(), CliError> {
-        let mut address = self.address.http.clone();
-        let base = address.path().trim_end_matches("graphql").to_owned();
-        address.set_path(&format!("{base}{path}"));
-        let sent = self.http.get(address).timeout(patience).send().await;
+        let sent = self.http.get(self.below(path)).timeout(patience).send().await;
         let mut response = sent.map_err(|error| self.unreachable(&error))?;
         if !response.status().is_success() {
             let status = response.status();

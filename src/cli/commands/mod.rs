@@ -8,6 +8,7 @@ mod credential;
 mod delete;
 mod deploy;
 mod diff;
+pub(super) mod doctor;
 mod environment;
 mod get;
 mod manifest;
@@ -25,7 +26,7 @@ use super::session::Session;
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
-        Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(Exit::Done),
+        Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Doctor => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
         Command::Deploy(args) => deploy::deploy(session, &args).await,
         Command::Rollback(args) => deploy::rollback(session, &args).await,

@@ -300,6 +300,10 @@ impl crate::cli::Host for NoHost {
         Err(crate::cli::HostError::Failed("no host".into()))
     }
 
+    fn examine(&self, _: &std::path::Path) -> Vec<crate::ports::Finding> {
+        Vec::new()
+    }
+
     fn check_backup(&self, _: &std::path::Path) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
         Err(crate::cli::HostError::Failed("no host".into()))
     }

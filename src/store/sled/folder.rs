@@ -305,6 +305,12 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The disk a folder is on: bytes that are free to us, and all there are.
+pub(super) fn room(path: &Path) -> Result<(u64, u64), StoreError> {
+    let found = rustix::fs::statvfs(path).map_err(|error| io_error(path, "its disk cannot be asked", &error.into()))?;
+    Ok((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
+}
+
 /// Makes the names in a folder last.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
