@@ -130,7 +130,7 @@ impl Schedule {
         let Some(why) = self.closed(now, &zone) else { return Opening::Open };
         let today = now.to_zoned(zone.clone()).date();
         let days = (0..AHEAD).filter_map(|days| today.checked_add(Span::new().days(days)).ok());
-        let begins = days.flat_map(|date| self.windows.iter().filter_map(move |window| Some((window, date))));
+        let begins = days.flat_map(|date| self.windows.iter().map(move |window| (window, date)));
         let begins = begins.filter_map(|(window, date)| window.on(date, &zone)).map(|(from, _)| from);
         let thaws = self.freezes.iter().filter_map(|freeze| freeze.times(&zone)).map(|(_, to)| to);
         let mut times: Vec<Timestamp> = begins.chain(thaws).filter(|time| *time > now).collect();
