@@ -282,7 +282,7 @@ async fn a_broken_document_is_refused_with_its_places_in_the_body() {
         ("[]", 400),
         ("{}", 422),
         ("{\"name\": \"x\", \"inline\": \"a: 1\", \"environment\": \"nowhere\"}", 404),
-        ("{\"name\": \"x\", \"inline\": \"a: 1\", \"dependsOn\": [{\"stack\": \"db\"}]}", 422),
+        ("{\"name\": \"x\", \"inline\": \"a: 1\", \"dependsOn\": [{\"stack\": \"x\"}]}", 422),
         ("{\"name\": \"x\", \"name\": \"y\", \"inline\": \"a: 1\"}", 422),
     ] {
         assert_eq!(send(body).await.status, status, "{body}");
