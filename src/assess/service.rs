@@ -32,7 +32,7 @@ pub struct ServiceReport {
     pub wanted: u64,
     /// How many of them run what was asked (for a job: have completed).
     pub healthy: u64,
-    /// All wanted tasks run, and no task of an older spec does.
+    /// All wanted tasks run, none beyond them, and no task of an older spec does.
     pub settled: bool,
     /// A task has started and waits for its first healthy answer.
     pub awaits_health: bool,
@@ -86,6 +86,16 @@ fn place(task: &Task) -> Place<'_> {
     (task.slot, task.slot.is_none().then_some(task.node_id.as_str()))
 }
 
+/// The tasks that run as asked (of a job: that have completed).
+struct Healthy {
+    /// In how many places there is one.
+    places: u64,
+    /// Some place has more than one. Swarm starts a second where its updater and its restarts meet, and ends it soon after.
+    surplus: bool,
+    /// Since when the newest of them runs.
+    newest: Option<Timestamp>,
+}
+
 struct View<'a> {
     input: &'a AssessInput<'a>,
     wanted: &'a DesiredService,
@@ -101,8 +111,8 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
     let Some(live) = input.live.services.get(&wanted.spec.name) else { return ServiceReport::not_there(wanted) };
     let view = View::new(input, wanted, live);
     let expected = view.expected();
-    let (healthy, newest_task) = view.healthy();
-    let enough = healthy == expected || (planted!("one task is enough") && healthy > 0);
+    let Healthy { places: healthy, surplus, newest: newest_task } = view.healthy();
+    let enough = healthy == expected && !surplus || (planted!("one task is enough") && healthy > 0);
     let settled = enough && !view.old_runs && (expected > 0 || view.may_be_empty());
     let obstacle = view.obstacle(expected).filter(|obstacle| !settled || obstacle.sure == Sure::Already);
     let (doomed, doomed_at) = match obstacle.as_ref().map(|obstacle| obstacle.sure) {
@@ -223,8 +233,8 @@ impl<'a> View<'a> {
         self.wanted.spec.mode.global.is_none() && self.wanted.spec.mode.global_job.is_none()
     }
 
-    /// In how many places a task runs as asked, and since when the newest does.
-    fn healthy(&self) -> (u64, Option<Timestamp>) {
+    /// The tasks that run as asked.
+    fn healthy(&self) -> Healthy {
         // Swarm also replaces tasks whose spec stays the same, when published ports change.
         let replacing = self.updated() && self.news().is_some_and(|update| update.state == UpdateState::Updating);
         let good = self.own.iter().filter(|task| match self.is_job() {
@@ -234,12 +244,12 @@ impl<'a> View<'a> {
             false => task.state == TaskState::Running && self.stays(task) && !(replacing && self.is_baseline(task)),
         });
         let mut places = BTreeSet::new();
-        let mut newest = None;
+        let (mut surplus, mut newest) = (false, None);
         for task in good {
-            places.insert(place(task));
+            surplus |= !places.insert(place(task)) && !self.is_job();
             newest = newest.max(task.state_since);
         }
-        (places.len() as u64, newest)
+        Healthy { places: places.len() as u64, surplus, newest }
     }
 
     /// Tasks of this deployment that ended or were refused.

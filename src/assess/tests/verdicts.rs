@@ -66,6 +66,20 @@ mod converging {
     }
 
     #[test]
+    fn not_while_one_slot_has_two_tasks() {
+        let two = [task("web").slot(1).running(2), task("web").slot(1).running(3), task("web").slot(2).running(2)];
+        let mut scene = update_of(2).tasks(two);
+        assert_eq!(scene.watched(3), "Progressing");
+        assert_eq!(scene.watched(60), "Progressing");
+        scene.set([
+            task("web").slot(1).running(2).told_to_stop(),
+            task("web").slot(1).running(3),
+            task("web").slot(2).running(2),
+        ]);
+        assert_eq!(scene.watched(70), "Converged", "Swarm has told one of the two to stop");
+    }
+
+    #[test]
     fn not_while_slots_are_missing_or_their_tasks_not_started() {
         let mut scene = Scene::first([service("web").replicas(2)]).tasks([task("web").running(2)]);
         assert_eq!(scene.watched(3), "Progressing");
