@@ -12,7 +12,7 @@ use crate::domain::{
     Access, Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Place, Stack, StackControl,
     StackKey, StackSpec,
 };
-use crate::ledger::{Batch, Hook, RecordKey};
+use crate::ledger::{Batch, Hook, HookSecret, RecordKey};
 
 /// How a manifest is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -330,7 +330,7 @@ impl Declare {
                 stack: None,
                 deployment: None,
                 reason: format!("{:?}", ask.trigger),
-                message: format!("hook `{}` was declared: {}", asked.name, changes.join(", ")),
+                message: format!("hook `{}` was declared: {}{}", asked.name, changes.join(", "), unsigned(asked)),
                 actor: ask.actor.name.clone(),
                 via: ask.via,
             };
@@ -429,4 +429,14 @@ fn shown(
 
 pub(super) fn plain(kind: DocumentKind, name: String, created: bool, changes: Vec<String>) -> AppliedDocument {
     AppliedDocument { kind, name, environment: None, created, changes, stack: None, deployment: None }
+}
+
+/// What is said of a hook that anyone may send to.
+fn unsigned(hook: &Hook) -> &'static str {
+    match hook.secret {
+        HookSecret::Unsigned { unsigned: true } => {
+            "; it is unsigned: whoever knows its address deploys what its rules let them"
+        }
+        _ => "",
+    }
 }

@@ -45,6 +45,7 @@ pub enum EventType {
     CredentialChanged,
     CredentialDeleted,
     HookDeclared,
+    HookDeleted,
     HookReceived,
     HookRefused,
     TokenCreated,

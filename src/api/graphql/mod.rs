@@ -8,6 +8,8 @@ mod credential;
 mod deployment;
 mod enums;
 mod event;
+mod event_type;
+mod hook;
 mod ids;
 mod input;
 mod limits;

@@ -6,6 +6,7 @@ use async_graphql::{Context, Object};
 
 use super::adopt::{self, AdoptStackInput, AdoptStackPayload};
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
+use super::hook::{DeleteHookInput, DeleteHookPayload, RedeliverHookInput, RedeliverHookPayload};
 use super::ids::deployment_id;
 use super::input::{
     ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
@@ -248,6 +249,26 @@ impl Mutation {
         let declare = &context(ctx)?.declare;
         let deleted = declare.delete_credential(&input.name, &ask).await;
         CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
+    }
+
+    /// Has a delivery of a hook done again, by the rules as they are now.
+    async fn redeliver_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The delivery.")] input: RedeliverHookInput,
+    ) -> async_graphql::Result<RedeliverHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        RedeliverHookPayload::new(context(ctx)?.declare.redeliver(&input.hook, &input.delivery, &ask).await)
+    }
+
+    /// Deletes a hook with what is kept of its deliveries: nobody can send to it any more.
+    async fn delete_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The hook.")] input: DeleteHookInput,
+    ) -> async_graphql::Result<DeleteHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        DeleteHookPayload::new(context(ctx)?.declare.delete_hook(&input.name, &ask).await)
     }
 
     /// Makes a token. Its value is in the answer, and nowhere else: only a digest of it is kept.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod care;
+mod hook;
 mod keys;
 mod parse;
 mod serve;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
+pub(in crate::cli) use hook::{HookArgs, HookCommand, HookTestArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
@@ -165,6 +167,8 @@ pub enum Command {
     Environment(EnvironmentArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
+    /// Look after hooks: what came, what a delivery would do, having one done again.
+    Hook(HookArgs),
     /// Take a backup of a server, while it runs, and read it back.
     Backup(BackupArgs),
     /// Make a data folder (`--data`) from a backup. Its server only observes until `environment claim`.

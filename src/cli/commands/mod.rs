@@ -11,6 +11,7 @@ mod diff;
 pub(super) mod doctor;
 mod environment;
 mod get;
+mod hook;
 mod manifest;
 mod token;
 mod watch;
@@ -54,6 +55,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Hook(args) => hook::hook(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }
