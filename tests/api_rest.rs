@@ -51,7 +51,10 @@ async fn every_route_is_documented_and_every_documented_call_is_routed() {
 async fn the_document_is_served_and_every_code_has_a_page() {
     let world = World::new().await;
     let plain = |path: &str| world.http.get(format!("http://{}{path}", world.address));
-    assert_eq!(world.send(plain("/api/docs")).await.header("location"), "/api/docs/swagger.yaml");
+    let page = world.send(plain("/api/docs")).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    assert!(page.text.contains("/api/docs/swagger.yaml"), "{}", page.text);
     let answer = world.send(plain("/api/docs/swagger.yaml")).await;
     assert!(answer.text.starts_with("openapi: 3.1.0\n"));
     for code in world.document.codes() {
