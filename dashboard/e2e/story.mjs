@@ -386,7 +386,7 @@ describe('the page', { concurrency: false }, () => {
   })
 
   it('shows the REST calls, and tries one with the token', async () => {
-    await go('/api/docs')
+    await page.goto(`${skep.url}/api/docs`)
     await page.getByText('Declared stacks, by environment and name').waitFor()
     await browser.shot('api-docs')
     await page.getByRole('button', { name: 'Authorize' }).click()

@@ -13,9 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use crate::domain::{
-    Access, ApiToken, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase, Environment,
-    EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Source, Stack, StackKey, StackName,
-    StackStatus, VersionSource, Wanted,
+    Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
+    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Source, Stack, StackKey,
+    StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
@@ -321,6 +321,18 @@ impl Guard {
             .map(|token| {
                 let used = self.shelf.ledger.token_used(&token.name)?;
                 Ok((token, used))
+            })
+            .collect()
+    }
+
+    /// All catalogs, by name, with what is known of them.
+    pub(super) fn catalogs(&self) -> Result<Vec<(Catalog, CatalogStatus)>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        let found = self.shelf.ledger.catalogs()?.into_iter().map(|found| found.value);
+        found
+            .map(|catalog| {
+                let status = self.shelf.ledger.catalog_status(&catalog.name)?;
+                Ok((catalog, status.map(|status| status.value).unwrap_or_default()))
             })
             .collect()
     }

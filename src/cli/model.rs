@@ -241,6 +241,40 @@ pub(super) struct Token {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Catalog {
+    pub(super) name: String,
+    pub(super) git: String,
+    #[serde(rename = "ref")]
+    pub(super) wanted: String,
+    pub(super) path: String,
+    pub(super) in_sync: bool,
+    pub(super) revision: Option<String>,
+    pub(super) author: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) applied_at: Option<Timestamp>,
+    pub(super) stacks: Vec<CatalogStack>,
+    pub(super) broken: Vec<BrokenManifest>,
+    pub(super) kept: Vec<String>,
+    pub(super) kept_because: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct CatalogStack {
+    pub(super) name: String,
+    pub(super) environment: String,
+    pub(super) file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct BrokenManifest {
+    pub(super) file: String,
+    pub(super) line: Option<u64>,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Hook {
     pub(super) name: String,
     pub(super) path: String,

@@ -10,6 +10,7 @@
 
 mod adopt;
 mod apply;
+mod catalog;
 mod check;
 mod claim;
 mod control;
@@ -42,6 +43,7 @@ use serde_json::Value;
 
 pub use adopt::Adopt;
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
+pub use catalog::CatalogFiles;
 pub use credential::{CredentialUser, Keyed, SetCredential};
 pub use deliver::{Delivered, Delivery};
 pub use deploy::{DeployRequest, VariableValue};

@@ -48,6 +48,10 @@ pub enum EventType {
     HookDeleted,
     HookReceived,
     HookRefused,
+    CatalogDeclared,
+    CatalogApplied,
+    CatalogRefused,
+    CatalogDeleted,
     TokenCreated,
     TokenRevoked,
 }

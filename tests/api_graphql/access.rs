@@ -117,6 +117,8 @@ fn mutations() -> Vec<(&'static str, Value, usize)> {
         ("resumeStack", plain.clone(), 2),
         ("reconcileStack", plain.clone(), 1),
         ("claimEnvironment", json!({}), 2),
+        ("syncCatalog", json!({ "name": "none" }), 3),
+        ("deleteCatalog", json!({ "name": "none" }), 3),
         ("redeliverHook", json!({ "hook": "none", "delivery": "none" }), 3),
         ("deleteHook", json!({ "name": "none" }), 3),
         ("adoptStack", json!({ "stack": stack, "manifest": SHOP, "dryRun": true }), 2),

@@ -86,6 +86,14 @@ pub(super) enum EventType {
     HookReceived,
     /// A hook's delivery was refused.
     HookRefused,
+    /// A catalog was declared.
+    CatalogDeclared,
+    /// What stands in a catalog was declared.
+    CatalogApplied,
+    /// A catalog cannot be read, or something in it was not taken.
+    CatalogRefused,
+    /// A catalog is no longer followed.
+    CatalogDeleted,
     /// A token was made.
     TokenCreated,
     /// A token was revoked.

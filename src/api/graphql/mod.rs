@@ -4,6 +4,7 @@
 //! through the guard.
 
 mod adopt;
+mod catalog;
 mod credential;
 mod deployment;
 mod enums;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Object};
 
 use super::adopt::{self, AdoptStackInput, AdoptStackPayload};
+use super::catalog::{CatalogInput, CatalogPayload};
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
 use super::hook::{DeleteHookInput, DeleteHookPayload, RedeliverHookInput, RedeliverHookPayload};
 use super::ids::deployment_id;
@@ -40,7 +41,7 @@ impl Mutation {
             ..ask(ctx, input.reason)?
         };
         let references = references(input.references);
-        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, adopt: None };
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, ..ApplyOptions::default() };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&guard(ctx)?, outcome)
@@ -249,6 +250,26 @@ impl Mutation {
         let declare = &context(ctx)?.declare;
         let deleted = declare.delete_credential(&input.name, &ask).await;
         CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
+    }
+
+    /// Has a catalog looked at now.
+    async fn sync_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.sync_catalog(&input.name, &ask).await)
+    }
+
+    /// Follows a catalog no more. Its stacks stay as they are declared, and belong to nobody.
+    async fn delete_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.delete_catalog(&input.name, &ask).await)
     }
 
     /// Has a delivery of a hook done again, by the rules as they are now.

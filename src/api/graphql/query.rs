@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use super::catalog::CatalogView;
 use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
@@ -140,6 +141,13 @@ impl Query {
     /// All tokens, by name. What they are is known by their digests alone.
     async fn tokens(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TokenView>> {
         Ok(guard(ctx)?.tokens().map_err(refused)?.into_iter().map(Into::into).collect())
+    }
+
+    /// All catalogs, by name.
+    async fn catalogs(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CatalogView>> {
+        let guard = guard(ctx)?;
+        let (found, stacks) = (guard.catalogs().map_err(refused)?, guard.stacks(None).map_err(unavailable)?);
+        Ok(found.into_iter().map(|(catalog, status)| (catalog, status, stacks.as_slice()).into()).collect())
     }
 
     /// All hooks, by name.

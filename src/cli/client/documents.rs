@@ -153,6 +153,13 @@ pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
 );
 pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
     revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const CATALOGS: &str = "query Catalogs { catalogs { name git ref path credential poll prune pruneLimit \
+    environments names inSync revision author title appliedAt files stacks { name environment file } \
+    broken { file line message } kept keptBecause error } }";
+pub(in crate::cli) const SYNC_CATALOG: &str = "mutation SyncCatalog($input: CatalogInput!) { \
+    syncCatalog(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const DELETE_CATALOG: &str = "mutation DeleteCatalog($input: CatalogInput!) { \
+    deleteCatalog(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const HOOKS: &str = "query Hooks { hooks { name path provider unsigned credential \
     rules { when stacks environment set { field value } } } }";
 pub(in crate::cli) const HOOK_DELIVERIES: &str = "query HookDeliveries($hook: String!, $first: Int) { \
@@ -232,7 +239,7 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 38] = [
+pub(in crate::cli) const ALL: [&str; 41] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -248,6 +255,9 @@ pub(in crate::cli) const ALL: [&str; 38] = [
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,
+    CATALOGS,
+    SYNC_CATALOG,
+    DELETE_CATALOG,
     HOOKS,
     HOOK_DELIVERIES,
     HOOK_TRIAL,

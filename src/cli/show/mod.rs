@@ -1,5 +1,6 @@
 //! How things are shown to people. Values in, text out.
 
+mod catalogs;
 mod deployments;
 mod hooks;
 mod keys;
@@ -7,6 +8,7 @@ mod others;
 mod plan;
 mod stacks;
 
+pub(super) use catalogs::{catalog, catalogs};
 pub(super) use deployments::{deployment, deployments};
 pub(super) use hooks::{hook_deliveries, hook_trials, hooks, redelivered};
 pub(super) use keys::{credentials, environment, tokens};
