@@ -1,10 +1,10 @@
 //! Stacks that are declared by the files of a repository: added, changed, renamed and deleted by push alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::git_http::Repo;
+use crate::git_http::{Entry, Repo};
 use crate::support::docker;
 use crate::support::hive::{Hive, Stay};
 use crate::support::stack::unique;
@@ -19,13 +19,14 @@ struct Platform<'a> {
     repo: Repo,
     name: String,
     files: BTreeMap<String, String>,
+    pushed: BTreeSet<String>,
 }
 
 impl<'a> Platform<'a> {
     fn new(hive: &'a Hive) -> Self {
         let name = unique("platform");
         let repo = Repo::create(hive.repositories(), &name);
-        Self { hive, repo, name, files: BTreeMap::new() }
+        Self { hive, repo, name, files: BTreeMap::new(), pushed: BTreeSet::new() }
     }
 
     fn stack(&self, n: usize) -> String {
@@ -43,9 +44,15 @@ impl<'a> Platform<'a> {
         self.files.insert(format!("stacks/{file:02}.yml"), text);
     }
 
-    fn push(&self) -> String {
-        let files: Vec<_> = self.files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
-        self.repo.commit("main", &files)
+    /// Commits the files as they are now; those that were there before and are not are deleted.
+    fn push(&mut self) -> String {
+        let now = self.files.keys().cloned().collect();
+        let gone: Vec<String> = self.pushed.difference(&now).cloned().collect();
+        let files = self.files.iter().map(|(file, text)| (file.as_str(), Entry::Text(text)));
+        let entries: Vec<_> = files.chain(gone.iter().map(|file| (file.as_str(), Entry::Gone))).collect();
+        let commit = self.repo.commit_entries("main", &entries);
+        self.pushed = now;
+        commit
     }
 
     async fn apply(&self, prune_limit: usize) {
