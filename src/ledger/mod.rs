@@ -25,6 +25,7 @@ mod batch;
 mod catalog;
 mod delivery;
 mod keyring;
+mod old;
 mod record;
 mod reseal;
 mod verify;
