@@ -35,6 +35,7 @@ pub enum DocumentKind {
     Environment,
     Credential,
     Hook,
+    Notifier,
 }
 
 /// What became of one document.
@@ -160,6 +161,7 @@ impl Declare {
                 Body::Environment(environment) => self.apply_environment(&mut gather, environment, ask),
                 Body::Credential(asked) => self.apply_credential(&mut gather, document, asked, ask),
                 Body::Hook(hook) => self.apply_hook(&mut gather, hook, ask),
+                Body::Notifier(asked) => self.apply_notifier(&mut gather, asked, ask),
             };
             match taken {
                 Ok(()) => {}

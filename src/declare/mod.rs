@@ -22,6 +22,7 @@ mod environment;
 mod error;
 mod fields;
 mod manifest;
+mod notifier;
 mod permit;
 mod reference;
 mod rollback;
@@ -46,7 +47,7 @@ pub use deliver::{Delivered, Delivery};
 pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
-pub use manifest::{AskedCredential, Body, Document, Manifest};
+pub use manifest::{AskedCredential, AskedNotifier, Body, Document, Manifest};
 pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 

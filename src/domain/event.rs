@@ -34,6 +34,8 @@ pub enum EventType {
     SourceRecovered,
     Waiting,
     Refused,
+    Stalled,
+    Recovered,
     EnvironmentDeclared,
     EnvironmentConnected,
     EnvironmentDisconnected,
@@ -47,6 +49,8 @@ pub enum EventType {
     HookDeclared,
     HookReceived,
     HookRefused,
+    NotifierDeclared,
+    NotifierDeleted,
     TokenCreated,
     TokenRevoked,
 }

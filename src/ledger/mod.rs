@@ -9,6 +9,7 @@
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
 //! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
+//! | `notifier/NAME`, `notifier-status/NAME` | [`Notifier`](crate::domain::Notifier), how far it has come | the API, its courier |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -21,6 +22,7 @@
 
 mod batch;
 mod keyring;
+mod notifier;
 mod record;
 mod reseal;
 mod verify;
@@ -35,6 +37,7 @@ use thiserror::Error;
 
 pub use batch::Batch;
 pub use keyring::{LedgerKeyring, open_values};
+pub use notifier::{Owed, OwedPage};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName, TokenName,
+    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, NotifierName, Sealed, StackKey, StackName, TokenName,
 };
 
 /// The newest schema this version writes. A reader takes every older one.
@@ -41,6 +41,8 @@ pub enum RecordKey {
     EnvironmentStatus(EnvironmentName),
     ClaimOrder(EnvironmentName),
     Hook(String),
+    Notifier(NotifierName),
+    NotifierStatus(NotifierName),
     Credential(CredentialName),
     Token(TokenName),
     TokenDigest(String),
@@ -65,6 +67,8 @@ impl fmt::Display for RecordKey {
             Self::EnvironmentStatus(name) => write!(f, "environment-status/{name}"),
             Self::ClaimOrder(name) => write!(f, "claim-order/{name}"),
             Self::Hook(name) => write!(f, "hook/{name}"),
+            Self::Notifier(name) => write!(f, "notifier/{name}"),
+            Self::NotifierStatus(name) => write!(f, "notifier-status/{name}"),
             Self::Credential(name) => write!(f, "credential/{name}"),
             Self::Token(name) => write!(f, "token/{name}"),
             Self::TokenDigest(digest) => write!(f, "token-digest/{digest}"),
@@ -107,6 +111,8 @@ impl RecordKey {
             "environment-status" => EnvironmentName::parse(rest).ok().map(Self::EnvironmentStatus),
             "claim-order" => EnvironmentName::parse(rest).ok().map(Self::ClaimOrder),
             "hook" => Some(Self::Hook(rest.to_owned())),
+            "notifier" => NotifierName::parse(rest).ok().map(Self::Notifier),
+            "notifier-status" => NotifierName::parse(rest).ok().map(Self::NotifierStatus),
             "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
             "token" => TokenName::parse(rest).ok().map(Self::Token),
             "token-digest" => Some(Self::TokenDigest(rest.to_owned())),
@@ -219,6 +225,8 @@ mod tests {
             RecordKey::EnvironmentStatus(EnvironmentName::default()),
             RecordKey::ClaimOrder(EnvironmentName::default()),
             RecordKey::Hook("a".into()),
+            RecordKey::Notifier(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
+            RecordKey::NotifierStatus(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Token(TokenName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::TokenDigest("0a".into()),

@@ -2,8 +2,8 @@
 
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
-    ApiToken, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept, Sealed, Stack,
-    StackStatus, TokenName,
+    ApiToken, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept, Notifier, NotifierStatus,
+    Sealed, Stack, StackStatus, TokenName,
 };
 use crate::ledger::{Hook, Once};
 use crate::ports::{Entry, Scan, Sealer};
@@ -49,6 +49,8 @@ impl Ledger {
             RecordKey::EnvironmentStatus(_) => read::<EnvironmentStatus>(entry).map(drop),
             RecordKey::ClaimOrder(_) => read::<ClaimOrder>(entry).map(drop),
             RecordKey::Hook(_) => read::<Hook>(entry).map(drop),
+            RecordKey::Notifier(_) => read::<Notifier>(entry).map(drop),
+            RecordKey::NotifierStatus(_) => read::<NotifierStatus>(entry).map(drop),
             RecordKey::Credential(_) => read::<Credential>(entry).map(drop),
             RecordKey::Token(_) => read::<ApiToken>(entry).map(drop),
             RecordKey::TokenDigest(_) => read::<TokenName>(entry).map(drop),

@@ -3,6 +3,7 @@
 mod adopt;
 mod care;
 mod keys;
+mod notifier;
 mod parse;
 mod serve;
 
@@ -20,6 +21,7 @@ pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -123,11 +125,11 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, credentials, hooks.
+    /// Record YAML documents: stacks, environments, credentials, hooks, notifiers.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
-    /// Show stacks, deployments, environments, events.
+    /// Show stacks, deployments, environments, notifiers, events.
     Get(GetArgs),
     /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
     Diff(DiffArgs),
@@ -163,6 +165,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Show, try out and delete notifiers: who outside is told of what.
+    Notifier(NotifierArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
     /// Take a backup of a server, while it runs, and read it back.
@@ -291,6 +295,8 @@ pub enum What {
     },
     /// All environments.
     Environments,
+    /// All notifiers.
+    Notifiers,
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.

@@ -12,6 +12,7 @@ pub(super) mod doctor;
 mod environment;
 mod get;
 mod manifest;
+mod notifier;
 mod token;
 mod watch;
 
@@ -54,6 +55,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Notifier(args) => notifier::notifier(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

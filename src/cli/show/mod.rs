@@ -2,12 +2,14 @@
 
 mod deployments;
 mod keys;
+mod notifiers;
 mod others;
 mod plan;
 mod stacks;
 
 pub(super) use deployments::{deployment, deployments};
 pub(super) use keys::{credentials, environment, tokens};
+pub(super) use notifiers::notifiers;
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
 pub(super) use stacks::{stack, stacks};

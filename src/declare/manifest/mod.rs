@@ -1,7 +1,8 @@
-//! Manifests: YAML documents of the kinds Stack, Environment, Credential and Hook, read with positions. Every mistake in a text is
-//! reported at once; what this version cannot do yet is refused by name, never dropped.
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook and Notifier, read with positions. Every mistake
+//! in a text is reported at once; what this version cannot do yet is refused by name, never dropped.
 
 mod credential;
+mod notifier;
 mod order;
 mod other;
 mod stack;
@@ -9,6 +10,7 @@ mod stack;
 use std::collections::BTreeMap;
 
 pub use credential::AskedCredential;
+pub use notifier::AskedNotifier;
 
 use super::fields::{Field, Fields, Reader};
 use super::reference::References;
@@ -46,6 +48,8 @@ pub enum Body {
     Credential(AskedCredential),
     /// A hook, its secret sealed.
     Hook(Hook),
+    /// A notifier, its address sealed.
+    Notifier(AskedNotifier),
 }
 
 impl Document {
@@ -61,7 +65,7 @@ impl Document {
 }
 
 /// Kinds of the contract that come later.
-const LATER: [&str; 2] = ["Catalog", "Notifier"];
+const LATER: [&str; 1] = ["Catalog"];
 
 impl Manifest {
     /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
@@ -117,14 +121,14 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential` or `kind: Hook`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook` or `kind: Notifier`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
         let Some(word) = reader.text(&kind) else { return Ok(None) };
         if LATER.contains(&word.as_str()) {
             let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment, Credential and Hook";
+            let hint = "this version takes Stack, Environment, Credential, Hook and Notifier";
             reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
             return Ok(None);
         }
@@ -133,6 +137,7 @@ impl Manifest {
             ("Environment", Kind::Environment),
             ("Credential", Kind::Credential),
             ("Hook", Kind::Hook),
+            ("Notifier", Kind::Notifier),
         ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
         let place = name_place(node);
@@ -141,6 +146,7 @@ impl Manifest {
             Kind::Environment => other::environment(reader, fields),
             Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
+            Kind::Notifier => notifier::read(reader, fields, sealer)?,
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
         let original = redacted(node, kind).unwrap_or_else(|| piece.text.trim_end().into());
@@ -154,6 +160,7 @@ enum Kind {
     Environment,
     Credential,
     Hook,
+    Notifier,
 }
 
 /// Where the document's name stands; its beginning when it has none.
@@ -173,6 +180,10 @@ fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
         Kind::Environment => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
+            Some(json)
+        }
+        Kind::Notifier => {
+            *json.get_mut("url")? = "***".into();
             Some(json)
         }
         Kind::Credential => {
@@ -206,6 +217,7 @@ fn twice(documents: &[Document], reader: &mut Reader) {
             Body::Environment(environment) => format!("environment `{}`", environment.name),
             Body::Credential(credential) => format!("credential `{}`", credential.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
+            Body::Notifier(notifier) => format!("notifier `{}`", notifier.name),
         };
         let line = document.place.as_ref().map_or(0, |(at, _)| at.line);
         if let Some(first) = seen.get(&what) {

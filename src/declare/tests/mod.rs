@@ -3,6 +3,7 @@
 mod applying;
 mod credentials;
 mod deploying;
+mod notifiers;
 mod reading;
 mod words;
 
