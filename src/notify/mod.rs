@@ -119,10 +119,14 @@ impl Couriers {
         let (events, keys) = (watch::Sender::new(()), watch::Sender::new(()));
         let news = News { events: events.subscribe(), keys: keys.subscribe() };
         let mut couriers = BTreeMap::new();
-        let mut changed = true;
+        // Set until the notifiers were read after a change.
+        let mut stale = true;
         loop {
-            if changed && let Err(error) = self.settle(&mut couriers, &news, &cancel) {
-                tracing::error!(%error, "the notifiers cannot be read");
+            if stale {
+                match self.settle(&mut couriers, &news, &cancel) {
+                    Ok(()) => stale = false,
+                    Err(error) => tracing::error!(%error, "the notifiers cannot be read"),
+                }
             }
             let noted = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -131,13 +135,13 @@ impl Couriers {
             match noted {
                 None => return,
                 Some(Noted::Missed) => {
-                    changed = true;
+                    stale = true;
                     events.send_replace(());
                     keys.send_replace(());
                 }
                 Some(Noted::Note(note)) => {
                     let any = |is: fn(&RecordKey) -> bool| note.records.iter().any(|(key, _)| is(key));
-                    changed = any(|key| matches!(key, RecordKey::Notifier(_)));
+                    stale |= any(|key| matches!(key, RecordKey::Notifier(_)));
                     if any(|key| matches!(key, RecordKey::Event(_))) {
                         events.send_replace(());
                     }

@@ -17,5 +17,6 @@ mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod telling;
 mod waiting;
 mod world;
