@@ -369,6 +369,8 @@ pub(super) enum DocumentKind {
     Credential,
     /// A hook.
     Hook,
+    /// A catalog.
+    Catalog,
     /// A notifier.
     Notifier,
 }

@@ -1,4 +1,4 @@
-//! The types of events: mirrored value by value, as all enums of the schema.
+//! What an event of the log is about.
 
 use async_graphql::Enum;
 
@@ -84,10 +84,20 @@ pub(super) enum EventType {
     CredentialDeleted,
     /// A hook was declared.
     HookDeclared,
+    /// A hook is no longer declared.
+    HookDeleted,
     /// A hook's delivery was taken.
     HookReceived,
     /// A hook's delivery was refused.
     HookRefused,
+    /// A catalog was declared.
+    CatalogDeclared,
+    /// What stands in a catalog was declared.
+    CatalogApplied,
+    /// A catalog cannot be read, or something in it was not taken.
+    CatalogRefused,
+    /// A catalog is no longer followed.
+    CatalogDeleted,
     /// A notifier was declared.
     NotifierDeclared,
     /// A notifier is gone.

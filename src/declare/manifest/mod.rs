@@ -1,6 +1,7 @@
-//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook and Notifier, read with positions. Every mistake
-//! in a text is reported at once; what this version cannot do yet is refused by name, never dropped.
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook, Catalog and Notifier, read with positions. Every
+//! mistake in a text is reported at once; what this version cannot do yet is refused by name, never dropped.
 
+mod catalog;
 mod credential;
 mod notifier;
 mod order;
@@ -16,7 +17,7 @@ use super::fields::{Field, Fields, Reader};
 use super::reference::References;
 use super::yaml::{self, Node, Place, Value};
 use super::{Code, DeclareError, Limits, Refusal};
-use crate::domain::{CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
+use crate::domain::{Catalog, CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
 use crate::ledger::Hook;
 use crate::ports::Sealer;
 
@@ -48,6 +49,8 @@ pub enum Body {
     Credential(AskedCredential),
     /// A hook, its secret sealed.
     Hook(Hook),
+    /// A catalog.
+    Catalog(Catalog),
     /// A notifier, its address sealed.
     Notifier(AskedNotifier),
 }
@@ -63,9 +66,6 @@ impl Document {
         refusal
     }
 }
-
-/// Kinds of the contract that come later.
-const LATER: [&str; 1] = ["Catalog"];
 
 impl Manifest {
     /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
@@ -121,22 +121,17 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook` or `kind: Notifier`";
+            let hint =
+                "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook`, `kind: Catalog` or `kind: Notifier`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
-        let Some(word) = reader.text(&kind) else { return Ok(None) };
-        if LATER.contains(&word.as_str()) {
-            let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment, Credential, Hook and Notifier";
-            reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
-            return Ok(None);
-        }
         let kinds = [
             ("Stack", Kind::Stack),
             ("Environment", Kind::Environment),
             ("Credential", Kind::Credential),
             ("Hook", Kind::Hook),
+            ("Catalog", Kind::Catalog),
             ("Notifier", Kind::Notifier),
         ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
@@ -146,6 +141,7 @@ impl Manifest {
             Kind::Environment => other::environment(reader, fields),
             Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
+            Kind::Catalog => catalog::read(reader, fields),
             Kind::Notifier => notifier::read(reader, fields, sealer)?,
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
@@ -160,6 +156,7 @@ enum Kind {
     Environment,
     Credential,
     Hook,
+    Catalog,
     Notifier,
 }
 
@@ -177,7 +174,7 @@ fn name_place(node: &Node) -> Place {
 fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
     let mut json = node.to_json();
     match kind {
-        Kind::Environment => None,
+        Kind::Environment | Kind::Catalog => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
             Some(json)
@@ -216,6 +213,7 @@ fn twice(documents: &[Document], reader: &mut Reader) {
             Body::Stack(key, _) => format!("stack `{}` in environment `{}`", key.name, key.environment),
             Body::Environment(environment) => format!("environment `{}`", environment.name),
             Body::Credential(credential) => format!("credential `{}`", credential.name),
+            Body::Catalog(catalog) => format!("catalog `{}`", catalog.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
             Body::Notifier(notifier) => format!("notifier `{}`", notifier.name),
         };
