@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::caller::Caller;
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
-    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place, Source, Stack,
-    StackKey, StackName, StackStatus, VersionSource, Wanted,
+    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
+    Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, TaskAnswer};

@@ -3,8 +3,7 @@
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
     ApiToken, Catalog, CatalogStatus, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept,
-    Notifier, NotifierStatus,
-    Sealed, Stack, StackStatus, TokenName,
+    Notifier, NotifierStatus, Sealed, Stack, StackStatus, TokenName,
 };
 use crate::ledger::{Hook, HookDelivery, Once};
 use crate::ports::{Entry, Scan, Sealer};

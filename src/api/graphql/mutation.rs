@@ -15,9 +15,7 @@ use super::input::{
     RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
-use super::notifier::{
-    DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload,
-};
+use super::notifier::{DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload};
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
 use super::{context, guard};

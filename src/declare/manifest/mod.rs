@@ -121,8 +121,7 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint =
-                "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook`, `kind: Catalog` or `kind: Notifier`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook`, `kind: Catalog` or `kind: Notifier`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
