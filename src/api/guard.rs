@@ -18,7 +18,7 @@ use crate::domain::{
     Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
-use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
+use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, RenderAnswer, TaskAnswer};
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
@@ -374,6 +374,19 @@ impl Guard {
             return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
         }
         Ok(self.shelf.inquiries.plan_images(key, wanted, images).await?)
+    }
+
+    /// What a version's files come to.
+    pub(super) async fn render(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<RenderAnswer, GuardError> {
+        if !self.grant.may(Access::Diff, Place::Stack(key)) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.render(key, wanted, images).await?)
     }
 
     /// The tasks of a stack's services.
