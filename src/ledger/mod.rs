@@ -11,6 +11,7 @@
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
 //! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
+//! | `notifier/NAME`, `notifier-status/NAME` | [`Notifier`](crate::domain::Notifier), how far it has come | the API, its courier |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -25,6 +26,7 @@ mod batch;
 mod catalog;
 mod delivery;
 mod keyring;
+mod notifier;
 mod old;
 mod record;
 mod reseal;
@@ -41,6 +43,7 @@ use thiserror::Error;
 pub use batch::Batch;
 pub use delivery::{HookDelivery, RefusedStack};
 pub use keyring::{LedgerKeyring, open_values};
+pub use notifier::{Owed, OwedPage};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;
 

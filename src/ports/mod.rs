@@ -6,6 +6,7 @@
 mod ambient;
 mod inquiry;
 mod keyring;
+mod notifier;
 mod sealer;
 mod source;
 mod store;
@@ -19,6 +20,7 @@ pub use inquiry::{
     RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};

@@ -18,5 +18,6 @@ mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod telling;
 mod waiting;
 mod world;

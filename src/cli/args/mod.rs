@@ -6,6 +6,7 @@ mod catalog;
 mod context;
 mod hook;
 mod keys;
+mod notifier;
 mod parse;
 mod serve;
 
@@ -26,6 +27,7 @@ pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -132,11 +134,11 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs.
+    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs, notifiers.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
-    /// Show stacks, deployments, environments, events.
+    /// Show stacks, deployments, environments, notifiers, events.
     Get(GetArgs),
     /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
     Diff(DiffArgs),
@@ -174,6 +176,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Show, try out and delete notifiers: who outside is told of what.
+    Notifier(NotifierArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
     /// Look after catalogs: stacks that are declared by the files of a repository.
@@ -330,6 +334,8 @@ pub enum What {
     },
     /// All environments.
     Environments,
+    /// All notifiers.
+    Notifiers,
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.

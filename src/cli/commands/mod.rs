@@ -16,6 +16,7 @@ mod get;
 mod hook;
 pub(super) mod init;
 mod manifest;
+mod notifier;
 mod render;
 mod token;
 mod watch;
@@ -64,6 +65,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Environment(args) => environment::environment(session, &args.what).await,
         Command::Catalog(args) => catalog::catalog(session, &args.what).await,
         Command::Hook(args) => hook::hook(session, &args.what).await,
+        Command::Notifier(args) => notifier::notifier(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }
