@@ -25,6 +25,7 @@ mod glance;
 mod images;
 mod inquiries;
 mod judge;
+mod logs;
 mod outcome;
 mod pass;
 mod pinning;

@@ -221,6 +221,27 @@ impl Ledger {
         Ok(ids.collect())
     }
 
+    /// Those that came after one, the oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn history_after(
+        &self,
+        key: &StackKey,
+        after: &DeploymentId,
+        limit: usize,
+    ) -> Result<Vec<Versioned<Deployment>>, LedgerError> {
+        let prefix = format!("history/{}/{}/", key.environment, key.name);
+        let after = Some(format!("{prefix}{after}"));
+        let mut found = Vec::new();
+        for entry in self.store.scan(&Scan { prefix, after, backwards: false, limit })? {
+            if let RecordKey::History(_, id) = RecordKey::parse(&entry.key) {
+                found.extend(self.deployment(&id)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Deployments of all stacks, newest first, from before `before` on.
     ///
     /// # Errors

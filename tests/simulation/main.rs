@@ -13,6 +13,7 @@ mod drifting;
 mod failing;
 mod following;
 mod images;
+mod logs;
 mod modes;
 mod outages;
 mod preempting;

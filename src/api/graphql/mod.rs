@@ -11,6 +11,7 @@ mod event;
 mod ids;
 mod input;
 mod limits;
+mod log;
 mod mutation;
 mod node;
 mod page;
