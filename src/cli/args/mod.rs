@@ -3,6 +3,7 @@
 mod adopt;
 mod care;
 mod keys;
+mod logs;
 mod parse;
 mod serve;
 
@@ -20,6 +21,7 @@ pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use logs::LogsArgs;
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -157,6 +159,8 @@ pub enum Command {
     Release(StackArgs),
     /// Show the log; `-w` follows it.
     Events(EventsArgs),
+    /// Show what Skep did and what services wrote; `-f` follows it.
+    Logs(LogsArgs),
     /// Wait until a deployment has ended.
     Wait(WaitArgs),
     /// Keep key material for repositories, registries and engines.
@@ -449,6 +453,8 @@ mod tests {
             "skep diff shop --ref main",
             "skep history shop",
             "skep events -w",
+            "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
+            "skep logs --deployment 01x",
             "skep wait shop",
             "skep rollback shop 01x --reason r --wait",
             "skep unpin shop",
@@ -486,6 +492,9 @@ mod tests {
             "skep deploy shop --expect-generation x",
             "skep deploy shop --timeout soon",
             "skep get",
+            "skep logs",
+            "skep logs shop/",
+            "skep logs shop --since soon",
             "skep get stacks -o xml",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",

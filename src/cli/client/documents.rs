@@ -217,9 +217,14 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
     "} } }"
 );
 
+pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deployment: ID, $stack: String, \
+    $environment: String!, $service: String, $tail: Int!, $since: DateTime, $after: Int, $follow: Boolean!) { \
+    logLines(deployment: $deployment, stack: $stack, environment: $environment, service: $service, tail: $tail, \
+    since: $since, after: $after, follow: $follow) { sequence ended lines { time service task slot node stream text } } }";
+
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 33] = [
+pub(in crate::cli) const ALL: [&str; 34] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -253,4 +258,5 @@ pub(in crate::cli) const ALL: [&str; 33] = [
     FOLLOW_STACK,
     FOLLOW_STACKS,
     FOLLOW_EVENTS,
+    FOLLOW_LOGS,
 ];

@@ -11,6 +11,7 @@ mod diff;
 pub(super) mod doctor;
 mod environment;
 mod get;
+mod logs;
 mod manifest;
 mod token;
 mod watch;
@@ -33,6 +34,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Wait(args) => deploy::wait(session, &args).await,
         Command::Get(args) => get::get(session, &args).await,
         Command::History(args) => get::history(session, &args).await,
+        Command::Logs(args) => logs::logs(session, &args).await,
         Command::Events(args) => {
             let first = usize::try_from(args.limit).unwrap_or(usize::MAX);
             get::events(session, args.stack.as_deref(), first, args.watch).await
