@@ -16,6 +16,7 @@ mod delete;
 mod drift;
 mod examples;
 mod kill;
+mod logs;
 mod ownership;
 mod pin;
 mod preempt;
