@@ -27,6 +27,7 @@ mod inquiries;
 mod judge;
 mod logs;
 mod outcome;
+mod output;
 mod pass;
 mod pinning;
 mod prepare;

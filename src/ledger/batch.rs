@@ -39,12 +39,12 @@ impl Batch {
         self
     }
 
-    fn put<T: Serialize>(mut self, key: &RecordKey, value: &T) -> Self {
+    pub(super) fn put<T: Serialize>(mut self, key: &RecordKey, value: &T) -> Self {
         self.transaction.writes.push(Write::Put { key: key.to_string(), value: encode(value) });
         self
     }
 
-    fn delete(mut self, key: &RecordKey) -> Self {
+    pub(super) fn delete(mut self, key: &RecordKey) -> Self {
         self.transaction.writes.push(Write::Delete { key: key.to_string() });
         self
     }

@@ -14,6 +14,7 @@
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
 //! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
+//! | `output/ENV/NAME/ID` | [`Sealed`]: what the services of a failed deployment wrote last | the controller, with the failure |
 //! | `meta/instance` | the installation's id | the first start |
 //! | `meta/restored` | the mark of the newest restore | `skep restore` |
 //!
@@ -21,6 +22,7 @@
 
 mod batch;
 mod keyring;
+mod output;
 mod record;
 mod reseal;
 mod verify;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{DeploymentId, StackKey};
 
@@ -30,7 +31,7 @@ pub struct LogQuery {
 }
 
 /// Where a line comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogSource {
     /// Skep: a step, a phase, a failure; or a word about the log itself.
     Skep,
@@ -48,7 +49,7 @@ pub enum LogSource {
 }
 
 /// What it was written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as every process has them")]
 pub enum LogStream {
     Stdout,
@@ -56,7 +57,7 @@ pub enum LogStream {
 }
 
 /// One line, masked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When it was written, by the clock of the node it was written on.
     pub time: Timestamp,

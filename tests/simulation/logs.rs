@@ -219,3 +219,37 @@ async fn without_its_secrets_nothing_of_a_service_is_shown() {
         assert!(lines.iter().all(|line| !line.contains(SECRET)), "{lines:#?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_version_wrote_is_kept_for_the_newest_of_them() {
+    let world = World::running().await;
+    world.swarm.lines("app:1", &["first"]);
+    let v1 = world.apply(&manifest("app:1", SECRET)).await;
+    world.ended(60, &v1).await;
+    let mut failed = Vec::new();
+    for version in 2..14 {
+        let image = format!("app:{version}");
+        let said: Vec<String> = (0..40).map(|n| format!("{version} says {n} and {SECRET}")).collect();
+        world.swarm.image(&image, Behaviour::Exit { after: Duration::from_millis(500), code: 3 });
+        world.swarm.lines(&image, &said.iter().map(String::as_str).collect::<Vec<_>>());
+        failed.push(world.apply(&manifest(&image, SECRET)).await);
+        world.ends_as(300, failed.last().unwrap(), DeploymentPhase::RolledBack).await;
+    }
+    assert_eq!(world.ledger.outputs(&key("shop")).unwrap(), failed[2..]);
+    // The engine forgets all of it.
+    world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+    world.until(120, "the stack is gone", |world| world.stack().is_none()).await;
+    let last = failed.last().unwrap();
+    let lines = world.text(&deployment(last), &LogQuery { tail: 1000, ..read() }).await;
+    let said = |n: u32| format!("web.1@node-1: 13 says {n} and ***");
+    for n in [0, 39] {
+        assert!(lines.contains(&said(n)), "{n}: {lines:#?}");
+    }
+    assert!(lines.iter().all(|line| !line.contains(SECRET) && !line.contains("first")), "{lines:#?}");
+    let few = world.text(&deployment(last), &LogQuery { tail: 2, service: Some("web".into()), ..read() }).await;
+    assert_eq!(few, [said(38), said(39)]);
+    // Of an older one only the evidence is left.
+    let oldest = world.text(&deployment(&failed[0]), &LogQuery { tail: 1000, ..read() }).await;
+    assert!(oldest.contains(&"web.1@node-1: 2 says 39 and ***".to_owned()), "{oldest:#?}");
+    assert!(!oldest.contains(&"web.1@node-1: 2 says 0 and ***".to_owned()), "{oldest:#?}");
+}

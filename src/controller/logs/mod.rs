@@ -28,7 +28,9 @@ use super::shared::Shared;
 use crate::domain::Masker;
 use crate::ports::{BoxStream, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream};
 use follow::Follow;
+pub(super) use names::Names;
 use scene::Scene;
+pub(super) use scene::Writer;
 
 /// What was written so far has to be there within this time.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -91,7 +93,7 @@ fn left_out(time: jiff::Timestamp, count: u64) -> LogLine {
 }
 
 /// A whole line, masked and then cut. Of one that came without its end, no half of a secret is left at the end.
-fn shown(masker: &Masker, line: &str, cut: bool) -> String {
+pub(super) fn shown(masker: &Masker, line: &str, cut: bool) -> String {
     let mut text = if cut { masker.mask_cut(line) } else { masker.mask(line) };
     let cut = cut || text.len() > LONGEST_LINE;
     text.truncate(text.floor_char_boundary(LONGEST_LINE));

@@ -15,11 +15,11 @@ const MOST: usize = 10_000;
 
 /// What is known of tasks, by engine id. One that the engine does not tell of is known to be unknown.
 #[derive(Default)]
-pub(super) struct Names(HashMap<String, Option<u64>>);
+pub(in crate::controller) struct Names(HashMap<String, Option<u64>>);
 
 impl Names {
     /// Asks for the tasks of these services.
-    pub(super) async fn learn(&mut self, environment: &Observed, writers: &[Writer]) {
+    pub(in crate::controller) async fn learn(&mut self, environment: &Observed, writers: &[Writer]) {
         if writers.is_empty() {
             return;
         }
@@ -44,7 +44,7 @@ impl Names {
     }
 
     /// The same, without asking.
-    pub(super) fn known(&self, environment: &Observed, writer: &Writer, line: &EngineLog) -> LogSource {
+    pub(in crate::controller) fn known(&self, environment: &Observed, writer: &Writer, line: &EngineLog) -> LogSource {
         let host = |id: &String| {
             let snapshot = environment.snapshot();
             snapshot.nodes.get(id).map_or_else(|| id.clone(), |node| node.hostname.clone())

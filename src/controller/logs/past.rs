@@ -1,6 +1,6 @@
 //! What is there already: the story, and the last lines of each service, in the order of time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -59,7 +59,11 @@ pub(super) async fn read(scene: &Scene, tail: u32) -> Result<(Vec<LogLine>, Rest
             of_services = services(scene, &environment, tail, &masker, &mut rest, &mut lines).await?;
         }
     }
-    of_services.extend(evidence(scene, &of_services, &lines));
+    let kept = kept(scene, tail, &of_services);
+    of_services.extend(kept);
+    if tail > 0 {
+        of_services.extend(evidence(scene, &of_services, &lines));
+    }
     lines.extend(of_services);
     lines.sort_by_key(|line| line.time);
     Ok((within(lines), rest))
@@ -143,14 +147,41 @@ impl Found {
     }
 }
 
+/// What was kept of a deployment that failed, of the tasks that the engine has nothing of any more.
+fn kept(scene: &Scene, tail: u32, there: &[LogLine]) -> Vec<LogLine> {
+    let Some(deployment) = &scene.deployment else { return Vec::new() };
+    let shared = &scene.shared;
+    let sealed = shared.ledger.output(&scene.key, &deployment.id).unwrap_or_default();
+    let clear = sealed.and_then(|sealed| shared.renderer.sealer().open(&sealed).ok());
+    let lines = clear.and_then(|clear| serde_json::from_slice::<Vec<LogLine>>(clear.expose()).ok());
+    let known: HashSet<&Option<String>> = there.iter().map(|line| wrote(line).1).collect();
+    let wanted = |line: &LogLine| {
+        let (service, task) = wrote(line);
+        scene.takes(Some(line.time))
+            && !known.contains(task)
+            && scene.service.as_deref().is_none_or(|wanted| service == Some(wanted))
+    };
+    let mut lines: Vec<LogLine> = lines.unwrap_or_default().into_iter().filter(wanted).collect();
+    lines.drain(..lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
+    lines
+}
+
+/// Which service and task wrote a line.
+fn wrote(line: &LogLine) -> (Option<&str>, &Option<String>) {
+    match &line.source {
+        LogSource::Skep => (None, &None),
+        LogSource::Service { service, task, .. } => (Some(service), task),
+    }
+}
+
 /// The last lines of the task that failed, when the engine does not have them any more.
 fn evidence(scene: &Scene, there: &[LogLine], story: &[LogLine]) -> Vec<LogLine> {
     let failure = scene.deployment.as_ref().and_then(|deployment| deployment.failure.as_ref());
     let Some((failure, service)) = failure.and_then(|failure| Some((failure, failure.service.clone()?))) else {
         return Vec::new();
     };
-    let wrote = |line: &LogLine| matches!(&line.source, LogSource::Service { task, .. } if *task == failure.task);
-    if scene.service.as_ref().is_some_and(|wanted| *wanted != service) || there.iter().any(wrote) {
+    let known = there.iter().any(|line| *wrote(line).1 == failure.task);
+    if known || scene.service.as_ref().is_some_and(|wanted| *wanted != service) {
         return Vec::new();
     }
     let told = story.iter().rev().find(|line| line.text.starts_with("Failed")).or(story.last());

@@ -16,11 +16,11 @@ const NEWER: usize = 50;
 
 /// A service that writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Writer {
+pub(in crate::controller) struct Writer {
     /// Its name in the compose file.
-    pub(super) name: String,
+    pub(in crate::controller) name: String,
     /// Its engine id.
-    pub(super) id: String,
+    pub(in crate::controller) id: String,
 }
 
 /// What is read.
