@@ -50,11 +50,19 @@ pub struct ApiOptions {
     pub origins: Vec<String>,
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
+    pub hook_rate: u32,
 }
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self { graphiql: false, metrics_public: false, origins: Vec::new(), body_bytes: 2 << 20 }
+        Self {
+            graphiql: false,
+            metrics_public: false,
+            origins: Vec::new(),
+            body_bytes: 2 << 20,
+            hook_rate: hooks::DELIVERIES_A_SECOND,
+        }
     }
 }
 
@@ -94,6 +102,7 @@ struct Kept {
     ready: Arc<AtomicBool>,
     metrics: Metrics,
     options: ApiOptions,
+    hook_rates: hooks::Rates,
 }
 
 impl ApiState {
@@ -110,7 +119,8 @@ impl ApiState {
             door: door.clone(),
             feed,
         });
-        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options }), schema }
+        let hook_rates = hooks::Rates::new(options.hook_rate);
+        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options, hook_rates }), schema }
     }
 
     /// The use-cases.
@@ -139,6 +149,10 @@ impl ApiState {
     #[must_use]
     pub fn options(&self) -> &ApiOptions {
         &self.parts.options
+    }
+
+    fn hook_rates(&self) -> &hooks::Rates {
+        &self.parts.hook_rates
     }
 
     /// Whether everything has been started.

@@ -32,6 +32,7 @@ impl Host for Server {
             insecure: args.insecure,
             metrics_public: args.metrics_public,
             graphiql: args.graphiql,
+            hook_rate: args.hook_rate,
         };
         serve(options).map_err(|error| match error {
             ServeError::NotLoopback(_) => HostError::Usage(error.to_string()),

@@ -51,6 +51,8 @@ pub struct ServeOptions {
     pub metrics_public: bool,
     /// Serve `/graphiql`.
     pub graphiql: bool,
+    /// Deliveries of one hook that are taken in a second; 0 for as many as come.
+    pub hook_rate: u32,
 }
 
 /// Why the server could not be started, or ended by itself.
@@ -149,6 +151,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
         options: ApiOptions {
             graphiql: options.graphiql,
             metrics_public: options.metrics_public,
+            hook_rate: options.hook_rate,
             ..ApiOptions::default()
         },
     });

@@ -47,6 +47,7 @@ pub enum CredentialUser {
     Stack(StackKey),
     Environment(EnvironmentName),
     Hook(String),
+    Catalog(String),
 }
 
 impl std::fmt::Display for CredentialUser {
@@ -55,6 +56,7 @@ impl std::fmt::Display for CredentialUser {
             Self::Stack(key) => write!(f, "stack `{key}`"),
             Self::Environment(name) => write!(f, "environment `{name}`"),
             Self::Hook(name) => write!(f, "hook `{name}`"),
+            Self::Catalog(name) => write!(f, "catalog `{name}`"),
         }
     }
 }
@@ -236,6 +238,11 @@ impl Declare {
         for hook in self.ledger.hooks()? {
             if let HookSecret::Credential { credential } = hook.value.secret {
                 users.entry(credential).or_default().push(CredentialUser::Hook(hook.value.name));
+            }
+        }
+        for catalog in self.ledger.catalogs()? {
+            if let Some(name) = catalog.value.source.credential {
+                users.entry(name).or_default().push(CredentialUser::Catalog(catalog.value.name));
             }
         }
         Ok(users)

@@ -45,8 +45,13 @@ pub enum EventType {
     CredentialChanged,
     CredentialDeleted,
     HookDeclared,
+    HookDeleted,
     HookReceived,
     HookRefused,
+    CatalogDeclared,
+    CatalogApplied,
+    CatalogRefused,
+    CatalogDeleted,
     TokenCreated,
     TokenRevoked,
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod adoption;
+mod catalog;
 mod condition;
 mod credential;
 mod dependency;
@@ -28,6 +29,7 @@ mod task;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
+pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use dependency::Dependency;

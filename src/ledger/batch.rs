@@ -29,6 +29,13 @@ impl Batch {
         self.transaction.writes.is_empty()
     }
 
+    /// With all that another batch expects and writes.
+    pub fn and(mut self, other: Self) -> Self {
+        self.transaction.expects.extend(other.transaction.expects);
+        self.transaction.writes.extend(other.transaction.writes);
+        self
+    }
+
     pub(super) fn into_transaction(self) -> Transaction {
         self.transaction
     }

@@ -9,6 +9,8 @@
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
 //! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
 //! | `hook/NAME` | [`Hook`] | the API |
+//! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
+//! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -21,6 +23,8 @@
 //! Everything else (snapshots of engines, rendered plans, the queue) is rebuilt from these and from the world.
 
 mod batch;
+mod catalog;
+mod delivery;
 mod keyring;
 mod output;
 mod record;
@@ -36,6 +40,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 pub use batch::Batch;
+pub use delivery::{HookDelivery, RefusedStack};
 pub use keyring::{LedgerKeyring, open_values};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;

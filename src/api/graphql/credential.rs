@@ -73,6 +73,7 @@ impl From<CredentialUser> for CredentialUseView {
                 Self { kind: "Environment", name: name.to_string(), environment: None }
             }
             CredentialUser::Hook(name) => Self { kind: "Hook", name, environment: None },
+            CredentialUser::Catalog(name) => Self { kind: "Catalog", name, environment: None },
         }
     }
 }

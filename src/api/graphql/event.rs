@@ -2,7 +2,8 @@
 
 use async_graphql::{ComplexObject, Context, Enum, ID, Json, SimpleObject};
 
-use super::enums::{Action, ClaimState, EventType, ObjectKind};
+use super::enums::{Action, ClaimState, ObjectKind};
+use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;

@@ -4,10 +4,13 @@
 //! through the guard.
 
 mod adopt;
+mod catalog;
 mod credential;
 mod deployment;
 mod enums;
 mod event;
+mod event_type;
+mod hook;
 mod ids;
 mod input;
 mod limits;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Object};
 
 use super::adopt::{self, AdoptStackInput, AdoptStackPayload};
+use super::catalog::{CatalogInput, CatalogPayload};
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
+use super::hook::{DeleteHookInput, DeleteHookPayload, RedeliverHookInput, RedeliverHookPayload};
 use super::ids::deployment_id;
 use super::input::{
     ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
@@ -39,7 +41,7 @@ impl Mutation {
             ..ask(ctx, input.reason)?
         };
         let references = references(input.references);
-        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, adopt: None };
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, ..ApplyOptions::default() };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&guard(ctx)?, outcome)
@@ -248,6 +250,46 @@ impl Mutation {
         let declare = &context(ctx)?.declare;
         let deleted = declare.delete_credential(&input.name, &ask).await;
         CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
+    }
+
+    /// Has a catalog looked at now.
+    async fn sync_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.sync_catalog(&input.name, &ask).await)
+    }
+
+    /// Follows a catalog no more. Its stacks stay as they are declared, and belong to nobody.
+    async fn delete_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.delete_catalog(&input.name, &ask).await)
+    }
+
+    /// Has a delivery of a hook done again, by the rules as they are now.
+    async fn redeliver_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The delivery.")] input: RedeliverHookInput,
+    ) -> async_graphql::Result<RedeliverHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        RedeliverHookPayload::new(context(ctx)?.declare.redeliver(&input.hook, &input.delivery, &ask).await)
+    }
+
+    /// Deletes a hook with what is kept of its deliveries: nobody can send to it any more.
+    async fn delete_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The hook.")] input: DeleteHookInput,
+    ) -> async_graphql::Result<DeleteHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        DeleteHookPayload::new(context(ctx)?.declare.delete_hook(&input.name, &ask).await)
     }
 
     /// Makes a token. Its value is in the answer, and nowhere else: only a digest of it is kept.

@@ -2,6 +2,8 @@
 
 mod adopt;
 mod care;
+mod catalog;
+mod hook;
 mod keys;
 mod logs;
 mod parse;
@@ -17,6 +19,8 @@ use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
+pub(in crate::cli) use catalog::{CatalogArgs, CatalogCommand};
+pub(in crate::cli) use hook::{HookArgs, HookCommand, HookTestArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
@@ -125,7 +129,7 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, credentials, hooks.
+    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
@@ -169,6 +173,10 @@ pub enum Command {
     Environment(EnvironmentArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
+    /// Look after catalogs: stacks that are declared by the files of a repository.
+    Catalog(CatalogArgs),
+    /// Look after hooks: what came, what a delivery would do, having one done again.
+    Hook(HookArgs),
     /// Take a backup of a server, while it runs, and read it back.
     Backup(BackupArgs),
     /// Make a data folder (`--data`) from a backup. Its server only observes until `environment claim`.

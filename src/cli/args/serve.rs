@@ -40,6 +40,9 @@ pub struct ServeArgs {
     /// Serve `/graphiql`.
     #[arg(long, env = "SKEP_GRAPHIQL", value_parser = FalseyValueParser::new())]
     pub graphiql: bool,
+    /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
+    #[arg(long, env = "SKEP_HOOK_RATE", default_value_t = 50, value_name = "N")]
+    pub hook_rate: u32,
     /// What to log: error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
     #[arg(long, env = "SKEP_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,

@@ -3,6 +3,7 @@
 mod adopt;
 mod apply;
 pub(super) mod care;
+mod catalog;
 mod control;
 mod credential;
 mod delete;
@@ -11,6 +12,7 @@ mod diff;
 pub(super) mod doctor;
 mod environment;
 mod get;
+mod hook;
 mod logs;
 mod manifest;
 mod token;
@@ -56,6 +58,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Catalog(args) => catalog::catalog(session, &args.what).await,
+        Command::Hook(args) => hook::hook(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

@@ -1,6 +1,7 @@
-//! Manifests: YAML documents of the kinds Stack, Environment, Credential and Hook, read with positions. Every mistake in a text is
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook and Catalog, read with positions. Every mistake in a text is
 //! reported at once; what this version cannot do yet is refused by name, never dropped.
 
+mod catalog;
 mod credential;
 mod order;
 mod other;
@@ -14,7 +15,7 @@ use super::fields::{Field, Fields, Reader};
 use super::reference::References;
 use super::yaml::{self, Node, Place, Value};
 use super::{Code, DeclareError, Limits, Refusal};
-use crate::domain::{CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
+use crate::domain::{Catalog, CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
 use crate::ledger::Hook;
 use crate::ports::Sealer;
 
@@ -46,6 +47,8 @@ pub enum Body {
     Credential(AskedCredential),
     /// A hook, its secret sealed.
     Hook(Hook),
+    /// A catalog.
+    Catalog(Catalog),
 }
 
 impl Document {
@@ -61,7 +64,7 @@ impl Document {
 }
 
 /// Kinds of the contract that come later.
-const LATER: [&str; 2] = ["Catalog", "Notifier"];
+const LATER: [&str; 1] = ["Notifier"];
 
 impl Manifest {
     /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
@@ -117,14 +120,14 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential` or `kind: Hook`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook` or `kind: Catalog`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
         let Some(word) = reader.text(&kind) else { return Ok(None) };
         if LATER.contains(&word.as_str()) {
             let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment, Credential and Hook";
+            let hint = "this version takes Stack, Environment, Credential, Hook and Catalog";
             reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
             return Ok(None);
         }
@@ -133,6 +136,7 @@ impl Manifest {
             ("Environment", Kind::Environment),
             ("Credential", Kind::Credential),
             ("Hook", Kind::Hook),
+            ("Catalog", Kind::Catalog),
         ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
         let place = name_place(node);
@@ -141,6 +145,7 @@ impl Manifest {
             Kind::Environment => other::environment(reader, fields),
             Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
+            Kind::Catalog => catalog::read(reader, fields),
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
         let original = redacted(node, kind).unwrap_or_else(|| piece.text.trim_end().into());
@@ -154,6 +159,7 @@ enum Kind {
     Environment,
     Credential,
     Hook,
+    Catalog,
 }
 
 /// Where the document's name stands; its beginning when it has none.
@@ -170,7 +176,7 @@ fn name_place(node: &Node) -> Place {
 fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
     let mut json = node.to_json();
     match kind {
-        Kind::Environment => None,
+        Kind::Environment | Kind::Catalog => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
             Some(json)
@@ -205,6 +211,7 @@ fn twice(documents: &[Document], reader: &mut Reader) {
             Body::Stack(key, _) => format!("stack `{}` in environment `{}`", key.name, key.environment),
             Body::Environment(environment) => format!("environment `{}`", environment.name),
             Body::Credential(credential) => format!("credential `{}`", credential.name),
+            Body::Catalog(catalog) => format!("catalog `{}`", catalog.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
         };
         let line = document.place.as_ref().map_or(0, |(at, _)| at.line);

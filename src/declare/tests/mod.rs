@@ -1,6 +1,7 @@
 //! The use-cases, over a store in memory.
 
 mod applying;
+mod catalogs;
 mod credentials;
 mod deploying;
 mod reading;
