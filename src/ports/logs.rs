@@ -12,7 +12,7 @@ use crate::domain::{DeploymentId, StackKey};
 pub enum LogOf {
     /// Of one deployment: from when it was recorded until the next one of its stack went to work.
     Deployment(DeploymentId),
-    /// Of a stack: from when its newest deployment was recorded.
+    /// Of a stack: from when its newest deployment was recorded; of a rollback, from that of the one it answers.
     Stack(StackKey),
 }
 

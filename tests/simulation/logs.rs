@@ -101,6 +101,9 @@ async fn a_stack_is_followed_over_its_deployments() {
     assert!(failing.iter().any(|line| line == "web.1@node-1: second"), "{failing:#?}");
     assert!(failing.iter().any(|line| line == "web.1@node-1: ***"), "{failing:#?}");
     assert!(failing.iter().any(|line| line == "web.1@node-1: first"), "the old version is back: {failing:#?}");
+    // Who comes now is told the whole story of the version that failed.
+    let story = world.text(&LogOf::Stack(key("shop")), &read()).await;
+    assert!(story.iter().any(|line| line == "web.1@node-1: second"), "{story:#?}");
     // It goes on until the stack is gone.
     world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
     world.until(120, "the stack is gone", |world| world.stack().is_none()).await;

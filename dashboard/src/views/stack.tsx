@@ -92,7 +92,7 @@ export function StackView({ environment, name }: { environment: string; name: st
       {tab === 'history' && <History stack={stack} />}
       {tab === 'logs' && (
         <section class="panel" aria-labelledby="logs">
-          <h2 id="logs">Logs, since the newest deployment</h2>
+          <h2 id="logs">Logs, since the newest version was asked for</h2>
           <LogPanel stack={stack.name} environment={stack.environment} services={serviceNames(stack)} />
         </section>
       )}

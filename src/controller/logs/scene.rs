@@ -74,8 +74,13 @@ impl Scene {
         if shared.ledger.stack(key).map_err(failed)?.is_none() {
             return Err(InquiryError::NotFound(format!("stack `{key}`")));
         }
-        let newest = shared.ledger.history(key, None, 1).map_err(failed)?.pop();
-        let begun = newest.map_or_else(|| shared.ambient.now(), |newest| newest.value.created_at);
+        let newest = shared.ledger.history(key, None, 1).map_err(failed)?.pop().map(|found| found.value);
+        // A rollback is the end of the story that it answers.
+        let answered = match newest.as_ref().and_then(|newest| newest.rollback_of.as_ref()) {
+            Some(failed_one) => shared.ledger.deployment(failed_one).map_err(failed)?.map(|found| found.value),
+            None => None,
+        };
+        let begun = answered.or(newest).map_or_else(|| shared.ambient.now(), |newest| newest.created_at);
         Ok(Self {
             key: key.clone(),
             deployment: None,
