@@ -19,7 +19,8 @@ use crate::domain::{
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
-    BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, TaskAnswer,
+    BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, RenderAnswer,
+    TaskAnswer,
 };
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
@@ -362,6 +363,19 @@ impl Guard {
             return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
         }
         Ok(self.shelf.inquiries.plan_images(key, wanted, images).await?)
+    }
+
+    /// What a version's files come to.
+    pub(super) async fn render(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<RenderAnswer, GuardError> {
+        if !self.grant.may(Access::Diff, Place::Stack(key)) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.render(key, wanted, images).await?)
     }
 
     /// The tasks of a stack's services.

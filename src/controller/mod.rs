@@ -34,6 +34,7 @@ mod pinning;
 mod prepare;
 mod queue;
 mod reconcile;
+mod rendering;
 mod rendition;
 mod shared;
 mod snapshot;

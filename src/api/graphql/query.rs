@@ -6,7 +6,7 @@ use super::catalog::CatalogView;
 use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
-use super::event::{EnvironmentView, EventView, PlanView};
+use super::event::{EnvironmentView, EventView, PlanView, RenderingView};
 use super::hook::{self, HookDeliveryView, HookTrial, HookView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
 use super::input::{ImageInput, stack_key};
@@ -240,6 +240,24 @@ impl Query {
         let wanted = wanted.map(Wanted);
         let images = images.into_iter().map(|image| (image.service, image.version)).collect();
         guard(ctx)?.plan(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
+    }
+
+    /// What a version's files come to: the objects that would be asked of the engine. Secret values are masked.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn rendering(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the stack.")] stack: String,
+        #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
+        #[graphql(name = "ref", desc = "The ref to render; what is declared, when left out.")] wanted: Option<String>,
+        #[graphql(desc = "Versions of single services, in place of those that are declared.", default)] images: Vec<
+            ImageInput,
+        >,
+    ) -> async_graphql::Result<RenderingView> {
+        let key = key(&stack, &environment)?;
+        let wanted = wanted.map(Wanted);
+        let images = images.into_iter().map(|image| (image.service, image.version)).collect();
+        guard(ctx)?.render(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
     }
 
     /// The tasks of a stack's services as the engine has them now, by service; those that run, or are about to, first.

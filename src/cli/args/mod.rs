@@ -3,6 +3,7 @@
 mod adopt;
 mod care;
 mod catalog;
+mod context;
 mod hook;
 mod keys;
 mod logs;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
 pub(in crate::cli) use catalog::{CatalogArgs, CatalogCommand};
+pub(in crate::cli) use context::{ContextArgs, ContextCommand, InitArgs, RenderArgs};
 pub(in crate::cli) use hook::{HookArgs, HookCommand, HookTestArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
@@ -54,6 +56,9 @@ pub struct Globals {
     #[arg(long, global = true, env = "SKEP_SERVER", default_value = "http://127.0.0.1:7717", value_name = "URL",
           value_hint = ValueHint::Url, help_heading = "Global options")]
     pub server: String,
+    /// Context to use: a server that was kept under a name with `context add`. A server that is given goes before it.
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    pub context: Option<String>,
     /// Token to sign in with; for a server on this machine, that of its data folder when left out.
     #[arg(
         long,
@@ -137,6 +142,8 @@ pub enum Command {
     Get(GetArgs),
     /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
     Diff(DiffArgs),
+    /// Show what a version's files come to: the objects that would be asked of the engine, secret values masked.
+    Render(RenderArgs),
     /// Show the deployments of a stack, the newest first.
     History(HistoryArgs),
     /// Go back to an older version and stay there until `unpin`.
@@ -188,6 +195,12 @@ pub enum Command {
     Doctor,
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
+    /// Show all stacks as they change, until Ctrl-C.
+    Watch,
+    /// Write a first manifest for the folder one is in.
+    Init(InitArgs),
+    /// Keep servers by name, and say which one to ask.
+    Context(ContextArgs),
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -196,6 +209,24 @@ pub enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Whether it asks a server, and so is for a context.
+    #[must_use]
+    pub fn asks_a_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve(_)
+                | Self::Context(_)
+                | Self::Init(_)
+                | Self::Restore(_)
+                | Self::Check(_)
+                | Self::Simulate(_)
+                | Self::Schema
+                | Self::Completions { .. }
+        )
+    }
 }
 
 /// `simulate`.

@@ -153,6 +153,9 @@ pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
 );
 pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
     revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const RENDERING: &str = "query Rendering($stack: String!, $environment: String!, $ref: String, \
+    $images: [ImageInput!]) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
+    revision digest objects warnings } }";
 pub(in crate::cli) const CATALOGS: &str = "query Catalogs { catalogs { name git ref path credential poll prune pruneLimit \
     environments names inSync revision author title appliedAt files stacks { name environment file } \
     broken { file line message } kept keptBecause error } }";
@@ -244,7 +247,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 42] = [
+pub(in crate::cli) const ALL: [&str; 43] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -260,6 +263,7 @@ pub(in crate::cli) const ALL: [&str; 42] = [
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,
+    RENDERING,
     CATALOGS,
     SYNC_CATALOG,
     DELETE_CATALOG,

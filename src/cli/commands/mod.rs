@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 pub(super) mod care;
 mod catalog;
+pub(super) mod context;
 mod control;
 mod credential;
 mod delete;
@@ -13,8 +14,10 @@ pub(super) mod doctor;
 mod environment;
 mod get;
 mod hook;
+pub(super) mod init;
 mod logs;
 mod manifest;
+mod render;
 mod token;
 mod watch;
 
@@ -29,12 +32,15 @@ use super::session::Session;
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
+        Command::Context(_) | Command::Init(_) => Ok(Exit::Done),
         Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Doctor => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
         Command::Deploy(args) => deploy::deploy(session, &args).await,
         Command::Rollback(args) => deploy::rollback(session, &args).await,
         Command::Wait(args) => deploy::wait(session, &args).await,
         Command::Get(args) => get::get(session, &args).await,
+        Command::Render(args) => render::render(session, &args).await,
+        Command::Watch => watch::board(session).await,
         Command::History(args) => get::history(session, &args).await,
         Command::Logs(args) => logs::logs(session, &args).await,
         Command::Events(args) => {
