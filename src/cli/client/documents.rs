@@ -162,7 +162,7 @@ pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
 pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
     revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const RENDERING: &str = "query Rendering($stack: String!, $environment: String!, $ref: String, \
-    $images: [ImageInput!]) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
+    $images: [ImageInput!]!) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
     revision digest objects warnings } }";
 pub(in crate::cli) const CATALOGS: &str = "query Catalogs { catalogs { name git ref path credential poll prune pruneLimit \
     environments names inSync revision author title appliedAt files stacks { name environment file } \
