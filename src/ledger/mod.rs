@@ -27,6 +27,7 @@ mod catalog;
 mod delivery;
 mod keyring;
 mod notifier;
+mod old;
 mod record;
 mod reseal;
 mod verify;

@@ -12,6 +12,7 @@ mod credentials;
 mod drifting;
 mod failing;
 mod following;
+mod housekeeping;
 mod images;
 mod modes;
 mod outages;
