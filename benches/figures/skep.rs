@@ -38,6 +38,7 @@ pub(crate) fn serve_if_asked() -> bool {
         insecure: false,
         metrics_public: true,
         graphiql: false,
+        hook_rate: 1_000_000,
     };
     serve(options).unwrap();
     true

@@ -17,6 +17,7 @@ mod delete;
 mod drift;
 mod examples;
 mod kill;
+mod logs;
 mod ownership;
 mod pin;
 mod preempt;

@@ -6,6 +6,7 @@ mod catalog;
 mod context;
 mod hook;
 mod keys;
+mod logs;
 mod notifier;
 mod parse;
 mod serve;
@@ -27,6 +28,7 @@ pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use logs::LogsArgs;
 pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
@@ -170,6 +172,8 @@ pub enum Command {
     Release(StackArgs),
     /// Show the log; `-w` follows it.
     Events(EventsArgs),
+    /// Show what Skep did and what services wrote; `-f` follows it.
+    Logs(LogsArgs),
     /// Wait until a deployment has ended.
     Wait(WaitArgs),
     /// Keep key material for repositories, registries and engines.
@@ -494,6 +498,8 @@ mod tests {
             "skep diff shop --ref main",
             "skep history shop",
             "skep events -w",
+            "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
+            "skep logs --deployment 01x",
             "skep wait shop",
             "skep rollback shop 01x --reason r --wait",
             "skep unpin shop",
@@ -531,6 +537,9 @@ mod tests {
             "skep deploy shop --expect-generation x",
             "skep deploy shop --timeout soon",
             "skep get",
+            "skep logs",
+            "skep logs shop/",
+            "skep logs shop --since soon",
             "skep get stacks -o xml",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",

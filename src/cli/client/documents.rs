@@ -248,9 +248,14 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
     "} } }"
 );
 
+pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deployment: ID, $stack: String, \
+    $environment: String!, $service: String, $tail: Int!, $since: DateTime, $after: Int, $follow: Boolean!) { \
+    logLines(deployment: $deployment, stack: $stack, environment: $environment, service: $service, tail: $tail, \
+    since: $since, after: $after, follow: $follow) { sequence ended lines { time service task slot node stream text } } }";
+
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 45] = [
+pub(in crate::cli) const ALL: [&str; 46] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -296,4 +301,5 @@ pub(in crate::cli) const ALL: [&str; 45] = [
     FOLLOW_STACK,
     FOLLOW_STACKS,
     FOLLOW_EVENTS,
+    FOLLOW_LOGS,
 ];
