@@ -2,6 +2,7 @@
 
 mod adopt;
 mod care;
+mod health;
 mod keys;
 mod parse;
 mod serve;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
+pub(in crate::cli) use health::HealthArgs;
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
@@ -174,6 +176,8 @@ pub enum Command {
     /// Look whether everything works: server, store, disk, engines, claims, clocks, repositories; says what to mend. Exits
     /// with 1 when something does not.
     Doctor,
+    /// Ask the server of this machine whether it is well, without a token: for health checks. Exits with 1 when it is not.
+    Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Print the GraphQL schema.
@@ -464,6 +468,7 @@ mod tests {
             "skep adopt --all -f stacks -e prod",
             "skep release shop --reason r",
             "skep environment claim prod --reason moved",
+            "skep health --ready --patience 30s",
             "skep schema",
             "skep completions bash",
         ] {
