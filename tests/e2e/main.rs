@@ -8,6 +8,9 @@
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
+#[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
+#[path = "../support/git_ssh.rs"]
+mod git_ssh;
 mod support;
 
 mod adopt;
@@ -15,6 +18,7 @@ mod bad_input;
 mod delete;
 mod drift;
 mod examples;
+mod image;
 mod kill;
 mod ownership;
 mod pin;
