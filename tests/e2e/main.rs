@@ -19,6 +19,7 @@ mod delete;
 mod drift;
 mod examples;
 mod image;
+mod install;
 mod kill;
 mod ownership;
 mod pin;
