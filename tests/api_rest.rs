@@ -8,8 +8,11 @@ pub mod http;
 use std::collections::BTreeSet;
 
 use http::{Document, World, key, stack};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use skep::api::{hooks, rest};
+use skep::domain::{Claim, DeploymentPhase, EnvironmentName, EnvironmentStatus, Revision, VersionSource};
+use skep::ledger::Batch;
 use skep::ports::{InquiryError, StoreError};
 
 #[tokio::test]
@@ -48,7 +51,10 @@ async fn every_route_is_documented_and_every_documented_call_is_routed() {
 async fn the_document_is_served_and_every_code_has_a_page() {
     let world = World::new().await;
     let plain = |path: &str| world.http.get(format!("http://{}{path}", world.address));
-    assert_eq!(world.send(plain("/api/docs")).await.header("location"), "/api/docs/swagger.yaml");
+    let page = world.send(plain("/api/docs")).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
+    assert!(page.text.contains("/api/docs/swagger.yaml"), "{}", page.text);
     let answer = world.send(plain("/api/docs/swagger.yaml")).await;
     assert!(answer.text.starts_with("openapi: 3.1.0\n"));
     for code in world.document.codes() {
@@ -324,6 +330,107 @@ async fn an_address_or_method_that_is_not_there_is_a_problem_too() {
     let answer = world.get("/api/v1/stacks/shpo").await;
     assert_eq!((answer.status, answer.json()["hint"].clone()), (404, json!("did you mean `shop`?")));
     assert_eq!(world.get("/api/v1/deployments/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn deployments_are_found_by_what_they_are_about() {
+    let world = World::new().await;
+    let mut made = Vec::new();
+    for (name, environment) in [("shop", "default"), ("blog", "default"), ("shop", "prod")] {
+        let mut document = stack(name);
+        document["environment"] = json!(environment);
+        document["source"]["git"] = json!(format!("https://git.example.com/{name}.git"));
+        made.push(world.call("POST", "/api/v1/stacks", &document).await.json()["deploymentId"].clone());
+    }
+    let second = world.call("PUT", "/api/v1/stacks/shop/deploy", &json!({ "ref": "v2" })).await.json();
+    made.push(second["id"].clone());
+    let mut done = world.deployment(&made[0]);
+    done.phase = DeploymentPhase::Converged;
+    done.version.revision = Some(Revision("0123abcdef0123abcdef0123abcdef0123abcdef".into()));
+    let mut back = world.deployment(&made[1]);
+    back.phase = DeploymentPhase::RolledBack;
+    let mut kept = world.deployment(&made[3]);
+    kept.version.source = VersionSource::Kept(done.id.clone());
+    for deployment in [&done, &back, &kept] {
+        world.ledger.commit(Batch::new().put_deployment(deployment)).await.unwrap();
+    }
+    let (first, last) = (done.created_at, kept.created_at);
+    assert!(first < last);
+    let encoded = |time: Timestamp| time.to_string().replace('+', "%2B");
+    for (query, expected) in [
+        (String::new(), vec![3, 2, 1, 0]),
+        ("stack=shop".into(), vec![3, 2, 0]),
+        ("stack=shop&environment=default".into(), vec![3, 0]),
+        ("environment=prod".into(), vec![2]),
+        ("repository=https://git.example.com/shop".into(), vec![3, 2, 0]),
+        ("repository=https://git.example.com/blog.git/".into(), vec![1]),
+        ("repository=https://git.example.com/sho".into(), vec![]),
+        ("commit=0123ABC".into(), vec![0]),
+        ("status=Converged".into(), vec![0]),
+        ("status=RolledBack&stack=shop".into(), vec![]),
+        (format!("since={}", encoded(last)), vec![3]),
+        (format!("until={}", encoded(last)), vec![2, 1, 0]),
+        (format!("since={}&until={}&stack=blog", encoded(first), encoded(last)), vec![1]),
+    ] {
+        let expected: Vec<&Value> = expected.iter().map(|at: &usize| &made[*at]).collect();
+        for limit in [1, 3, 200] {
+            let (mut found, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = world.get(&format!("/api/v1/deployments?limit={limit}&{query}{cursor}")).await.json();
+                assert!(page["items"].as_array().unwrap().len() <= limit);
+                found.extend(page["items"].as_array().unwrap().iter().map(|it| it["id"].clone()));
+                match page["nextCursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query} by {limit}");
+        }
+    }
+    for query in [
+        "status=Gone",
+        "commit=xyz",
+        "commit=012",
+        "since=yesterday",
+        "until=1",
+        "repository=shop",
+        "stack=a%20b",
+        "cursor=x",
+        "limit=0",
+        "phase=Failed",
+    ] {
+        let answer = world.get(&format!("/api/v1/deployments?{query}")).await;
+        let field = query.split('=').next().unwrap();
+        assert_eq!((answer.status, answer.json()["field"].clone()), (422, json!(field)), "{query}");
+    }
+    assert!(world.get("/api/v1/deployments?status=Gone").await.text.contains("`Converged`"));
+}
+
+#[tokio::test]
+async fn environments_are_listed_with_what_is_known_of_them() {
+    let world = World::new().await;
+    let all = world.get("/api/v1/environments").await.json();
+    let names: Vec<&str> = all["items"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["default", "prod"]);
+    let one = world.get("/api/v1/environments/prod").await.json();
+    assert_eq!((&one, &one["connected"]), (&all["items"][1], &Value::Null));
+    let status = EnvironmentStatus {
+        connected: true,
+        since: Timestamp::UNIX_EPOCH,
+        message: None,
+        engine: Some("20.10".into()),
+        api: Some("1.41".into()),
+        nodes: 3,
+        claim: Claim::Foreign { instance: "another".into(), epoch: 7 },
+        handled_claim: None,
+    };
+    let prod = EnvironmentName::parse("prod").unwrap();
+    world.ledger.commit(Batch::new().put_environment_status(&prod, &status)).await.unwrap();
+    let one = world.get("/api/v1/environments/prod").await.json();
+    assert_eq!((&one["connected"], &one["nodeCount"]), (&json!(true), &json!(3)));
+    assert_eq!(one["claim"], json!({ "state": "Foreign", "instance": "another", "epoch": 7 }));
+    assert_eq!(world.get("/api/v1/environments/nowhere").await.status, 404);
+    assert_eq!(world.get("/api/v1/environments/a%20b").await.status, 422);
 }
 
 #[tokio::test]

@@ -385,6 +385,21 @@ describe('the page', { concurrency: false }, () => {
     assert.equal(docker('service', 'ls', '-q', '--filter', `label=com.docker.stack.namespace=${SHOP}`), '')
   })
 
+  it('shows the REST calls, and tries one with the token', async () => {
+    await page.goto(`${skep.url}/api/docs`)
+    await page.getByText('Declared stacks, by environment and name').waitFor()
+    await browser.shot('api-docs')
+    await page.getByRole('button', { name: 'Authorize' }).click()
+    await page.getByLabel('auth-bearer-value').fill(skep.token)
+    await page.getByRole('button', { name: 'Apply credentials' }).click()
+    await page.getByRole('button', { name: 'Close' }).first().click()
+    const call = page.locator('#operations-stacks-listStacks')
+    await call.getByText('/api/v1/stacks', { exact: true }).click()
+    await call.getByRole('button', { name: 'Try it out' }).click()
+    await call.getByRole('button', { name: 'Execute' }).click()
+    await call.locator('.live-responses-table').getByText(`"${BLOG}"`).first().waitFor()
+  })
+
   it('made no error, and asked nobody but its server', () => {
     assert.deepEqual(browser.faults, [])
   })
@@ -392,7 +407,8 @@ describe('the page', { concurrency: false }, () => {
   it('is small', async () => {
     const { gzipSync } = await import('node:zlib')
     const folder = new URL('../dist/assets/', import.meta.url)
-    const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
+    const scripts = readdirSync(folder).filter((name) => /^index-.*\.js$/.test(name))
+    assert.equal(scripts.length, 1)
     const bytes = scripts.reduce((sum, name) => sum + gzipSync(readFileSync(new URL(name, folder))).length, 0)
     assert.ok(bytes > 1000 && bytes < 60_000, `${bytes} bytes of script, gzipped`)
   })

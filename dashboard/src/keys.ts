@@ -56,7 +56,10 @@ export function listen(help: () => void): void {
     switch (event.key) {
       case '/': {
         event.preventDefault()
-        if (route.value.view !== 'stacks') navigate('/')
+        const field = document.getElementById('find')
+        // At once where it is there: the next keys are meant for it.
+        if (field) return field.focus()
+        navigate('/')
         requestAnimationFrame(() => document.getElementById('find')?.focus())
         break
       }

@@ -8,18 +8,22 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::caller::Caller;
 use crate::domain::{
-    Access, ApiToken, Credential, CredentialName, Deployment, DeploymentId, Environment, EnvironmentName,
-    EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Stack, StackKey, StackStatus, Wanted,
+    Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
+    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
+    Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
-use crate::ledger::{Ledger, LedgerError};
-use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, TaskAnswer};
+use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
+use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, RenderAnswer, TaskAnswer};
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
+/// A rollback brings back what another deployment kept, which may have been a rollback itself: so many are followed.
+const KEPT_OF_KEPT: usize = 8;
 
 /// What there is to be read. Only a [`Guard`] gives it out.
 #[derive(Clone)]
@@ -66,6 +70,41 @@ impl Shelf {
     /// The store's revision.
     pub(super) fn revision(&self) -> u64 {
         self.ledger.revision()
+    }
+}
+
+/// Which deployments are looked for. What is not said fits all.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DeploymentFilter {
+    pub(super) environment: Option<EnvironmentName>,
+    pub(super) stack: Option<StackName>,
+    /// The repository the files come from.
+    pub(super) repository: Option<GitUrl>,
+    /// The first digits of the commit.
+    pub(super) commit: Option<String>,
+    pub(super) phase: Option<DeploymentPhase>,
+    /// Recorded then or later.
+    pub(super) since: Option<Timestamp>,
+    /// Recorded before.
+    pub(super) until: Option<Timestamp>,
+}
+
+impl DeploymentFilter {
+    /// The only stack whose deployments can fit.
+    fn one_stack(&self) -> Option<StackKey> {
+        let (environment, name) = self.environment.clone().zip(self.stack.clone())?;
+        Some(StackKey { environment, name })
+    }
+
+    /// All but the repository, for which other records may be needed.
+    fn fits(&self, it: &Deployment) -> bool {
+        let revision = it.version.revision.as_ref();
+        self.environment.as_ref().is_none_or(|name| it.stack.environment == *name)
+            && self.stack.as_ref().is_none_or(|name| it.stack.name == *name)
+            && self.commit.as_ref().is_none_or(|commit| revision.is_some_and(|it| it.0.starts_with(commit)))
+            && self.phase.is_none_or(|phase| it.phase == phase)
+            && self.since.is_none_or(|since| it.created_at >= since)
+            && self.until.is_none_or(|until| it.created_at < until)
     }
 }
 
@@ -170,6 +209,53 @@ impl Guard {
         Ok(seen)
     }
 
+    /// Deployments that fit, the newest first, from before `before` on.
+    pub(super) fn search(
+        &self,
+        filter: &DeploymentFilter,
+        mut before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<Deployment>, LedgerError> {
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let page = match filter.one_stack() {
+                Some(key) => self.history(&key, before.as_ref(), PAGE)?,
+                None => self.deployments(before.as_ref(), PAGE)?,
+            };
+            let Some(last) = page.last() else { break };
+            let over = filter.since.is_some_and(|since| last.created_at < since);
+            before = Some(last.id.clone());
+            for deployment in page {
+                if filter.fits(&deployment) && self.is_of(&deployment, filter.repository.as_ref())? {
+                    found.push(deployment);
+                }
+            }
+            if over {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Whether a deployment's files come from this repository. Of one that brings kept files back: whether those did.
+    fn is_of(&self, deployment: &Deployment, repository: Option<&GitUrl>) -> Result<bool, LedgerError> {
+        let Some(repository) = repository else { return Ok(true) };
+        let mut source = deployment.version.source.clone();
+        for _ in 0..KEPT_OF_KEPT {
+            source = match source {
+                VersionSource::Spec(spec) => {
+                    return Ok(matches!(&spec.source, Source::Git(git) if git.url.is_of(repository)));
+                }
+                VersionSource::Kept(id) => match self.shelf.ledger.deployment(&id)? {
+                    Some(earlier) => earlier.value.version.source,
+                    None => return Ok(false),
+                },
+            };
+        }
+        Ok(false)
+    }
+
     /// An environment with what is known of its connection.
     pub(super) fn environment(
         &self,
@@ -227,8 +313,22 @@ impl Guard {
         Ok(self.shelf.ledger.credentials()?.into_iter().map(|found| found.value).collect())
     }
 
+    /// All notifiers, by name, with how far each has come and how much it still owes.
+    pub(super) fn notifiers(&self) -> Result<Vec<(Notifier, NotifierStatus, usize)>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        let ledger = &self.shelf.ledger;
+        let found = ledger.notifiers()?.into_iter().map(|found| found.value);
+        found
+            .map(|notifier| {
+                let (status, _) = ledger.notifier_status(&notifier)?;
+                let owed = ledger.owes(&notifier, &status)?;
+                Ok((notifier, status, owed))
+            })
+            .collect()
+    }
+
     /// All tokens, by name, with when each was last used.
-    pub(super) fn tokens(&self) -> Result<Vec<(ApiToken, Option<jiff::Timestamp>)>, GuardError> {
+    pub(super) fn tokens(&self) -> Result<Vec<(ApiToken, Option<Timestamp>)>, GuardError> {
         self.everywhere(Access::Administer)?;
         let found = self.shelf.ledger.tokens()?.into_iter().map(|found| found.value);
         found
@@ -237,6 +337,30 @@ impl Guard {
                 Ok((token, used))
             })
             .collect()
+    }
+
+    /// All catalogs, by name, with what is known of them.
+    pub(super) fn catalogs(&self) -> Result<Vec<(Catalog, CatalogStatus)>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        let found = self.shelf.ledger.catalogs()?.into_iter().map(|found| found.value);
+        found
+            .map(|catalog| {
+                let status = self.shelf.ledger.catalog_status(&catalog.name)?;
+                Ok((catalog, status.map(|status| status.value).unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    /// All hooks, by name.
+    pub(super) fn hooks(&self) -> Result<Vec<Hook>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        Ok(self.shelf.ledger.hooks()?.into_iter().map(|found| found.value).collect())
+    }
+
+    /// The newest deliveries of a hook, the newest first.
+    pub(super) fn deliveries(&self, hook: &str, limit: usize) -> Result<Vec<HookDelivery>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        Ok(self.shelf.ledger.deliveries(hook, limit)?)
     }
 
     /// What deploying a version would do, with these versions of single services.
@@ -250,6 +374,19 @@ impl Guard {
             return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
         }
         Ok(self.shelf.inquiries.plan_images(key, wanted, images).await?)
+    }
+
+    /// What a version's files come to.
+    pub(super) async fn render(
+        &self,
+        key: &StackKey,
+        wanted: Option<&Wanted>,
+        images: &BTreeMap<String, String>,
+    ) -> Result<RenderAnswer, GuardError> {
+        if !self.grant.may(Access::Diff, Place::Stack(key)) {
+            return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
+        }
+        Ok(self.shelf.inquiries.render(key, wanted, images).await?)
     }
 
     /// The tasks of a stack's services.

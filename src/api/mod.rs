@@ -34,7 +34,7 @@ use guard::{Guard, Shelf};
 
 use crate::declare::Declare;
 use crate::ledger::Ledger;
-use crate::ports::{Ambient, Inquiries};
+use crate::ports::{Ambient, Inquiries, Notifiers};
 
 /// Gives the metrics as text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -50,11 +50,19 @@ pub struct ApiOptions {
     pub origins: Vec<String>,
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
+    pub hook_rate: u32,
 }
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self { graphiql: false, metrics_public: false, origins: Vec::new(), body_bytes: 2 << 20 }
+        Self {
+            graphiql: false,
+            metrics_public: false,
+            origins: Vec::new(),
+            body_bytes: 2 << 20,
+            hook_rate: hooks::DELIVERIES_A_SECOND,
+        }
     }
 }
 
@@ -66,6 +74,8 @@ pub struct ApiParts {
     pub ledger: Ledger,
     /// Who answers questions that need the world.
     pub inquiries: Arc<dyn Inquiries>,
+    /// Who sends test messages.
+    pub notifiers: Arc<dyn Notifiers>,
     /// Who may come in.
     pub auth: Arc<Auth>,
     /// Ids of requests.
@@ -94,13 +104,14 @@ struct Kept {
     ready: Arc<AtomicBool>,
     metrics: Metrics,
     options: ApiOptions,
+    hook_rates: hooks::Rates,
 }
 
 impl ApiState {
     /// The state of an API made of these parts. Has to be called within a tokio runtime: it begins to watch the ledger.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { declare, ledger, inquiries, auth, ambient, ready, metrics, options } = parts;
+        let ApiParts { declare, ledger, inquiries, notifiers, auth, ambient, ready, metrics, options } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
         let shelf = Shelf::new(ledger, inquiries);
@@ -109,8 +120,10 @@ impl ApiState {
             shelf: shelf.clone(),
             door: door.clone(),
             feed,
+            notifiers,
         });
-        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options }), schema }
+        let hook_rates = hooks::Rates::new(options.hook_rate);
+        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options, hook_rates }), schema }
     }
 
     /// The use-cases.
@@ -139,6 +152,10 @@ impl ApiState {
     #[must_use]
     pub fn options(&self) -> &ApiOptions {
         &self.parts.options
+    }
+
+    fn hook_rates(&self) -> &hooks::Rates {
+        &self.parts.hook_rates
     }
 
     /// Whether everything has been started.

@@ -23,6 +23,9 @@ const VIEWS: [&str; 6] =
 /// Nothing but this server's own files runs, and nothing but this server is asked.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// The same for Swagger UI, which sets styles on what it draws.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// A compression, as a request names it, and the ending of the files that have it. The smaller one first.
 const COMPRESSIONS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
@@ -35,16 +38,21 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 async fn document(request: HttpRequest) -> HttpResponse {
-    file(&request, "index.html", "no-cache")
+    file(&request, "index.html", ("no-cache", POLICY))
+}
+
+/// The page of the REST calls.
+pub(super) fn docs(request: &HttpRequest) -> HttpResponse {
+    file(request, "docs.html", ("no-cache", DOCS_POLICY))
 }
 
 /// Their names hold a digest of what is in them.
 async fn asset(request: HttpRequest) -> HttpResponse {
     let name = request.match_info().get("file").unwrap_or_default();
-    file(&request, &format!("assets/{name}"), "public, max-age=31536000, immutable")
+    file(&request, &format!("assets/{name}"), ("public, max-age=31536000, immutable", POLICY))
 }
 
-fn file(request: &HttpRequest, path: &str, caching: &'static str) -> HttpResponse {
+fn file(request: &HttpRequest, path: &str, (caching, policy): (&'static str, &'static str)) -> HttpResponse {
     let Some((kind, found)) = kind(path).zip(Dist::get(path)) else {
         return super::error_response(
             actix_web::http::StatusCode::NOT_FOUND,
@@ -68,7 +76,7 @@ fn file(request: &HttpRequest, path: &str, caching: &'static str) -> HttpRespons
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header(("cross-origin-opener-policy", "same-origin"))
-        .insert_header(("content-security-policy", POLICY))
+        .insert_header(("content-security-policy", policy))
         .content_type(kind);
     if unchanged {
         return answer.finish();

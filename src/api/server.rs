@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -76,9 +76,9 @@ pub fn routes(config: &mut ServiceConfig, state: &ApiState) {
                 .route(web::get().to(socket::upgrade))
                 .default_service(web::to(wrong_method)),
         )
-        .route("/healthz", web::get().to(healthy))
-        .route("/readyz", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+        .service(web::resource("/healthz").route(web::get().to(healthy)).default_service(web::to(only_read)))
+        .service(web::resource("/readyz").route(web::get().to(ready)).default_service(web::to(only_read)))
+        .service(web::resource("/metrics").route(web::get().to(metrics)).default_service(web::to(only_read)));
     page::routes(config);
     if state.options().graphiql {
         config.route("/graphiql", web::get().to(graphiql));
@@ -99,8 +99,8 @@ async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiSta
         Ok(caller) => caller,
         Err(Unauthenticated) => {
             let mut answer = graphql_error(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", &Unauthenticated.to_string());
-            let bearer = actix_web::http::header::HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(actix_web::http::header::WWW_AUTHENTICATE, bearer);
+            let bearer = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, bearer);
             return answer;
         }
     };
@@ -126,6 +126,9 @@ async fn graphql(request: HttpRequest, payload: Payload, state: web::Data<ApiSta
             return graphql_error(StatusCode::BAD_REQUEST, "INVALID", &message);
         }
     };
+    if asked.query.is_empty() {
+        return graphql_error(StatusCode::BAD_REQUEST, "INVALID", "the body has no `query`");
+    }
     let mut answer = state.schema.execute(asked.data(caller)).await;
     answer.errors.iter_mut().for_each(code);
     HttpResponse::Ok().json(answer)
@@ -176,7 +179,16 @@ async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<Htt
 
 async fn wrong_method() -> HttpResponse {
     let message = "this address takes POST with JSON, or a websocket with the protocol graphql-transport-ws";
-    error_response(StatusCode::METHOD_NOT_ALLOWED, "INVALID", message)
+    allowing("GET, POST", error_response(StatusCode::METHOD_NOT_ALLOWED, "INVALID", message))
+}
+
+async fn only_read() -> HttpResponse {
+    allowing("GET", error_response(StatusCode::METHOD_NOT_ALLOWED, "INVALID", "this address takes GET alone"))
+}
+
+fn allowing(methods: &'static str, mut answer: HttpResponse) -> HttpResponse {
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
 }
 
 async fn nothing_here() -> HttpResponse {

@@ -181,6 +181,16 @@ impl Console {
         }
     }
 
+    /// Whether results can be drawn over.
+    pub(super) fn draws(&self) -> bool {
+        self.out_terminal && self.live
+    }
+
+    /// A result in the place of all that stands on the screen.
+    pub(super) fn redraw(&self, text: &str) -> Result<(), CliError> {
+        self.print(&format!("\x1b[H\x1b[2J{text}"))
+    }
+
     /// A mark or a message, with a line's end. Whether anyone reads it changes nothing.
     pub(super) fn note(&self, text: &str) {
         self.draw(&format!("{text}\n"));

@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod commands;
 mod console;
+mod contexts;
 mod exit;
 mod follow;
 mod model;
@@ -28,7 +29,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 use thiserror::Error;
 
 pub use args::{Cli, LogFormat, ServeArgs, SimulateArgs};
@@ -133,8 +135,12 @@ pub fn run(host: &dyn Host) -> ExitCode {
 }
 
 fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let read = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
+        let said = matches.value_source("server") != Some(ValueSource::DefaultValue);
+        Ok((Cli::from_arg_matches(&matches)?, said))
+    });
+    let (cli, server_was_said) = match read {
+        Ok(read) => read,
         Err(error) => {
             // Help and version are errors to clap, and go to stdout.
             let _unread = error.print();
@@ -142,7 +148,7 @@ fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
         }
     };
     let console = Console::real(cli.globals.color);
-    finish(&console, carry_out(cli, host, &console))
+    finish(&console, carry_out(cli, server_was_said, host, &console))
 }
 
 /// Says what went wrong, if something did.
@@ -153,9 +159,14 @@ fn finish(console: &Console, result: Result<Exit, CliError>) -> Exit {
     })
 }
 
-fn carry_out(cli: Cli, host: &dyn Host, console: &Console) -> Result<Exit, CliError> {
-    let Cli { globals, command } = cli;
+fn carry_out(cli: Cli, server_was_said: bool, host: &dyn Host, console: &Console) -> Result<Exit, CliError> {
+    let Cli { mut globals, command } = cli;
+    if command.asks_a_server() {
+        contexts::apply(&mut globals, server_was_said)?;
+    }
     match command {
+        Command::Context(args) => commands::context::context(&globals, server_was_said, &args.what, console),
+        Command::Init(args) => commands::init::init(&args, console),
         Command::Serve(args) => {
             args.check()?;
             host.serve(&globals.data, &args).map_err(|error| match error {

@@ -241,6 +241,141 @@ pub(super) struct Token {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Catalog {
+    pub(super) name: String,
+    pub(super) git: String,
+    #[serde(rename = "ref")]
+    pub(super) wanted: String,
+    pub(super) path: String,
+    pub(super) in_sync: bool,
+    pub(super) revision: Option<String>,
+    pub(super) author: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) applied_at: Option<Timestamp>,
+    pub(super) stacks: Vec<CatalogStack>,
+    pub(super) broken: Vec<BrokenManifest>,
+    pub(super) kept: Vec<String>,
+    pub(super) kept_because: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct CatalogStack {
+    pub(super) name: String,
+    pub(super) environment: String,
+    pub(super) file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct BrokenManifest {
+    pub(super) file: String,
+    pub(super) line: Option<u64>,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Hook {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) provider: String,
+    pub(super) unsigned: bool,
+    pub(super) credential: Option<String>,
+    pub(super) rules: Vec<HookRule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct HookRule {
+    pub(super) stacks: Vec<String>,
+    pub(super) environment: String,
+    pub(super) set: Vec<HookSet>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct HookSet {
+    pub(super) field: String,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct HookStack {
+    pub(super) name: String,
+    pub(super) environment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct HookRefusal {
+    pub(super) stack: HookStack,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HookDelivery {
+    pub(super) id: String,
+    pub(super) delivery_id: String,
+    pub(super) event: String,
+    pub(super) at: Timestamp,
+    pub(super) again_by: Option<String>,
+    pub(super) deployments: Vec<String>,
+    pub(super) reconciled: Vec<HookStack>,
+    pub(super) refused: Vec<HookRefusal>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Redelivered {
+    pub(super) delivery_id: String,
+    pub(super) deployments: Vec<String>,
+    pub(super) reconciled: Vec<HookStack>,
+    pub(super) refused: Vec<HookRefusal>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct HookTrial {
+    pub(super) event: String,
+    pub(super) rules: Vec<RuleTrial>,
+    pub(super) stacks: Vec<StackTrial>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct RuleTrial {
+    pub(super) number: usize,
+    pub(super) objection: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct StackTrial {
+    pub(super) stack: HookStack,
+    pub(super) rule: usize,
+    pub(super) set: Vec<HookSet>,
+    pub(super) outcome: String,
+    pub(super) message: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Notifier {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) place: Option<String>,
+    pub(super) credential: Option<String>,
+    pub(super) environments: Vec<String>,
+    pub(super) stacks: Vec<String>,
+    pub(super) events: Vec<String>,
+    pub(super) status: NotifierStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotifierStatus {
+    pub(super) pending: u64,
+    pub(super) last_success_at: Option<Timestamp>,
+    pub(super) last_error: Option<String>,
+    pub(super) last_error_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Claim {
     pub(super) state: String,
     pub(super) instance: Option<String>,

@@ -16,8 +16,8 @@ use crate::domain::{
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, CredentialAnswer, Finding, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, StepAnswer,
-    TaskAnswer, TaskFilter,
+    BoxFuture, CredentialAnswer, Finding, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer,
+    StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -128,7 +128,7 @@ impl Answers {
     }
 
     /// The version asked about, rendered for this question alone.
-    async fn version(
+    pub(super) async fn version(
         &self,
         pass: &mut Pass<'_>,
         wanted: Option<&Wanted>,
@@ -219,7 +219,7 @@ impl Answers {
     }
 
     /// An environment whose engine answers.
-    fn environment(&self, name: &EnvironmentName) -> Result<Arc<Observed>, InquiryError> {
+    pub(super) fn environment(&self, name: &EnvironmentName) -> Result<Arc<Observed>, InquiryError> {
         let found = self.shared.environments.get(name);
         let environment = found.ok_or_else(|| InquiryError::NotFound(format!("environment `{name}`")))?;
         match environment.connection() {
@@ -289,7 +289,7 @@ fn answer(task: &Task, snapshot: &Snapshot, service: &str, current: bool) -> Tas
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> InquiryError {
+pub(super) fn failed(error: impl std::fmt::Display) -> InquiryError {
     InquiryError::Failed(error.to_string())
 }
 
@@ -310,6 +310,15 @@ impl Inquiries for Answers {
         images: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(self.bounded(self.plan_now(stack, wanted, images)))
+    }
+
+    fn render<'a>(
+        &'a self,
+        stack: &'a StackKey,
+        wanted: Option<&'a Wanted>,
+        images: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<RenderAnswer, InquiryError>> {
+        Box::pin(self.bounded(self.render_now(stack, wanted, images)))
     }
 
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {

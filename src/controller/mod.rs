@@ -16,12 +16,14 @@ mod adopt;
 mod apply;
 mod approval;
 mod backoff;
+mod catalogs;
 mod claim;
 mod delete;
 mod doctor;
 mod environment;
 mod gate;
 mod glance;
+mod housekeeping;
 mod images;
 mod inquiries;
 mod judge;
@@ -31,6 +33,7 @@ mod pinning;
 mod prepare;
 mod queue;
 mod reconcile;
+mod rendering;
 mod rendition;
 mod shared;
 mod snapshot;
@@ -54,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::backoff::backoff;
+use self::catalogs::Catalogs;
 use self::claim::Claimer;
 use self::environment::{Connection, Observed};
 use self::pass::{Next, Pass, PassError};
@@ -62,6 +66,7 @@ use self::rendition::Renderer;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
 use self::waiting::Waiting;
+use crate::declare::Declare;
 use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
@@ -97,6 +102,7 @@ pub struct Parts {
 pub struct Controller {
     shared: Arc<Shared>,
     connector: Arc<dyn SwarmConnector>,
+    catalogs: Arc<Catalogs>,
     running: Mutex<BTreeMap<EnvironmentName, (Environment, CancellationToken)>>,
     cancel: CancellationToken,
 }
@@ -110,6 +116,18 @@ impl Controller {
         let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), cancel.child_token(), move |key| {
             wake.wake(key, Priority::Event);
         });
+        let declare = Declare::new(
+            parts.ledger.clone(),
+            parts.sealer.clone(),
+            parts.ambient.clone(),
+            crate::declare::Limits::default(),
+        );
+        let catalogs = Catalogs::new(
+            parts.source.clone(),
+            (parts.ledger.clone(), declare),
+            parts.ambient.clone(),
+            cancel.child_token(),
+        );
         let renderer = Renderer::new(parts.source, parts.sealer, parts.ledger.clone());
         let shared = Shared {
             ledger: parts.ledger,
@@ -125,7 +143,8 @@ impl Controller {
             tasks: TaskTracker::new(),
             errors: Mutex::new(HashMap::new()),
         };
-        Self { shared: Arc::new(shared), connector: parts.connector, running: Mutex::default(), cancel }
+        let (shared, catalogs) = (Arc::new(shared), Arc::new(catalogs));
+        Self { shared, connector: parts.connector, catalogs, running: Mutex::default(), cancel }
     }
 
     /// Answers readers' questions.
@@ -141,6 +160,10 @@ impl Controller {
     pub async fn run(&self) -> Result<(), LedgerError> {
         let mut notes = self.shared.ledger.watch();
         self.read_all()?;
+        let (shared, cancel) = (self.shared.clone(), self.cancel.clone());
+        self.shared.tasks.spawn(async move {
+            cancel.run_until_cancelled(housekeeping::run(&shared)).await;
+        });
         loop {
             let note = tokio::select! {
                 biased;
@@ -172,6 +195,9 @@ impl Controller {
         for stack in self.shared.ledger.stacks(None)? {
             self.shared.environments.wake(&stack.value.key, Priority::Resync);
         }
+        for catalog in self.shared.ledger.catalogs()? {
+            self.catalogs.look(&catalog.value.name);
+        }
         Ok(())
     }
 
@@ -186,8 +212,11 @@ impl Controller {
                 if let Ok(Some(environment)) = self.shared.ledger.environment(name) {
                     self.begin(environment.value);
                 }
+                self.catalogs.look_at_all();
             }
             RecordKey::Environment(name) => self.end(name),
+            RecordKey::Catalog(name) if there => self.catalogs.look(name),
+            RecordKey::Catalog(name) => self.catalogs.leave(name),
             RecordKey::Credential(name) => self.credential_changed(name),
             RecordKey::ClaimOrder(name) if there => self.order_claim(name),
             _ => {}
@@ -203,6 +232,7 @@ impl Controller {
     /// What is read or reached with a credential is tried with its new values at once.
     fn credential_changed(&self, name: &CredentialName) {
         self.shared.sources.look_with(name);
+        self.catalogs.look_with(name);
         let using: Vec<Environment> = {
             let mut running = self.running();
             let names: Vec<EnvironmentName> = running

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::catalog::may_declare;
 use super::manifest::{Body, Document, Manifest};
 use super::permit::forbidden;
 use super::write::{expected, not_deleting};
 use super::{Adopt, Ask, Code, Declare, DeclareError, References, Refusal, three_way};
 use crate::domain::{
-    Access, Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Place, Stack, StackControl,
-    StackKey, StackSpec,
+    Access, CatalogEntry, Deployment, DeploymentId, Environment, EnvironmentName, Event, EventType, Place, Stack,
+    StackControl, StackKey, StackSpec,
 };
-use crate::ledger::{Batch, Hook, RecordKey};
+use crate::ledger::{Batch, Hook, HookSecret, RecordKey};
 
 /// How a manifest is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +26,8 @@ pub struct ApplyOptions {
     pub dry_run: bool,
     /// Take over what `docker stack deploy` made under the names of the stacks.
     pub adopt: Option<Adopt>,
+    /// The catalog that the documents come from.
+    pub catalog: Option<CatalogEntry>,
 }
 
 /// The kind of a document.
@@ -35,6 +38,8 @@ pub enum DocumentKind {
     Environment,
     Credential,
     Hook,
+    Catalog,
+    Notifier,
 }
 
 /// What became of one document.
@@ -160,6 +165,8 @@ impl Declare {
                 Body::Environment(environment) => self.apply_environment(&mut gather, environment, ask),
                 Body::Credential(asked) => self.apply_credential(&mut gather, document, asked, ask),
                 Body::Hook(hook) => self.apply_hook(&mut gather, hook, ask),
+                Body::Catalog(catalog) => self.apply_catalog_document(&mut gather, catalog, ask),
+                Body::Notifier(asked) => self.apply_notifier(&mut gather, asked, ask),
             };
             match taken {
                 Ok(()) => {}
@@ -174,7 +181,7 @@ impl Declare {
         Ok(gather)
     }
 
-    fn apply_stack(
+    pub(super) fn apply_stack(
         &self,
         gather: &mut Gather,
         document: &Document,
@@ -192,6 +199,7 @@ impl Declare {
         let spec = match &found {
             Some(stack) => {
                 not_deleting(&stack.value)?;
+                may_declare(&stack.value, options.catalog.as_ref())?;
                 let base = three_way::base(stack.value.last_applied.as_ref());
                 three_way::merge(&base, wanted, &stack.value.spec, &digester)
             }
@@ -215,9 +223,11 @@ impl Declare {
             Some(adopt) if self.is_to_be_adopted(&stack, adopt)? => Some(adopt),
             _ => None,
         };
-        if changes.is_empty() && remembered && adopt.is_none() {
+        let moved = options.catalog.is_some() && stack.control.catalog != options.catalog;
+        if changes.is_empty() && remembered && adopt.is_none() && !moved {
             return self.current(gather, key);
         }
+        stack.control.catalog.clone_from(&options.catalog);
         let batch = std::mem::take(&mut gather.batch).expect(&RecordKey::Stack(key.clone()), revision);
         let mut deployment = None;
         let mut events = Vec::new();
@@ -330,7 +340,7 @@ impl Declare {
                 stack: None,
                 deployment: None,
                 reason: format!("{:?}", ask.trigger),
-                message: format!("hook `{}` was declared: {}", asked.name, changes.join(", ")),
+                message: format!("hook `{}` was declared: {}{}", asked.name, changes.join(", "), unsigned(asked)),
                 actor: ask.actor.name.clone(),
                 via: ask.via,
             };
@@ -429,4 +439,14 @@ fn shown(
 
 pub(super) fn plain(kind: DocumentKind, name: String, created: bool, changes: Vec<String>) -> AppliedDocument {
     AppliedDocument { kind, name, environment: None, created, changes, stack: None, deployment: None }
+}
+
+/// What is said of a hook that anyone may send to.
+fn unsigned(hook: &Hook) -> &'static str {
+    match hook.secret {
+        HookSecret::Unsigned { unsigned: true } => {
+            "; it is unsigned: whoever knows its address deploys what its rules let them"
+        }
+        _ => "",
+    }
 }

@@ -3,12 +3,16 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::catalog::not_of_catalog;
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
     Access, Approval, Deletion, Deployment, DeploymentId, DeploymentPhase, Digest, EventType, Stack, StackKey,
     Suspension,
 };
+
+/// What to do instead.
+const GONE_THERE: &str = "take its manifest out of the repository, or delete the catalog first";
 
 impl Declare {
     /// Forgets which versions failed here, and records a new deployment of what is declared (none while a pin stands).
@@ -226,6 +230,7 @@ impl Declare {
             if stack.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running == keep_running) {
                 return Ok(Decision::Nothing(None));
             }
+            not_of_catalog(&stack, GONE_THERE)?;
             stack.control.deletion =
                 Some(Deletion { keep_running, release: false, actor: ask.actor.clone(), since: self.now() });
             let message = match keep_running {
@@ -250,6 +255,7 @@ impl Declare {
                 return Ok(Decision::Nothing(None));
             }
             not_deleting(&stack)?;
+            not_of_catalog(&stack, GONE_THERE)?;
             let (actor, since) = (ask.actor.clone(), self.now());
             stack.control.deletion = Some(Deletion { keep_running: true, release: true, actor, since });
             let message = "the stack is to be handed back; what runs stays".to_owned();

@@ -10,8 +10,8 @@ use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
 use crate::domain::{
-    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, Place,
-    Sealed, SecretBytes, Source, StackKey,
+    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType,
+    NotifierName, Place, Sealed, SecretBytes, Source, StackKey,
 };
 use crate::keys;
 use crate::ledger::{Batch, HookSecret, RecordKey, Versioned, open_values};
@@ -47,6 +47,8 @@ pub enum CredentialUser {
     Stack(StackKey),
     Environment(EnvironmentName),
     Hook(String),
+    Catalog(String),
+    Notifier(NotifierName),
 }
 
 impl std::fmt::Display for CredentialUser {
@@ -55,6 +57,8 @@ impl std::fmt::Display for CredentialUser {
             Self::Stack(key) => write!(f, "stack `{key}`"),
             Self::Environment(name) => write!(f, "environment `{name}`"),
             Self::Hook(name) => write!(f, "hook `{name}`"),
+            Self::Catalog(name) => write!(f, "catalog `{name}`"),
+            Self::Notifier(name) => write!(f, "notifier `{name}`"),
         }
     }
 }
@@ -236,6 +240,16 @@ impl Declare {
         for hook in self.ledger.hooks()? {
             if let HookSecret::Credential { credential } = hook.value.secret {
                 users.entry(credential).or_default().push(CredentialUser::Hook(hook.value.name));
+            }
+        }
+        for catalog in self.ledger.catalogs()? {
+            if let Some(name) = catalog.value.source.credential {
+                users.entry(name).or_default().push(CredentialUser::Catalog(catalog.value.name));
+            }
+        }
+        for notifier in self.ledger.notifiers()? {
+            if let Some(credential) = notifier.value.credential {
+                users.entry(credential).or_default().push(CredentialUser::Notifier(notifier.value.name));
             }
         }
         Ok(users)

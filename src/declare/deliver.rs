@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::rule::{Expression, Facts};
@@ -15,7 +16,9 @@ use crate::domain::{
     Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
     Trigger, Way, fits,
 };
-use crate::ledger::{Batch, Hook, HookProvider, HookRule, HookSecret, Once, RecordKey, Versioned};
+use crate::ledger::{
+    Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
+};
 
 /// What a `set` of a rule may begin with to name a service.
 const IMAGES: &str = "images.";
@@ -33,6 +36,8 @@ pub struct Delivery {
     pub payload: Value,
     /// The request as it is kept with each deployment, secrets replaced.
     pub original: Value,
+    /// Who has it done again; none for one that came from outside.
+    pub again_by: Option<Actor>,
 }
 
 /// What became of a delivery.
@@ -49,10 +54,10 @@ pub struct Delivered {
 }
 
 /// What one rule asks for one stack.
-struct Wish<'r> {
-    number: usize,
-    rule: &'r HookRule,
-    stack: Versioned<Stack>,
+pub(super) struct Wish<'r> {
+    pub(super) number: usize,
+    pub(super) rule: &'r HookRule,
+    pub(super) stack: Versioned<Stack>,
 }
 
 /// What is gathered for one transaction.
@@ -109,6 +114,7 @@ impl Declare {
     pub async fn deliver(&self, hook: &Hook, delivery: &Delivery) -> Result<Delivered, DeclareError> {
         check_id(&delivery.id)?;
         let key = format!("delivery/{}/{}", hook.name, delivery.id);
+        let (id, body) = (self.ambient.new_id(), self.body_of(delivery)?);
         for _ in 0..ATTEMPTS {
             if let Some(once) = self.ledger.once(&key)? {
                 let deployments = once.value.deployments;
@@ -122,6 +128,10 @@ impl Declare {
                 at: self.now(),
             };
             let batch = batch.event(&self.received(hook, delivery, &delivered)).put_once(&key, &once);
+            let record = recorded(&id, hook, delivery, (&delivered, once.at), body.is_some());
+            let batch = batch.put_delivery(&record, body.as_ref());
+            let old = self.too_many_deliveries(&hook.name)?;
+            let batch = old.iter().fold(batch, |batch, delivery| batch.delete_delivery(delivery));
             if self.committed(batch).await? {
                 return Ok(delivered);
             }
@@ -150,10 +160,15 @@ impl Declare {
     }
 
     /// The stacks that rules name, each with the first rule that does.
-    fn wishes<'r>(&self, hook: &'r Hook, delivery: &Delivery, facts: &Facts) -> Result<Vec<Wish<'r>>, DeclareError> {
+    pub(super) fn wishes<'r>(
+        &self,
+        hook: &'r Hook,
+        delivery: &Delivery,
+        facts: &Facts,
+    ) -> Result<Vec<Wish<'r>>, DeclareError> {
         let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
         for (at, rule) in hook.rules.iter().enumerate() {
-            if !holds(hook, rule, delivery, facts) {
+            if objection(hook, rule, delivery, facts).is_some() {
                 continue;
             }
             for stack in self.ledger.stacks(Some(&rule.environment))? {
@@ -168,7 +183,7 @@ impl Declare {
     }
 
     /// What is to be written for one stack.
-    fn wished(
+    pub(super) fn wished(
         &self,
         hook: &Hook,
         delivery: &Delivery,
@@ -233,6 +248,9 @@ impl Declare {
             delivered.deployments.len(),
             delivered.reconciled.len()
         );
+        if let Some(actor) = &delivery.again_by {
+            message.push_str(&format!("; done again for {}", actor.name));
+        }
         for (key, refusal) in delivered.refused.iter().take(NAMED) {
             message.push_str(&format!("; not stack `{}`: {}", key.name, refusal.message));
         }
@@ -254,6 +272,33 @@ impl Declare {
     }
 }
 
+/// What is kept of a delivery.
+fn recorded(
+    id: &str,
+    hook: &Hook,
+    delivery: &Delivery,
+    (delivered, at): (&Delivered, Timestamp),
+    kept: bool,
+) -> HookDelivery {
+    let refused = |(key, refusal): &(StackKey, Refusal)| RefusedStack {
+        stack: key.clone(),
+        code: refusal.code.as_str().to_owned(),
+        message: refusal.message.clone(),
+    };
+    HookDelivery {
+        id: id.to_owned(),
+        hook: hook.name.clone(),
+        delivery: delivery.id.clone(),
+        event: delivery.event.clone(),
+        at,
+        again_by: delivery.again_by.clone(),
+        deployments: delivered.deployments.clone(),
+        reconciled: delivered.reconciled.clone(),
+        refused: delivered.refused.iter().map(refused).collect(),
+        kept,
+    }
+}
+
 fn actor(hook: &Hook) -> Actor {
     Actor::new(format!("hook/{}", hook.name))
 }
@@ -271,16 +316,19 @@ fn check_id(id: &str) -> Result<(), DeclareError> {
     Err(Refusal::new(Code::Invalid, message).field("deliveryId").into())
 }
 
-/// Whether a rule is about this delivery. One that cannot be read is about none: it was checked when it was declared. Of
-/// what a git host sends, a rule that does not ask for the `event` is about pushes alone.
-fn holds(hook: &Hook, rule: &HookRule, delivery: &Delivery, facts: &Facts) -> bool {
+/// Why a rule is not about this delivery; none when it is. One that cannot be read is about none: it was checked when it was
+/// declared. Of what a git host sends, a rule that does not ask for the `event` is about pushes alone.
+pub(super) fn objection(hook: &Hook, rule: &HookRule, delivery: &Delivery, facts: &Facts) -> Option<String> {
     let when = match rule.when.as_deref().map(Expression::parse) {
         None => None,
         Some(Ok(when)) => Some(when),
-        Some(Err(_)) => return false,
+        Some(Err(message)) => return Some(message),
     };
     let any_event = when.as_ref().is_some_and(Expression::asks_for_the_event);
-    (any_event || is_push(hook.provider, &delivery.event)) && when.is_none_or(|when| when.holds(facts))
+    if !any_event && !is_push(hook.provider, &delivery.event) {
+        return Some(format!("it does not ask for `event`, so it is about pushes alone; this is `{}`", delivery.event));
+    }
+    when.and_then(|when| when.objection(facts))
 }
 
 /// Whether an event is a push of commits or tags; where there is only one kind of event, it counts as one.
@@ -295,7 +343,7 @@ fn is_push(provider: HookProvider, event: &str) -> bool {
 }
 
 /// What a rule sets, out of the payload.
-fn values(rule: &HookRule, facts: &Facts) -> Result<BTreeMap<String, String>, DeclareError> {
+pub(super) fn values(rule: &HookRule, facts: &Facts) -> Result<BTreeMap<String, String>, DeclareError> {
     let mut set = BTreeMap::new();
     for (field, path) in &rule.set {
         let found = Expression::parse(path).ok().and_then(|expression| expression.value(facts));

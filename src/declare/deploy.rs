@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::catalog::not_catalogs_fields;
 use super::three_way::{differences, leaves, shown};
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal, check};
@@ -104,6 +105,7 @@ impl Declare {
         let before = leaves(&stack.spec, &digester);
         self.set_version(&mut stack.spec, request, wanted, &stack.key)?;
         let changes = differences(&before, &leaves(&stack.spec, &digester));
+        not_catalogs_fields(&stack, &changes)?;
         let unpins = request.is_explicit() && stack.control.pin.is_some();
         if changes.is_empty() && !unpins {
             return Ok(self.look_again(stack));

@@ -10,6 +10,7 @@
 
 mod adopt;
 mod apply;
+mod catalog;
 mod check;
 mod claim;
 mod control;
@@ -21,7 +22,9 @@ mod duration;
 mod environment;
 mod error;
 mod fields;
+mod hook;
 mod manifest;
+mod notifier;
 mod permit;
 mod reference;
 mod rollback;
@@ -41,12 +44,14 @@ use serde_json::Value;
 
 pub use adopt::Adopt;
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
+pub use catalog::CatalogFiles;
 pub use credential::{CredentialUser, Keyed, SetCredential};
 pub use deliver::{Delivered, Delivery};
 pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
-pub use manifest::{AskedCredential, Body, Document, Manifest};
+pub use hook::{DELIVERIES, StackTrial, Trial, TrialOutcome};
+pub use manifest::{AskedCredential, AskedNotifier, Body, Document, Manifest};
 pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 

@@ -52,10 +52,16 @@ impl Expression {
         })
     }
 
-    /// Whether a condition holds. One that cannot be answered, because a field is not there, does not.
+    /// Why a condition does not hold; none when it does. One that cannot be answered, because a field is not there, does
+    /// not.
     #[must_use]
-    pub fn holds(&self, facts: &Facts) -> bool {
-        matches!(self.0.execute(&facts.0), Ok(CelValue::Bool(true)))
+    pub fn objection(&self, facts: &Facts) -> Option<String> {
+        match self.0.execute(&facts.0) {
+            Ok(CelValue::Bool(true)) => None,
+            Ok(CelValue::Bool(false)) => Some("its condition is false".to_owned()),
+            Ok(_) => Some("its condition is neither true nor false".to_owned()),
+            Err(error) => Some(format!("its condition cannot be answered: {error}")),
+        }
     }
 
     /// The single value of an expression, as text. `None` when there is none, or more than one.
@@ -122,7 +128,7 @@ mod tests {
             ("!has(payload.missing)", true),
             ("ref", false),
         ] {
-            assert_eq!(Expression::parse(text).map(|it| it.holds(&facts)), Ok(holds), "{text}");
+            assert_eq!(Expression::parse(text).map(|it| it.objection(&facts).is_none()), Ok(holds), "{text}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod adoption;
+mod catalog;
 mod condition;
 mod credential;
 mod dependency;
@@ -16,6 +17,7 @@ mod event;
 mod failure;
 mod live;
 mod name;
+mod notifier;
 mod object;
 mod range;
 mod schedule;
@@ -28,6 +30,7 @@ mod task;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
+pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
 pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
 pub use dependency::Dependency;
@@ -45,7 +48,8 @@ pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
 };
-pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName, TokenName};
+pub use name::{CredentialName, EnvironmentName, NameError, NotifierName, StackKey, StackName, TokenName};
+pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
     ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,

@@ -133,6 +133,13 @@ impl GitUrl {
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 
+    /// Whether another address names the same repository in the same way: a `.git` at the end makes no difference.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        let bare = |url: &Self| url.0.strip_suffix(".git").unwrap_or(&url.0).to_owned();
+        bare(self) == bare(other)
+    }
+
     /// The address as text. It holds no secret.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -29,6 +29,13 @@ impl Batch {
         self.transaction.writes.is_empty()
     }
 
+    /// With all that another batch expects and writes.
+    pub fn and(mut self, other: Self) -> Self {
+        self.transaction.expects.extend(other.transaction.expects);
+        self.transaction.writes.extend(other.transaction.writes);
+        self
+    }
+
     pub(super) fn into_transaction(self) -> Transaction {
         self.transaction
     }
@@ -39,12 +46,12 @@ impl Batch {
         self
     }
 
-    fn put<T: Serialize>(mut self, key: &RecordKey, value: &T) -> Self {
+    pub(super) fn put<T: Serialize>(mut self, key: &RecordKey, value: &T) -> Self {
         self.transaction.writes.push(Write::Put { key: key.to_string(), value: encode(value) });
         self
     }
 
-    fn delete(mut self, key: &RecordKey) -> Self {
+    pub(super) fn delete(mut self, key: &RecordKey) -> Self {
         self.transaction.writes.push(Write::Delete { key: key.to_string() });
         self
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName, TokenName,
+    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, NotifierName, Sealed, StackKey, StackName, TokenName,
 };
 
 /// The newest schema this version writes. A reader takes every older one.
@@ -41,6 +41,12 @@ pub enum RecordKey {
     EnvironmentStatus(EnvironmentName),
     ClaimOrder(EnvironmentName),
     Hook(String),
+    Catalog(String),
+    CatalogStatus(String),
+    Delivery(String, String),
+    DeliveryBody(String, String),
+    Notifier(NotifierName),
+    NotifierStatus(NotifierName),
     Credential(CredentialName),
     Token(TokenName),
     TokenDigest(String),
@@ -65,6 +71,12 @@ impl fmt::Display for RecordKey {
             Self::EnvironmentStatus(name) => write!(f, "environment-status/{name}"),
             Self::ClaimOrder(name) => write!(f, "claim-order/{name}"),
             Self::Hook(name) => write!(f, "hook/{name}"),
+            Self::Catalog(name) => write!(f, "catalog/{name}"),
+            Self::CatalogStatus(name) => write!(f, "catalog-status/{name}"),
+            Self::Delivery(hook, id) => write!(f, "delivery/{hook}/{id}"),
+            Self::DeliveryBody(hook, id) => write!(f, "delivery-body/{hook}/{id}"),
+            Self::Notifier(name) => write!(f, "notifier/{name}"),
+            Self::NotifierStatus(name) => write!(f, "notifier-status/{name}"),
             Self::Credential(name) => write!(f, "credential/{name}"),
             Self::Token(name) => write!(f, "token/{name}"),
             Self::TokenDigest(digest) => write!(f, "token-digest/{digest}"),
@@ -94,6 +106,7 @@ impl RecordKey {
                 name: StackName::parse(name).ok()?,
             })
         };
+        let of_hook = |rest: &str| rest.split_once('/').map(|(hook, id)| (hook.to_owned(), id.to_owned()));
         let (kind, rest) = key.split_once('/')?;
         match kind {
             "stack" => stack(rest).map(Self::Stack),
@@ -107,6 +120,12 @@ impl RecordKey {
             "environment-status" => EnvironmentName::parse(rest).ok().map(Self::EnvironmentStatus),
             "claim-order" => EnvironmentName::parse(rest).ok().map(Self::ClaimOrder),
             "hook" => Some(Self::Hook(rest.to_owned())),
+            "catalog" => Some(Self::Catalog(rest.to_owned())),
+            "catalog-status" => Some(Self::CatalogStatus(rest.to_owned())),
+            "delivery" => of_hook(rest).map(|(hook, id)| Self::Delivery(hook, id)),
+            "delivery-body" => of_hook(rest).map(|(hook, id)| Self::DeliveryBody(hook, id)),
+            "notifier" => NotifierName::parse(rest).ok().map(Self::Notifier),
+            "notifier-status" => NotifierName::parse(rest).ok().map(Self::NotifierStatus),
             "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
             "token" => TokenName::parse(rest).ok().map(Self::Token),
             "token-digest" => Some(Self::TokenDigest(rest.to_owned())),
@@ -219,6 +238,12 @@ mod tests {
             RecordKey::EnvironmentStatus(EnvironmentName::default()),
             RecordKey::ClaimOrder(EnvironmentName::default()),
             RecordKey::Hook("a".into()),
+            RecordKey::Catalog("a".into()),
+            RecordKey::CatalogStatus("a".into()),
+            RecordKey::Delivery("a".into(), "01".into()),
+            RecordKey::DeliveryBody("a".into(), "01".into()),
+            RecordKey::Notifier(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
+            RecordKey::NotifierStatus(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Token(TokenName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::TokenDigest("0a".into()),

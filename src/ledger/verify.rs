@@ -2,10 +2,10 @@
 
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
-    ApiToken, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept, Sealed, Stack,
-    StackStatus, TokenName,
+    ApiToken, Catalog, CatalogStatus, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept,
+    Notifier, NotifierStatus, Sealed, Stack, StackStatus, TokenName,
 };
-use crate::ledger::{Hook, Once};
+use crate::ledger::{Hook, HookDelivery, Once};
 use crate::ports::{Entry, Scan, Sealer};
 
 impl Ledger {
@@ -49,6 +49,12 @@ impl Ledger {
             RecordKey::EnvironmentStatus(_) => read::<EnvironmentStatus>(entry).map(drop),
             RecordKey::ClaimOrder(_) => read::<ClaimOrder>(entry).map(drop),
             RecordKey::Hook(_) => read::<Hook>(entry).map(drop),
+            RecordKey::Catalog(_) => read::<Catalog>(entry).map(drop),
+            RecordKey::CatalogStatus(_) => read::<CatalogStatus>(entry).map(drop),
+            RecordKey::Delivery(..) => read::<HookDelivery>(entry).map(drop),
+            RecordKey::DeliveryBody(..) => read::<Sealed>(entry).map(drop),
+            RecordKey::Notifier(_) => read::<Notifier>(entry).map(drop),
+            RecordKey::NotifierStatus(_) => read::<NotifierStatus>(entry).map(drop),
             RecordKey::Credential(_) => read::<Credential>(entry).map(drop),
             RecordKey::Token(_) => read::<ApiToken>(entry).map(drop),
             RecordKey::TokenDigest(_) => read::<TokenName>(entry).map(drop),

@@ -147,6 +147,19 @@ pub const MOST_TASKS: usize = 1000;
 /// Refs that an answer names at most, of each kind.
 pub const MOST_REFS: usize = 100;
 
+/// What a version's files come to. Secret values are masked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderAnswer {
+    /// The commit; none for an inline source.
+    pub revision: Option<String>,
+    /// The keyed digest of the desired objects.
+    pub digest: String,
+    /// The objects, by kind and name, in the engine's own shape.
+    pub objects: serde_json::Value,
+    /// Remarks of the renderer.
+    pub warnings: Vec<String>,
+}
+
 /// Answers questions. Each call has its own deadline and counts against a cap.
 pub trait Inquiries: Send + Sync + 'static {
     /// What deploying `wanted` (or what is declared) would do now.
@@ -172,6 +185,16 @@ pub trait Inquiries: Send + Sync + 'static {
             return self.plan(stack, wanted);
         }
         Box::pin(async { Err(InquiryError::Failed("this server plans no images".to_owned())) })
+    }
+
+    /// What a version's files come to, with these versions of single services in place of those that are declared.
+    fn render<'a>(
+        &'a self,
+        _stack: &'a StackKey,
+        _wanted: Option<&'a Wanted>,
+        _images: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<RenderAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server renders nothing".to_owned())) })
     }
 
     /// What a deployment's services have written, as raw text, at most `tail` lines of each, masked.

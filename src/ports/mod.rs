@@ -6,6 +6,7 @@
 mod ambient;
 mod inquiry;
 mod keyring;
+mod notifier;
 mod sealer;
 mod source;
 mod store;
@@ -16,9 +17,10 @@ pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
     Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
-    StepAnswer, TaskAnswer,
+    RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};

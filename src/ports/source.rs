@@ -160,6 +160,15 @@ pub trait Source: Send + Sync + 'static {
         paths: &'a BTreeSet<String>,
     ) -> BoxFuture<'a, Result<FileSet, SourceError>>;
 
+    /// The paths of all files below a folder at a commit (relative to the repository's root; the folder empty for the root),
+    /// links and submodules left out; fetches the commit when it is not here yet. A folder that is not there holds none.
+    fn files<'a>(
+        &'a self,
+        source: &'a GitSource,
+        revision: &'a Revision,
+        folder: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeSet<String>, SourceError>>;
+
     /// Author, title and time of a commit that has been fetched.
     fn commit_info<'a>(
         &'a self,

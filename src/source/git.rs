@@ -421,6 +421,19 @@ impl Source for Git {
         })
     }
 
+    fn files<'a>(
+        &'a self,
+        source: &'a GitSource,
+        revision: &'a Revision,
+        folder: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeSet<String>, SourceError>> {
+        Box::pin(async move {
+            let (folder, url): (Arc<str>, Arc<str>) = (Arc::from(folder), Arc::from(source.url.as_str()));
+            let work = move |repository: &Repository, commit| tree::files(repository, commit, &folder, &url);
+            self.at_commit(&self.access(source)?, &revision.0, work).await
+        })
+    }
+
     fn commit_info<'a>(
         &'a self,
         source: &'a GitSource,

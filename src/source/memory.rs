@@ -270,6 +270,25 @@ impl Source for MemorySource {
         ))
     }
 
+    fn files<'a>(
+        &'a self,
+        source: &'a GitSource,
+        revision: &'a Revision,
+        folder: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeSet<String>, SourceError>> {
+        Box::pin(self.answer(
+            source,
+            |calls| calls.read += 1,
+            move |repository| {
+                let commit = commit(repository, source.url.as_str(), &revision.0)?;
+                let inside = |path: &&String| {
+                    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+                };
+                Ok(commit.files.keys().filter(inside).cloned().collect())
+            },
+        ))
+    }
+
     fn commit_info<'a>(
         &'a self,
         source: &'a GitSource,

@@ -270,18 +270,23 @@ async fn reads(caller: &Caller<'_>, visible: &BTreeSet<StackKey>) {
         let query = format!("query Q($id: ID!) {{ it: node(id: $id) {{ ... on Event {{ {EVENT} }} }} }}");
         caller.ask(&query, json!({ "id": GlobalId::Event(sequence).encode() })).await;
     }
-    let (mut cursor, mut count) = (String::new(), 0);
-    loop {
-        let (status, text) = caller.get(&format!("/api/v1/stacks?limit=2{cursor}")).await;
-        assert_eq!(status, 200);
-        let page: Value = serde_json::from_str(&text).unwrap();
-        count += page["items"].as_array().unwrap().len();
-        match page["nextCursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+    for path in ["/api/v1/stacks", "/api/v1/deployments"] {
+        let (mut cursor, mut found) = (String::new(), BTreeSet::new());
+        loop {
+            let (status, text) = caller.get(&format!("{path}?limit=2{cursor}")).await;
+            assert_eq!(status, 200);
+            let page: Value = serde_json::from_str(&text).unwrap();
+            found.extend(page["items"].as_array().unwrap().iter().map(|it| {
+                let name = it.get("stack").unwrap_or(&it["name"]).as_str().unwrap();
+                self::key(it["environment"].as_str().unwrap(), name)
+            }));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
         }
+        assert_eq!(found, expected, "{path}");
     }
-    assert_eq!(count, expected.len());
 }
 
 /// Mutations: what is hidden is not found, and no hint names it.

@@ -15,7 +15,7 @@ use skep::domain::{
     ObjectKind, Pointer, StackKey, StackName, StackStatus, TaskState, Wanted,
 };
 use skep::ledger::{Batch, Ledger};
-use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, PlanAnswer, StepAnswer, TaskAnswer};
+use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, NoNotifiers, PlanAnswer, StepAnswer, TaskAnswer};
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
 use tokio::net::TcpStream;
@@ -153,6 +153,7 @@ impl World {
             declare: Declare::new(ledger.clone(), sealer, Arc::clone(&ambient), Limits::default()),
             ledger: ledger.clone(),
             inquiries: Arc::new(OnePlan),
+            notifiers: Arc::new(NoNotifiers),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::clone(&ready),

@@ -15,6 +15,7 @@ mod support;
 
 mod adopt;
 mod bad_input;
+mod catalog;
 mod delete;
 mod drift;
 mod examples;

@@ -142,3 +142,25 @@ async fn going_back_asks_no_registry() {
     assert_eq!(lookups(&world.swarm), 2);
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_version_comes_to_is_shown_without_its_secrets_and_without_asking_the_engine_to_change() {
+    let world = World::running().await;
+    let text = "services:\n  web:\n    image: app:${TAG:-1}\n    environment: { KEY: \"${KEY}\" }\n    configs: [motd]\n\
+                configs: { motd: { content: \"hello ${KEY}\" } }\n";
+    let manifest = inline("shop", "mode: observe", text)
+        .replace("inline:", "variables: { KEY: { value: hunter2hunter2, secret: true } }\ninline:");
+    world.apply(&manifest).await;
+    world.sleep(5).await;
+    let images = [("web".to_owned(), "2".to_owned())].into();
+    let shown = world.inquiries().render(&key("shop"), None, &images).await.unwrap();
+    let service = &shown.objects["services"]["shop_web"]["TaskTemplate"]["ContainerSpec"];
+    assert_eq!((&service["Image"], &service["Env"][0]), (&"app:2".into(), &"KEY=***".into()));
+    let configs = shown.objects["configs"].as_object().unwrap();
+    assert_eq!(configs.values().next().unwrap()["text"], "hello ***");
+    assert!(!format!("{shown:?}").contains("hunter2"), "{shown:?}");
+    assert!(shown.warnings.iter().any(|warning| warning.contains("configs.motd")), "{:?}", shown.warnings);
+    let declared = world.inquiries().render(&key("shop"), None, &[].into()).await.unwrap();
+    assert_ne!(declared.digest, shown.digest);
+    assert!(world.inquiries().render(&key("nowhere"), None, &[].into()).await.is_err());
+}

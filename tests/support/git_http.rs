@@ -53,6 +53,8 @@ pub enum Entry<'a> {
     Link(&'a str),
     /// A submodule at this commit.
     Submodule(&'a str),
+    /// Not there any more.
+    Gone,
 }
 
 /// A bare repository whose default branch is `main`.
@@ -102,6 +104,10 @@ impl Repo {
                 Entry::Text(text) => ("100644", text.as_bytes()),
                 Entry::Bytes(bytes) => ("100644", *bytes),
                 Entry::Link(target) => ("120000", target.as_bytes()),
+                Entry::Gone => {
+                    writeln!(stream, "D {path}").unwrap();
+                    continue;
+                }
                 Entry::Submodule(commit) => {
                     writeln!(stream, "M 160000 {commit} {path}").unwrap();
                     continue;

@@ -81,7 +81,7 @@ pub(super) async fn adopt(
     let outcome = match order(&input) {
         Ok(adopt) => {
             let references = references(input.references);
-            let options = ApplyOptions { file: input.file, references, dry_run, adopt: Some(adopt) };
+            let options = ApplyOptions { file: input.file, references, dry_run, adopt: Some(adopt), catalog: None };
             declare.apply(&input.manifest, &options, &ask).await
         }
         Err(refusal) => Err(DeclareError::from(*refusal)),

@@ -237,92 +237,6 @@ pub(super) enum Reason {
     ScheduleClosed,
 }
 
-/// What an event is about.
-#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "domain::EventType", rename_items = "PascalCase")]
-pub(super) enum EventType {
-    /// A stack was declared.
-    StackDeclared,
-    /// A stack's spec, or a standing order about it, changed.
-    StackChanged,
-    /// A stack is gone.
-    StackDeleted,
-    /// A deployment was recorded.
-    DeploymentCreated,
-    /// A deployment's phase moved on.
-    PhaseChanged,
-    /// The engine accepted a step.
-    StepApplied,
-    /// A deployment converged.
-    Converged,
-    /// A deployment failed.
-    Failed,
-    /// The last good version is back.
-    RolledBack,
-    /// A newer version came.
-    Superseded,
-    /// A deployment was stopped.
-    Cancelled,
-    /// A person approved a deployment's plan.
-    Approved,
-    /// A version is not tried again by itself.
-    Held,
-    /// Held versions may be tried again.
-    HoldReleased,
-    /// A person chose an older version.
-    Pinned,
-    /// A pin ended.
-    Unpinned,
-    /// A stack was suspended.
-    Suspended,
-    /// A suspension ended.
-    Resumed,
-    /// A look was asked for.
-    ReconcileRequested,
-    /// Live differs from what was applied.
-    DriftDetected,
-    /// A foreign change was undone.
-    DriftCorrected,
-    /// The source could not be read.
-    SourceFailed,
-    /// The source can be read again.
-    SourceRecovered,
-    /// Something is waited for.
-    Waiting,
-    /// Something was not done, on purpose.
-    Refused,
-    /// An environment was declared.
-    EnvironmentDeclared,
-    /// An environment's engine answers.
-    EnvironmentConnected,
-    /// An environment's engine does not answer.
-    EnvironmentDisconnected,
-    /// This Skep is to claim an environment.
-    EnvironmentClaimOrdered,
-    /// This Skep claimed an environment.
-    EnvironmentClaimed,
-    /// Another Skep has claimed an environment.
-    EnvironmentForeign,
-    /// An environment is no longer declared.
-    EnvironmentDeleted,
-    /// A credential was declared.
-    CredentialDeclared,
-    /// A credential's values or hosts changed.
-    CredentialChanged,
-    /// A credential is gone.
-    CredentialDeleted,
-    /// A hook was declared.
-    HookDeclared,
-    /// A hook's delivery was taken.
-    HookReceived,
-    /// A hook's delivery was refused.
-    HookRefused,
-    /// A token was made.
-    TokenCreated,
-    /// A token was revoked.
-    TokenRevoked,
-}
-
 /// Why the target is what it is.
 #[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "domain::TargetKind", rename_items = "PascalCase")]
@@ -455,6 +369,10 @@ pub(super) enum DocumentKind {
     Credential,
     /// A hook.
     Hook,
+    /// A catalog.
+    Catalog,
+    /// A notifier.
+    Notifier,
 }
 
 /// What is to be thought of a deployment, in one word.

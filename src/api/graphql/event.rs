@@ -2,12 +2,13 @@
 
 use async_graphql::{ComplexObject, Context, Enum, ID, Json, SimpleObject};
 
-use super::enums::{Action, ClaimState, EventType, ObjectKind};
+use super::enums::{Action, ClaimState, ObjectKind};
+use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
 use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
-use crate::ports::{PlanAnswer, StepAnswer};
+use crate::ports::{PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
 #[derive(SimpleObject)]
@@ -228,5 +229,25 @@ impl From<StepAnswer> for StepView {
             reason: it.reason,
             changes: changes.collect(),
         }
+    }
+}
+
+/// What a version's files come to.
+#[derive(SimpleObject)]
+#[graphql(name = "Rendering")]
+pub(super) struct RenderingView {
+    /// The commit; none for an inline source.
+    revision: Option<String>,
+    /// The digest of the objects: two versions with equal digests are the same version.
+    digest: String,
+    /// The objects, by kind and name, in the engine's own shape; secret values as `***`.
+    objects: Json<serde_json::Value>,
+    /// Remarks of the renderer.
+    warnings: Vec<String>,
+}
+
+impl From<RenderAnswer> for RenderingView {
+    fn from(it: RenderAnswer) -> Self {
+        Self { revision: it.revision, digest: it.digest, objects: Json(it.objects), warnings: it.warnings }
     }
 }

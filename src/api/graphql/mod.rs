@@ -4,15 +4,19 @@
 //! through the guard.
 
 mod adopt;
+mod catalog;
 mod credential;
 mod deployment;
 mod enums;
 mod event;
+mod event_type;
+mod hook;
 mod ids;
 mod input;
 mod limits;
 mod mutation;
 mod node;
+mod notifier;
 mod page;
 mod payload;
 mod query;
@@ -25,6 +29,8 @@ mod token;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use async_graphql::{Context, Error, ErrorExtensions, Schema, SchemaBuilder};
 
@@ -39,6 +45,7 @@ use super::guard::{Guard, GuardError, Shelf};
 use crate::declare::{Declare, DeclareError};
 use crate::domain::Stack;
 use crate::ledger::LedgerError;
+use crate::ports::Notifiers;
 
 /// The schema.
 pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
@@ -50,6 +57,7 @@ pub(super) struct GraphContext {
     pub(super) shelf: Shelf,
     pub(super) door: Door,
     pub(super) feed: Feed,
+    pub(super) notifiers: Arc<dyn Notifiers>,
 }
 
 /// How deep a query may go.

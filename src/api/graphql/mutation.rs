@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Object};
 
 use super::adopt::{self, AdoptStackInput, AdoptStackPayload};
+use super::catalog::{CatalogInput, CatalogPayload};
 use super::credential::{CredentialPayload, DeleteCredentialInput, SetCredentialInput, TrustHostInput};
+use super::hook::{DeleteHookInput, DeleteHookPayload, RedeliverHookInput, RedeliverHookPayload};
 use super::ids::deployment_id;
 use super::input::{
     ApplyStackInput, ApproveDeploymentInput, CancelDeploymentInput, ClaimEnvironmentInput, DeleteEnvironmentInput,
@@ -13,6 +15,7 @@ use super::input::{
     RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
+use super::notifier::{DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload};
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
 use super::{context, guard};
@@ -39,7 +42,7 @@ impl Mutation {
             ..ask(ctx, input.reason)?
         };
         let references = references(input.references);
-        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, adopt: None };
+        let options = ApplyOptions { file: input.file, references, dry_run: input.dry_run, ..ApplyOptions::default() };
         let graph = context(ctx)?;
         let outcome = graph.declare.apply(&input.manifest, &options, &ask).await;
         ApplyStackPayload::new(&guard(ctx)?, outcome)
@@ -248,6 +251,74 @@ impl Mutation {
         let declare = &context(ctx)?.declare;
         let deleted = declare.delete_credential(&input.name, &ask).await;
         CredentialPayload::new(declare, deleted.map(|credential| Keyed { credential, changes: Vec::new() }))
+    }
+
+    /// Has a catalog looked at now.
+    async fn sync_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.sync_catalog(&input.name, &ask).await)
+    }
+
+    /// Follows a catalog no more. Its stacks stay as they are declared, and belong to nobody.
+    async fn delete_catalog(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The catalog.")] input: CatalogInput,
+    ) -> async_graphql::Result<CatalogPayload> {
+        let ask = ask(ctx, input.reason)?;
+        CatalogPayload::new(context(ctx)?.declare.delete_catalog(&input.name, &ask).await)
+    }
+
+    /// Has a delivery of a hook done again, by the rules as they are now.
+    async fn redeliver_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The delivery.")] input: RedeliverHookInput,
+    ) -> async_graphql::Result<RedeliverHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        RedeliverHookPayload::new(context(ctx)?.declare.redeliver(&input.hook, &input.delivery, &ask).await)
+    }
+
+    /// Deletes a hook with what is kept of its deliveries: nobody can send to it any more.
+    async fn delete_hook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The hook.")] input: DeleteHookInput,
+    ) -> async_graphql::Result<DeleteHookPayload> {
+        let ask = ask(ctx, input.reason)?;
+        DeleteHookPayload::new(context(ctx)?.declare.delete_hook(&input.name, &ask).await)
+    }
+
+    /// Forgets a notifier, and what it still owes.
+    async fn delete_notifier(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The notifier.")] input: DeleteNotifierInput,
+    ) -> async_graphql::Result<DeleteNotifierPayload> {
+        let ask = ask(ctx, input.reason)?;
+        DeleteNotifierPayload::new(context(ctx)?.declare.delete_notifier(&input.name, &ask).await)
+    }
+
+    /// Sends a test message now, and says what came back. A notifier of commit statuses sets none: it asks for a repository.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn test_notifier(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The notifier.")] input: TestNotifierInput,
+    ) -> async_graphql::Result<TestNotifierPayload> {
+        let ask = ask(ctx, None)?;
+        let graph = context(ctx)?;
+        match graph.declare.notifier_to_test(&input.name, &ask) {
+            Ok(name) => match graph.notifiers.test(&name).await {
+                Ok(answer) => Ok(TestNotifierPayload::answered(&name, answer)),
+                Err(cause) => Err(super::query::inquiry(&cause)),
+            },
+            Err(cause) => TestNotifierPayload::refused(cause),
+        }
     }
 
     /// Makes a token. Its value is in the answer, and nowhere else: only a digest of it is kept.

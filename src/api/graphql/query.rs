@@ -2,19 +2,22 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use super::catalog::CatalogView;
 use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
-use super::event::{EnvironmentView, EventView, PlanView};
+use super::event::{EnvironmentView, EventView, PlanView, RenderingView};
+use super::hook::{self, HookDeliveryView, HookTrial, HookView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
 use super::input::{ImageInput, stack_key};
+use super::notifier::NotifierView;
 use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
 use super::stack::StackView;
 use super::task::TaskView;
 use super::token::TokenView;
 use super::{context, error, fault, guard, refused, unavailable, with_status};
 use crate::api::guard::{Guard, Look};
-use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
+use crate::domain::{Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
 use crate::ports::InquiryError;
 
 /// Anything with a global id.
@@ -136,9 +139,54 @@ impl Query {
             .collect())
     }
 
+    /// All notifiers, by name, with how far each has come. Their addresses are shown without what may be a secret.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn notifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NotifierView>> {
+        Ok(guard(ctx)?.notifiers().map_err(refused)?.into_iter().map(Into::into).collect())
+    }
+
     /// All tokens, by name. What they are is known by their digests alone.
     async fn tokens(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TokenView>> {
         Ok(guard(ctx)?.tokens().map_err(refused)?.into_iter().map(Into::into).collect())
+    }
+
+    /// All catalogs, by name.
+    async fn catalogs(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<CatalogView>> {
+        let guard = guard(ctx)?;
+        let (found, stacks) = (guard.catalogs().map_err(refused)?, guard.stacks(None).map_err(unavailable)?);
+        Ok(found.into_iter().map(|(catalog, status)| (catalog, status, stacks.as_slice()).into()).collect())
+    }
+
+    /// All hooks, by name.
+    async fn hooks(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<HookView>> {
+        Ok(guard(ctx)?.hooks().map_err(refused)?.into_iter().map(Into::into).collect())
+    }
+
+    /// The newest deliveries of a hook, the newest first: those whose sender was who he said he is.
+    #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    async fn hook_deliveries(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the hook.")] hook: String,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when left out. 100 are kept.")] first: Option<i32>,
+    ) -> async_graphql::Result<Vec<HookDeliveryView>> {
+        let found = guard(ctx)?.deliveries(&hook, size(first)?).map_err(refused)?;
+        Ok(found.into_iter().map(Into::into).collect())
+    }
+
+    /// What a payload would do if the hook's sender sent it now, for each thing it tells of. Nothing is written.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn hook_trial(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the hook.")] hook: String,
+        #[graphql(desc = "What the sender says happened, where it says so in a header; a push when left out.")]
+        event: Option<String>,
+        #[graphql(desc = "The body of the delivery: JSON.")] payload: String,
+    ) -> async_graphql::Result<Vec<HookTrial>> {
+        let ask = super::input::ask(ctx, None)?;
+        guard(ctx)?.everywhere(Access::Administer).map_err(|cause| refused(cause.into()))?;
+        hook::trial(&context(ctx)?.declare, (&hook, event.as_deref(), &payload), &ask)
     }
 
     /// Whether a credential opens a repository: lists its refs. Nothing is changed.
@@ -199,6 +247,24 @@ impl Query {
         let wanted = wanted.map(Wanted);
         let images = images.into_iter().map(|image| (image.service, image.version)).collect();
         guard(ctx)?.plan(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
+    }
+
+    /// What a version's files come to: the objects that would be asked of the engine. Secret values are masked.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn rendering(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name of the stack.")] stack: String,
+        #[graphql(desc = "The environment it lives in.", default = "default")] environment: String,
+        #[graphql(name = "ref", desc = "The ref to render; what is declared, when left out.")] wanted: Option<String>,
+        #[graphql(desc = "Versions of single services, in place of those that are declared.", default)] images: Vec<
+            ImageInput,
+        >,
+    ) -> async_graphql::Result<RenderingView> {
+        let key = key(&stack, &environment)?;
+        let wanted = wanted.map(Wanted);
+        let images = images.into_iter().map(|image| (image.service, image.version)).collect();
+        guard(ctx)?.render(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
     }
 
     /// The tasks of a stack's services as the engine has them now, by service; those that run, or are about to, first.

@@ -6,17 +6,21 @@
 
 mod original;
 mod provider;
+mod rate;
 mod signature;
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, Bytes, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use self::provider::Happened;
+pub(super) use self::rate::{DELIVERIES_A_SECOND, Rates};
 use super::rest::{
-    Answer, INVALID, Problem, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE, wrong_method,
+    Answer, BUSY, INVALID, Problem, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE, wrong_method,
 };
 use super::{ApiState, read_body};
 use crate::declare::{Delivered, Delivery};
@@ -53,8 +57,11 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         let message = "there is no such hook, or the delivery is not signed with its secret";
         let hint = "give the sender the hook's secret; a sender without a webhook of its own sends the HMAC-SHA256 of the \
                     raw body, `sha256=` and the hex digits, as X-Skep-Signature-256";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, message).hint(hint));
+        let refused = Problem::new(StatusCode::UNAUTHORIZED, UNAUTHENTICATED, message).hint(hint);
+        let sender = request.peer_addr().map(|address| address.ip());
+        return Err(state.hook_rates().failure(sender).map_or_else(too_many, |()| refused));
     };
+    state.hook_rates().delivery(&hook.name).map_err(too_many)?;
     let payload = json_of(headers, &body)?;
     let original = original::original(&hook, &secret, headers, &payload);
     let happened = provider::happened(provider, headers, &body, payload).map_err(|missing| {
@@ -65,14 +72,54 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
     let mut all = Vec::new();
     for Happened { id, event, payload } in happened {
         // A ping, or something the sender was told to send and no rule can be about.
-        if hook.provider == HookProvider::GitHub && !OF_GITHUB.contains(&event.as_str()) {
+        if !is_for_rules(hook.provider, &event) {
             return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
         }
-        let delivery = Delivery { id, event, payload, original: original.clone() };
+        let delivery = Delivery { id, event, payload, original: original.clone(), again_by: None };
         let delivered = state.declare().deliver(&hook, &delivery).await?;
         all.push((delivery.id, delivered));
     }
     answer(&all)
+}
+
+/// Whether rules can be about an event: GitHub sends some that none can be about.
+fn is_for_rules(provider: HookProvider, event: &str) -> bool {
+    provider != HookProvider::GitHub || OF_GITHUB.contains(&event)
+}
+
+fn too_many(wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + 1;
+    let message = format!("too many deliveries: send this one again in {seconds} s");
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, BUSY, message);
+    problem.header(RETRY_AFTER, HeaderValue::from(seconds)).hint("`skep serve --hook-rate` says how many are taken")
+}
+
+/// What a payload tells of, if its sender sent it: the event, and what the rules are asked about. `event` stands for what the
+/// sender says in a header; `push`, in the sender's own word, when it is left out.
+///
+/// # Errors
+/// A sentence, when it is not JSON, or not what this sender sends.
+pub(super) fn imagine(
+    provider: HookProvider,
+    event: Option<&str>,
+    payload: &str,
+) -> Result<Vec<(String, Value)>, String> {
+    if payload.len() > LARGEST {
+        return Err(format!("the payload is larger than {LARGEST} bytes"));
+    }
+    let read: Value = serde_json::from_str(payload)
+        .map_err(|error| format!("the payload is not JSON: line {}, column {}", error.line(), error.column()))?;
+    let headers = provider::headers(provider, event).ok_or("the event is not a word")?;
+    let happened = provider::happened(provider, &headers, payload.as_bytes(), read)
+        .map_err(|missing| format!("the payload lacks {missing}: it is not what {provider:?} sends"))?;
+    let mut told = Vec::new();
+    for Happened { event, payload, .. } in happened {
+        if !is_for_rules(provider, &event) {
+            return Err(format!("`{event}` is accepted and does nothing: no rule can be about it"));
+        }
+        told.push((event, payload));
+    }
+    Ok(told)
 }
 
 /// The body, with its own limit.

@@ -74,6 +74,24 @@ pub(super) fn proves(provider: HookProvider, secret: &SecretBytes, headers: &Hea
     }
 }
 
+/// The headers that a provider would send with an event; none when it cannot stand in one.
+pub(super) fn headers(provider: HookProvider, event: Option<&str>) -> Option<HeaderMap> {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    let named: &[(&'static str, &str)] = match provider {
+        HookProvider::GitHub => &[("x-github-delivery", "trial"), ("x-github-event", event.unwrap_or("push"))],
+        HookProvider::GitLab => &[("idempotency-key", "trial")],
+        HookProvider::Gitea => &[("x-gitea-delivery", "trial"), ("x-gitea-event", event.unwrap_or("push"))],
+        HookProvider::Bitbucket => &[("x-request-uuid", "trial"), ("x-event-key", event.unwrap_or("repo:push"))],
+        HookProvider::Generic => &[("x-skep-delivery", "trial"), ("x-skep-event", event.unwrap_or("delivery"))],
+        HookProvider::CloudEvents => &[("content-type", "application/cloudevents+json")],
+        HookProvider::Registry | HookProvider::DockerHub => &[],
+    };
+    let header = |(name, value): &(&'static str, &str)| {
+        Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?))
+    };
+    named.iter().map(header).collect()
+}
+
 /// What a request tells of. The error is the name of what it lacks.
 pub(super) fn happened(
     provider: HookProvider,

@@ -123,6 +123,13 @@ impl Parameters {
         }
     }
 
+    /// One of the names an enum goes by.
+    pub(super) fn one_of<T: serde::de::DeserializeOwned>(&mut self, name: &'static str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let known = serde_json::from_value(serde_json::Value::String(text.clone()));
+        known.map(Some).map_err(|error| invalid(name, format!("`{name}` is `{text}`: {error}")))
+    }
+
     /// `true` or `false`; false when it is left out.
     pub(super) fn boolean(&mut self, name: &'static str) -> Result<bool, Problem> {
         match self.text(name).as_deref() {

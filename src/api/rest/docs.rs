@@ -1,17 +1,17 @@
 //! What these calls say about themselves, for anyone.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::page;
 use super::problem::{Answer, KINDS, NOT_FOUND, Problem};
 
 /// The document, as it was when this binary was built.
 const SWAGGER: &str = include_str!("../../../swagger/swagger.yaml");
 
-/// `GET /api/docs`: leads to the document, until there is a page for it.
-pub(super) fn index() -> Answer {
-    Ok(HttpResponse::Found().insert_header((LOCATION, "/api/docs/swagger.yaml")).finish())
+/// `GET /api/docs`: Swagger UI over the document.
+pub(super) fn index(request: &HttpRequest) -> Answer {
+    Ok(page::docs(request))
 }
 
 /// `GET /api/docs/swagger.yaml`.

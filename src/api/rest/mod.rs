@@ -9,6 +9,7 @@ mod call;
 mod deployments;
 mod docs;
 mod doctor;
+mod environments;
 mod problem;
 mod stacks;
 
@@ -21,7 +22,7 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use futures_util::future::LocalBoxFuture;
 
 pub(super) use problem::{Answer, Problem};
-pub(super) use problem::{INVALID, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE};
+pub(super) use problem::{BUSY, INVALID, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE};
 
 use super::ApiState;
 use call::Call;
@@ -48,18 +49,21 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 13] = [
+pub const ENDPOINTS: [Endpoint; 16] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
     signed("PUT", "/api/v1/stacks/{name}", |call| Box::pin(stacks::put(call))),
     signed("DELETE", "/api/v1/stacks/{name}", |call| Box::pin(stacks::delete(call))),
     signed("PUT", "/api/v1/stacks/{name}/deploy", |call| Box::pin(stacks::deploy(call))),
+    signed("GET", "/api/v1/deployments", |call| Box::pin(deployments::list(call))),
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
     signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(deployments::logs(call))),
+    signed("GET", "/api/v1/environments", |call| Box::pin(environments::list(call))),
+    signed("GET", "/api/v1/environments/{name}", |call| Box::pin(environments::get(call))),
     signed("GET", "/api/v1/backup", |call| Box::pin(backup::get(call))),
     signed("GET", "/api/v1/doctor", |call| Box::pin(doctor::get(call))),
-    open("GET", "/api/docs", |_| docs::index()),
+    open("GET", "/api/docs", docs::index),
     open("GET", "/api/docs/swagger.yaml", |_| docs::swagger()),
     open("GET", "/api/docs/errors/{code}", docs::error),
 ];

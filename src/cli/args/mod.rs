@@ -2,8 +2,12 @@
 
 mod adopt;
 mod care;
+mod catalog;
+mod context;
 mod health;
+mod hook;
 mod keys;
+mod notifier;
 mod parse;
 mod serve;
 
@@ -17,11 +21,15 @@ use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
+pub(in crate::cli) use catalog::{CatalogArgs, CatalogCommand};
+pub(in crate::cli) use context::{ContextArgs, ContextCommand, InitArgs, RenderArgs};
 pub(in crate::cli) use health::HealthArgs;
+pub(in crate::cli) use hook::{HookArgs, HookCommand, HookTestArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -50,6 +58,9 @@ pub struct Globals {
     #[arg(long, global = true, env = "SKEP_SERVER", default_value = "http://127.0.0.1:7717", value_name = "URL",
           value_hint = ValueHint::Url, help_heading = "Global options")]
     pub server: String,
+    /// Context to use: a server that was kept under a name with `context add`. A server that is given goes before it.
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    pub context: Option<String>,
     /// Token to sign in with; for a server on this machine, that of its data folder when left out.
     #[arg(
         long,
@@ -125,14 +136,16 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, credentials, hooks.
+    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs, notifiers.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
-    /// Show stacks, deployments, environments, events.
+    /// Show stacks, deployments, environments, notifiers, events.
     Get(GetArgs),
     /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
     Diff(DiffArgs),
+    /// Show what a version's files come to: the objects that would be asked of the engine, secret values masked.
+    Render(RenderArgs),
     /// Show the deployments of a stack, the newest first.
     History(HistoryArgs),
     /// Go back to an older version and stay there until `unpin`.
@@ -165,8 +178,14 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Show, try out and delete notifiers: who outside is told of what.
+    Notifier(NotifierArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
+    /// Look after catalogs: stacks that are declared by the files of a repository.
+    Catalog(CatalogArgs),
+    /// Look after hooks: what came, what a delivery would do, having one done again.
+    Hook(HookArgs),
     /// Take a backup of a server, while it runs, and read it back.
     Backup(BackupArgs),
     /// Make a data folder (`--data`) from a backup. Its server only observes until `environment claim`.
@@ -180,6 +199,12 @@ pub enum Command {
     Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
+    /// Show all stacks as they change, until Ctrl-C.
+    Watch,
+    /// Write a first manifest for the folder one is in.
+    Init(InitArgs),
+    /// Keep servers by name, and say which one to ask.
+    Context(ContextArgs),
     /// Print the GraphQL schema.
     Schema,
     /// Print completions for a shell.
@@ -188,6 +213,24 @@ pub enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Whether it asks a server, and so is for a context.
+    #[must_use]
+    pub fn asks_a_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve(_)
+                | Self::Context(_)
+                | Self::Init(_)
+                | Self::Restore(_)
+                | Self::Check(_)
+                | Self::Simulate(_)
+                | Self::Schema
+                | Self::Completions { .. }
+        )
+    }
 }
 
 /// `simulate`.
@@ -295,6 +338,8 @@ pub enum What {
     },
     /// All environments.
     Environments,
+    /// All notifiers.
+    Notifiers,
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.

@@ -145,6 +145,14 @@ pub(in crate::cli) const DELETE_CREDENTIAL: &str =
     keyed!("DeleteCredential", "deleteCredential", "DeleteCredentialInput");
 pub(in crate::cli) const DELETE_ENVIRONMENT: &str = "mutation DeleteEnvironment($input: DeleteEnvironmentInput!) { \
     deleteEnvironment(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const NOTIFIERS: &str = "query Notifiers { notifiers { name type place credential environments stacks \
+    events createdAt updatedAt status { pending delivered givenUp lastSuccessAt lastError lastErrorAt attempts \
+    nextAttemptAt } } }";
+pub(in crate::cli) const TEST_NOTIFIER: &str = "mutation TestNotifier($input: TestNotifierInput!) { \
+    testNotifier(input: $input) { test { name delivered status message } \
+    userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const DELETE_NOTIFIER: &str = "mutation DeleteNotifier($input: DeleteNotifierInput!) { \
+    deleteNotifier(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
 pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
     "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
@@ -153,6 +161,29 @@ pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
 );
 pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
     revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const RENDERING: &str = "query Rendering($stack: String!, $environment: String!, $ref: String, \
+    $images: [ImageInput!]) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
+    revision digest objects warnings } }";
+pub(in crate::cli) const CATALOGS: &str = "query Catalogs { catalogs { name git ref path credential poll prune pruneLimit \
+    environments names inSync revision author title appliedAt files stacks { name environment file } \
+    broken { file line message } kept keptBecause error } }";
+pub(in crate::cli) const SYNC_CATALOG: &str = "mutation SyncCatalog($input: CatalogInput!) { \
+    syncCatalog(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const DELETE_CATALOG: &str = "mutation DeleteCatalog($input: CatalogInput!) { \
+    deleteCatalog(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const HOOKS: &str = "query Hooks { hooks { name path provider unsigned credential \
+    rules { when stacks environment set { field value } } } }";
+pub(in crate::cli) const HOOK_DELIVERIES: &str = "query HookDeliveries($hook: String!, $first: Int) { \
+    hookDeliveries(hook: $hook, first: $first) { id deliveryId event at againBy deployments kept \
+    reconciled { name environment } refused { stack { name environment } code message } } }";
+pub(in crate::cli) const HOOK_TRIAL: &str = "query HookTrial($hook: String!, $event: String, $payload: String!) { \
+    hookTrial(hook: $hook, event: $event, payload: $payload) { event rules { number holds objection } \
+    stacks { stack { name environment } rule set { field value } outcome message } } }";
+pub(in crate::cli) const REDELIVER_HOOK: &str = "mutation RedeliverHook($input: RedeliverHookInput!) { \
+    redeliverHook(input: $input) { deliveryId deployments reconciled { name environment } \
+    refused { stack { name environment } code message } userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const DELETE_HOOK: &str = "mutation DeleteHook($input: DeleteHookInput!) { \
+    deleteHook(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const EVENTS: &str = concat!(
     "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
     "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
@@ -219,7 +250,7 @@ pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 33] = [
+pub(in crate::cli) const ALL: [&str; 45] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -232,9 +263,21 @@ pub(in crate::cli) const ALL: [&str; 33] = [
     TRUST_HOST,
     DELETE_CREDENTIAL,
     DELETE_ENVIRONMENT,
+    NOTIFIERS,
+    TEST_NOTIFIER,
+    DELETE_NOTIFIER,
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,
+    RENDERING,
+    CATALOGS,
+    SYNC_CATALOG,
+    DELETE_CATALOG,
+    HOOKS,
+    HOOK_DELIVERIES,
+    HOOK_TRIAL,
+    REDELIVER_HOOK,
+    DELETE_HOOK,
     EVENTS,
     PLAN,
     APPLY,

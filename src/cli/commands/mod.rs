@@ -3,6 +3,8 @@
 mod adopt;
 mod apply;
 pub(super) mod care;
+mod catalog;
+pub(super) mod context;
 mod control;
 mod credential;
 mod delete;
@@ -12,7 +14,11 @@ pub(super) mod doctor;
 mod environment;
 mod get;
 pub(super) mod health;
+mod hook;
+pub(super) mod init;
 mod manifest;
+mod notifier;
+mod render;
 mod token;
 mod watch;
 
@@ -27,6 +33,7 @@ use super::session::Session;
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
+        Command::Context(_) | Command::Init(_) => Ok(Exit::Done),
         Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(Exit::Done),
         Command::Doctor | Command::Health(_) => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
@@ -34,6 +41,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Rollback(args) => deploy::rollback(session, &args).await,
         Command::Wait(args) => deploy::wait(session, &args).await,
         Command::Get(args) => get::get(session, &args).await,
+        Command::Render(args) => render::render(session, &args).await,
+        Command::Watch => watch::board(session).await,
         Command::History(args) => get::history(session, &args).await,
         Command::Events(args) => {
             let first = usize::try_from(args.limit).unwrap_or(usize::MAX);
@@ -56,6 +65,9 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Release(args) => delete::release(session, &args).await,
         Command::Credential(args) => credential::credential(session, &args.what).await,
         Command::Environment(args) => environment::environment(session, &args.what).await,
+        Command::Catalog(args) => catalog::catalog(session, &args.what).await,
+        Command::Hook(args) => hook::hook(session, &args.what).await,
+        Command::Notifier(args) => notifier::notifier(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

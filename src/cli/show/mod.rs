@@ -1,13 +1,19 @@
 //! How things are shown to people. Values in, text out.
 
+mod catalogs;
 mod deployments;
+mod hooks;
 mod keys;
+mod notifiers;
 mod others;
 mod plan;
 mod stacks;
 
+pub(super) use catalogs::{catalog, catalogs};
 pub(super) use deployments::{deployment, deployments};
+pub(super) use hooks::{hook_deliveries, hook_trials, hooks, redelivered};
 pub(super) use keys::{credentials, environment, tokens};
+pub(super) use notifiers::notifiers;
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
 pub(super) use stacks::{stack, stacks};

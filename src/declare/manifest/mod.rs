@@ -1,7 +1,9 @@
-//! Manifests: YAML documents of the kinds Stack, Environment, Credential and Hook, read with positions. Every mistake in a text is
-//! reported at once; what this version cannot do yet is refused by name, never dropped.
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook, Catalog and Notifier, read with positions. Every
+//! mistake in a text is reported at once; what this version cannot do yet is refused by name, never dropped.
 
+mod catalog;
 mod credential;
+mod notifier;
 mod order;
 mod other;
 mod stack;
@@ -9,12 +11,13 @@ mod stack;
 use std::collections::BTreeMap;
 
 pub use credential::AskedCredential;
+pub use notifier::AskedNotifier;
 
 use super::fields::{Field, Fields, Reader};
 use super::reference::References;
 use super::yaml::{self, Node, Place, Value};
 use super::{Code, DeclareError, Limits, Refusal};
-use crate::domain::{CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
+use crate::domain::{Catalog, CredentialName, Environment, EnvironmentName, StackKey, StackName, StackSpec};
 use crate::ledger::Hook;
 use crate::ports::Sealer;
 
@@ -46,6 +49,10 @@ pub enum Body {
     Credential(AskedCredential),
     /// A hook, its secret sealed.
     Hook(Hook),
+    /// A catalog.
+    Catalog(Catalog),
+    /// A notifier, its address sealed.
+    Notifier(AskedNotifier),
 }
 
 impl Document {
@@ -59,9 +66,6 @@ impl Document {
         refusal
     }
 }
-
-/// Kinds of the contract that come later.
-const LATER: [&str; 2] = ["Catalog", "Notifier"];
 
 impl Manifest {
     /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
@@ -117,22 +121,17 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential` or `kind: Hook`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook`, `kind: Catalog` or `kind: Notifier`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
-        let Some(word) = reader.text(&kind) else { return Ok(None) };
-        if LATER.contains(&word.as_str()) {
-            let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment, Credential and Hook";
-            reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
-            return Ok(None);
-        }
         let kinds = [
             ("Stack", Kind::Stack),
             ("Environment", Kind::Environment),
             ("Credential", Kind::Credential),
             ("Hook", Kind::Hook),
+            ("Catalog", Kind::Catalog),
+            ("Notifier", Kind::Notifier),
         ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
         let place = name_place(node);
@@ -141,6 +140,8 @@ impl Manifest {
             Kind::Environment => other::environment(reader, fields),
             Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
+            Kind::Catalog => catalog::read(reader, fields),
+            Kind::Notifier => notifier::read(reader, fields, sealer)?,
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
         let original = redacted(node, kind).unwrap_or_else(|| piece.text.trim_end().into());
@@ -154,6 +155,8 @@ enum Kind {
     Environment,
     Credential,
     Hook,
+    Catalog,
+    Notifier,
 }
 
 /// Where the document's name stands; its beginning when it has none.
@@ -170,9 +173,13 @@ fn name_place(node: &Node) -> Place {
 fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
     let mut json = node.to_json();
     match kind {
-        Kind::Environment => None,
+        Kind::Environment | Kind::Catalog => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
+            Some(json)
+        }
+        Kind::Notifier => {
+            *json.get_mut("url")? = "***".into();
             Some(json)
         }
         Kind::Credential => {
@@ -205,7 +212,9 @@ fn twice(documents: &[Document], reader: &mut Reader) {
             Body::Stack(key, _) => format!("stack `{}` in environment `{}`", key.name, key.environment),
             Body::Environment(environment) => format!("environment `{}`", environment.name),
             Body::Credential(credential) => format!("credential `{}`", credential.name),
+            Body::Catalog(catalog) => format!("catalog `{}`", catalog.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
+            Body::Notifier(notifier) => format!("notifier `{}`", notifier.name),
         };
         let line = document.place.as_ref().map_or(0, |(at, _)| at.line);
         if let Some(first) = seen.get(&what) {

@@ -80,7 +80,8 @@ fn source(reader: &mut Reader, fields: &mut Fields<'_>, limits: &Limits) -> Opti
     }
 }
 
-fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
+/// Reads a place in a git repository.
+pub(super) fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
     let mut fields = reader.map(field)?;
     let url = required(reader, &mut fields, "git", "the address of the repository").and_then(|field| {
         let text = reader.text(&field)?;

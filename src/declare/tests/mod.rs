@@ -1,8 +1,10 @@
 //! The use-cases, over a store in memory.
 
 mod applying;
+mod catalogs;
 mod credentials;
 mod deploying;
+mod notifiers;
 mod reading;
 mod words;
 

@@ -9,12 +9,15 @@ use jiff::Timestamp;
 
 use super::copy::object;
 use super::failure::Failure;
-use crate::ports::{CommitInfo, FileError, FileSet};
+use crate::ports::{CommitInfo, FileError, FileSet, SourceError};
 
 /// Symlinks followed on the way to one file.
 const LINKS: usize = 16;
 /// The longest target of a symlink.
 const LONGEST_TARGET: u64 = 4096;
+/// Files that are listed at most, and the longest path of a folder that is looked into.
+const MOST_FILES: usize = 50_000;
+const LONGEST_PATH: usize = 1024;
 
 /// Reads each path at a commit. `most` is the most bytes a file may have.
 pub(super) fn read(
@@ -23,12 +26,51 @@ pub(super) fn read(
     paths: &BTreeSet<String>,
     most: u64,
 ) -> Result<FileSet, Failure> {
-    let data = object(repository, commit)?;
-    let root = gix::objs::CommitRefIter::from_bytes(&data, commit.kind())
-        .tree_id()
-        .map_err(|_| Failure::Damaged(format!("the commit {commit} cannot be decoded")))?;
-    let mut reader = Reader { repository, trees: HashMap::new(), root, most };
+    let mut reader = Reader { repository, trees: HashMap::new(), root: root(repository, commit)?, most };
     paths.iter().map(|path| Ok((path.clone(), reader.file(path)?))).collect()
+}
+
+/// The paths of all files below a folder; empty when there is no such folder.
+pub(super) fn files(
+    repository: &Repository,
+    commit: ObjectId,
+    folder: &str,
+    url: &str,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut reader = Reader { repository, trees: HashMap::new(), root: root(repository, commit)?, most: 0 };
+    let mut found = BTreeSet::new();
+    let Ok(parts) = parts(folder) else { return Ok(found) };
+    let mut at = reader.root;
+    for part in &parts {
+        match reader.entry(at, part)? {
+            Some((EntryKind::Tree, id)) => at = id,
+            _ => return Ok(found),
+        }
+    }
+    let mut open = vec![(Vec::from(parts).join("/"), at)];
+    while let Some((folder, id)) = open.pop() {
+        for (name, kind, id) in reader.entries(id)? {
+            let Ok(name) = String::from_utf8(name) else { continue };
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            match kind {
+                EntryKind::Tree if path.len() <= LONGEST_PATH => open.push((path, id)),
+                EntryKind::Blob | EntryKind::BlobExecutable => drop(found.insert(path)),
+                _ => {}
+            }
+        }
+        if found.len() + open.len() > MOST_FILES {
+            let reason = format!("there are more than {MOST_FILES} files to look through");
+            return Err(Failure::Source(SourceError::TooLarge { url: url.to_owned(), reason }));
+        }
+    }
+    Ok(found)
+}
+
+fn root(repository: &Repository, commit: ObjectId) -> Result<ObjectId, Failure> {
+    let data = object(repository, commit)?;
+    gix::objs::CommitRefIter::from_bytes(&data, commit.kind())
+        .tree_id()
+        .map_err(|_| Failure::Damaged(format!("the commit {commit} cannot be decoded")))
 }
 
 /// Author, title and time of a commit.
@@ -110,14 +152,19 @@ impl Reader<'_> {
         Ok(Err(FileError::Folder(path.to_owned())))
     }
 
+    /// All that is in a folder.
+    fn entries(&self, folder: ObjectId) -> Result<Vec<(Vec<u8>, EntryKind, ObjectId)>, Failure> {
+        let data = object(self.repository, folder)?;
+        let read = gix::objs::TreeRefIter::from_bytes(&data, folder.kind()).map(|entry| {
+            let entry = entry.map_err(|_| Failure::Damaged(format!("the folder {folder} cannot be decoded")))?;
+            Ok((entry.filename.to_vec(), entry.mode.kind(), entry.oid.to_owned()))
+        });
+        read.collect()
+    }
+
     fn entry(&mut self, folder: ObjectId, name: &str) -> Result<Option<(EntryKind, ObjectId)>, Failure> {
         if !self.trees.contains_key(&folder) {
-            let data = object(self.repository, folder)?;
-            let mut entries = HashMap::new();
-            for entry in gix::objs::TreeRefIter::from_bytes(&data, folder.kind()) {
-                let entry = entry.map_err(|_| Failure::Damaged(format!("the folder {folder} cannot be decoded")))?;
-                entries.insert(entry.filename.to_vec(), (entry.mode.kind(), entry.oid.to_owned()));
-            }
+            let entries = self.entries(folder)?.into_iter().map(|(name, kind, id)| (name, (kind, id))).collect();
             self.trees.insert(folder, entries);
         }
         Ok(self.trees.get(&folder).and_then(|entries| entries.get(name.as_bytes()).copied()))

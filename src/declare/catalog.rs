@@ -1,0 +1,503 @@
+//! Catalogs: a repository's manifests become stacks.
+//!
+//! All that one commit leads to (stacks, deployments, events, what is known of the catalog) is one transaction, so that a crash
+//! leaves either all of it or nothing. A file that cannot be taken holds the stacks that it declared before, and no others.
+//! Nothing is deleted but on evidence: the whole set was read, the stack is in no file of it, and no file that could hold it is
+//! broken; and never more stacks at once than the catalog says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::apply::{ApplyOptions, Gather, plain};
+use super::fields::closest;
+use super::manifest::{Body, Document, Manifest};
+use super::write::ATTEMPTS;
+use super::{Ask, Code, Declare, DeclareError, DocumentKind, References, Refusal};
+use crate::domain::{
+    Access, Actor, BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, Deletion, EnvironmentName,
+    Event, EventType, Place, Stack, StackKey, Trigger,
+};
+use crate::ledger::{Batch, RecordKey, Versioned};
+
+/// Files by their paths; of one that cannot be read, why.
+pub type CatalogFiles = BTreeMap<String, Result<String, String>>;
+
+/// What is gathered from one commit.
+struct Set<'c> {
+    catalog: &'c Catalog,
+    ask: Ask,
+    batch: Batch,
+    specs: BTreeMap<StackKey, crate::domain::StackSpec>,
+    /// Which file declares which stack.
+    declared: BTreeMap<StackKey, String>,
+    broken: Vec<BrokenManifest>,
+    changed: u64,
+    deleted: u64,
+}
+
+impl Set<'_> {
+    fn broken(&mut self, file: &str, refusals: &[Refusal]) {
+        for refusal in refusals {
+            let message = match &refusal.hint {
+                Some(hint) => format!("{}; {hint}", refusal.message),
+                None => refusal.message.clone(),
+            };
+            self.broken.push(BrokenManifest { file: file.to_owned(), line: refusal.line, message });
+        }
+    }
+
+    fn is_broken(&self, file: &str) -> bool {
+        self.broken.iter().any(|broken| broken.file == file)
+    }
+}
+
+impl Declare {
+    /// Takes a document of `kind: Catalog` over. What stands in the repository is declared soon after, by the controller.
+    pub(super) fn apply_catalog_document(
+        &self,
+        gather: &mut Gather,
+        asked: &Catalog,
+        ask: &Ask,
+    ) -> Result<(), DeclareError> {
+        let found = self.ledger.catalog(&asked.name)?;
+        let (revision, created) = (found.as_ref().map(|it| it.revision), found.is_none());
+        let before = found.as_ref().map(|found| &found.value);
+        let mut changes = Vec::new();
+        for (field, same) in [
+            ("source", before.is_some_and(|it| it.source == asked.source)),
+            ("prune", before.is_some_and(|it| it.prune == asked.prune)),
+            ("pruneLimit", before.is_some_and(|it| it.prune_limit == asked.prune_limit)),
+            ("allow", before.is_some_and(|it| (&it.environments, &it.names) == (&asked.environments, &asked.names))),
+        ] {
+            if !same {
+                changes.push(field.to_owned());
+            }
+        }
+        if !changes.is_empty() {
+            let generation = before.map_or(0, |it| it.generation) + 1;
+            let sync_token = before.and_then(|it| it.sync_token.clone());
+            let catalog = Catalog { generation, sync_token, ..asked.clone() };
+            let message = format!("catalog `{}` was declared: {}", asked.name, changes.join(", "));
+            let event = self.catalog_event(EventType::CatalogDeclared, message, ask);
+            let key = RecordKey::Catalog(asked.name.clone());
+            gather.batch = std::mem::take(&mut gather.batch).expect(&key, revision).put_catalog(&catalog).event(&event);
+        }
+        gather.documents.push(plain(DocumentKind::Catalog, asked.name.clone(), created, changes));
+        Ok(())
+    }
+
+    /// Declares what stands in a catalog's files at a commit; gives what is known of the catalog then. Where nothing differs
+    /// from what was declared before, nothing is written.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`] when the catalog is gone or has changed meanwhile, or when its stacks would wait for each
+    /// other in a circle; nothing is written then.
+    pub async fn apply_catalog(
+        &self,
+        catalog: &Catalog,
+        commit: &CatalogCommit,
+        files: &CatalogFiles,
+    ) -> Result<CatalogStatus, DeclareError> {
+        for _ in 0..ATTEMPTS {
+            let known = self.ledger.catalog_status(&catalog.name)?;
+            let found = self.same_catalog(catalog)?;
+            let set = self.gather_catalog(catalog, commit, files)?;
+            let before = known.map(|known| known.value).unwrap_or_default();
+            let (batch, status) = self.finish_catalog(set, commit, files.len(), &before)?;
+            if batch.is_empty() {
+                return Ok(status);
+            }
+            let batch = batch.expect(&RecordKey::Catalog(catalog.name.clone()), Some(found.revision));
+            if self.committed(batch).await? {
+                return Ok(status);
+            }
+        }
+        let message = format!("the stacks of catalog `{}` are being changed by others all the time", catalog.name);
+        Err(Refusal::new(Code::Conflict, message).hint("it is tried again").into())
+    }
+
+    /// Writes down that a catalog could not be read; what was declared from it stays.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn catalog_failed(&self, catalog: &Catalog, why: &str) -> Result<(), DeclareError> {
+        let before = self.ledger.catalog_status(&catalog.name)?;
+        let revision = before.as_ref().map(|before| before.revision);
+        let before = before.map(|before| before.value).unwrap_or_default();
+        let status = CatalogStatus {
+            observed_generation: catalog.generation,
+            handled_token: catalog.sync_token.clone(),
+            error: Some(why.to_owned()),
+            ..before.clone()
+        };
+        if status == before {
+            return Ok(());
+        }
+        let mut batch = Batch::new().put_catalog_status(&catalog.name, &status);
+        if status.error != before.error {
+            let message = format!("catalog `{}` cannot be read: {why}", catalog.name);
+            batch = batch.event(&self.catalog_event(EventType::CatalogRefused, message, &controller(catalog, "")));
+        }
+        let found = self.ledger.catalog(&catalog.name)?;
+        let Some(found) = found else { return Ok(()) };
+        // Whoever was faster knows better.
+        self.committed(
+            batch
+                .expect(&RecordKey::Catalog(catalog.name.clone()), Some(found.revision))
+                .expect(&RecordKey::CatalogStatus(catalog.name.clone()), revision),
+        )
+        .await
+        .map(drop)
+    }
+
+    fn same_catalog(&self, catalog: &Catalog) -> Result<Versioned<Catalog>, DeclareError> {
+        match self.ledger.catalog(&catalog.name)? {
+            Some(found) if found.value == *catalog => Ok(found),
+            _ => {
+                let message = format!("the catalog `{}` has changed meanwhile", catalog.name);
+                Err(Refusal::new(Code::Conflict, message).into())
+            }
+        }
+    }
+
+    fn gather_catalog<'c>(
+        &self,
+        catalog: &'c Catalog,
+        commit: &CatalogCommit,
+        files: &CatalogFiles,
+    ) -> Result<Set<'c>, DeclareError> {
+        let mut set = Set {
+            catalog,
+            ask: controller(catalog, commit.revision.short()),
+            batch: Batch::new(),
+            specs: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            broken: Vec::new(),
+            changed: 0,
+            deleted: 0,
+        };
+        let documents = self.read_catalog(&mut set, files)?;
+        for (file, document) in &documents {
+            let Body::Stack(key, spec) = &document.body else { continue };
+            if set.is_broken(file) {
+                continue;
+            }
+            let entry = CatalogEntry { catalog: catalog.name.clone(), file: file.clone() };
+            let options = ApplyOptions { file: Some(file.clone()), catalog: Some(entry), ..ApplyOptions::default() };
+            let original = json!({
+                "catalog": catalog.name, "file": file, "commit": commit.revision, "author": commit.author,
+                "title": commit.title, "manifest": document.original,
+            });
+            let ask = Ask { original: Some(original), ..set.ask.clone() };
+            let mut gather = Gather { batch: Batch::new(), documents: Vec::new(), specs: BTreeMap::new() };
+            match self.apply_stack(&mut gather, document, key, spec, &ask, &options) {
+                Ok(()) => {
+                    set.changed += u64::from(gather.documents.iter().any(|document| !document.changes.is_empty()));
+                    set.batch = std::mem::take(&mut set.batch).and(gather.batch);
+                    set.specs.extend(gather.specs);
+                }
+                Err(DeclareError::Refused(refusals)) => set.broken(file, &refusals),
+                Err(error) => return Err(error),
+            }
+        }
+        let manifest = Manifest { documents: documents.into_iter().map(|(_, document)| document).collect() };
+        let batch = std::mem::take(&mut set.batch);
+        set.batch = self.without_circles(&manifest, &set.specs, batch, &set.ask.grant)?;
+        Ok(set)
+    }
+
+    /// The documents of all files that can be read. What is wrong with the others is noted.
+    fn read_catalog(&self, set: &mut Set<'_>, files: &CatalogFiles) -> Result<Vec<(String, Document)>, DeclareError> {
+        let environments: BTreeSet<EnvironmentName> =
+            self.ledger.environments()?.into_iter().map(|found| found.value.name).collect();
+        let mut documents = Vec::new();
+        for (file, text) in files {
+            let read = match text {
+                Ok(text) => {
+                    Manifest::read(text, Some(file), &References::default(), self.sealer.as_ref(), &self.limits)
+                }
+                Err(why) => Err(Refusal::new(Code::Invalid, why.clone()).into()),
+            };
+            let manifest = match read {
+                Ok(manifest) => manifest,
+                Err(DeclareError::Refused(refusals)) => {
+                    set.broken(file, &refusals);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for document in manifest.documents {
+                match of_catalog(set, &document, &environments) {
+                    Ok(key) => {
+                        set.declared.insert(key, file.clone());
+                        documents.push((file.clone(), document));
+                    }
+                    Err(refusal) => set.broken(file, &[*refusal]),
+                }
+            }
+        }
+        Ok(documents)
+    }
+
+    /// What is to be deleted, and what is known of the catalog then. The batch is empty when nothing differs.
+    fn finish_catalog(
+        &self,
+        mut set: Set<'_>,
+        commit: &CatalogCommit,
+        files: usize,
+        before: &CatalogStatus,
+    ) -> Result<(Batch, CatalogStatus), DeclareError> {
+        let (catalog, gone) = (set.catalog, self.gone(&set)?);
+        let mut status = CatalogStatus {
+            observed_generation: catalog.generation,
+            handled_token: catalog.sync_token.clone(),
+            commit: Some(commit.clone()),
+            applied_at: before.applied_at,
+            files: files as u64,
+            ..CatalogStatus::default()
+        };
+        let limit = usize::try_from(catalog.prune_limit).unwrap_or(usize::MAX);
+        let because = match &gone {
+            Gone::Perhaps(_) => Some("a file that is new or has moved is broken, and could declare them".to_owned()),
+            Gone::Surely(stacks) if catalog.prune && stacks.len() > limit => {
+                Some(format!("one commit may delete {limit} of them; raise the catalog's `pruneLimit` to let it"))
+            }
+            Gone::Surely(_) => None,
+        };
+        match gone {
+            Gone::Surely(stacks) if because.is_none() => self.let_go(&mut set, stacks)?,
+            Gone::Surely(stacks) | Gone::Perhaps(stacks) => {
+                status.kept = stacks.into_iter().map(|found| found.value.key).collect();
+                status.kept_because = because.filter(|_| !status.kept.is_empty());
+            }
+        }
+        status.broken = std::mem::take(&mut set.broken);
+        if set.batch.is_empty() && status == *before {
+            return Ok((Batch::new(), status));
+        }
+        status.applied_at = Some(self.now());
+        let told = CatalogStatus {
+            applied_at: before.applied_at,
+            handled_token: before.handled_token.clone(),
+            ..status.clone()
+        };
+        let batch = std::mem::take(&mut set.batch).put_catalog_status(&catalog.name, &status);
+        // That somebody asked for a look is no news.
+        if set.changed == 0 && set.deleted == 0 && told == *before {
+            return Ok((batch, status));
+        }
+        let kind = match status.broken.is_empty() && status.kept.is_empty() {
+            true => EventType::CatalogApplied,
+            false => EventType::CatalogRefused,
+        };
+        let event = self.catalog_event(kind, told_of(&set, &status, commit), &set.ask);
+        Ok((batch.event(&event), status))
+    }
+
+    /// The catalog's stacks that no file declares any more.
+    fn gone(&self, set: &Set<'_>) -> Result<Gone, DeclareError> {
+        let (mut stacks, mut files) = (Vec::new(), BTreeSet::new());
+        for found in self.ledger.stacks(None)? {
+            let Some(entry) = &found.value.control.catalog else { continue };
+            if entry.catalog != set.catalog.name {
+                continue;
+            }
+            files.insert(entry.file.clone());
+            let stays = set.declared.contains_key(&found.value.key) || set.is_broken(&entry.file);
+            if !stays && found.value.control.deletion.is_none() {
+                stacks.push(found);
+            }
+        }
+        // A broken file that is not known as the file of a stack may be any stack's new one.
+        let complete = set.broken.iter().all(|broken| files.contains(&broken.file));
+        Ok(if complete { Gone::Surely(stacks) } else { Gone::Perhaps(stacks) })
+    }
+
+    /// Deletes stacks, or, where nothing is to be deleted, lets them belong to nobody.
+    fn let_go(&self, set: &mut Set<'_>, stacks: Vec<Versioned<Stack>>) -> Result<(), DeclareError> {
+        for found in stacks {
+            let (mut stack, revision) = (found.value, found.revision);
+            let message = if set.catalog.prune {
+                let (actor, since) = (set.ask.actor.clone(), self.now());
+                stack.control.deletion = Some(Deletion { keep_running: false, release: false, actor, since });
+                set.deleted += 1;
+                format!("the stack is to be deleted: catalog `{}` declares it no more", set.catalog.name)
+            } else {
+                stack.control.catalog = None;
+                format!("catalog `{}` declares the stack no more; it stays, and belongs to nobody", set.catalog.name)
+            };
+            let event = self.event(&stack.key, &set.ask, EventType::StackChanged, message);
+            let batch = std::mem::take(&mut set.batch).expect(&RecordKey::Stack(stack.key.clone()), Some(revision));
+            set.batch = self.put(batch, &stack, None)?.event(&event);
+        }
+        Ok(())
+    }
+
+    /// Has a catalog looked at now.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`]: not an admin of everything, or no such catalog.
+    pub async fn sync_catalog(&self, name: &str, ask: &Ask) -> Result<Catalog, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
+        self.check_ask(ask)?;
+        for _ in 0..ATTEMPTS {
+            let found = self.declared_catalog(name)?;
+            let catalog = Catalog { sync_token: Some(self.ambient.new_id()), ..found.value };
+            let key = RecordKey::Catalog(name.to_owned());
+            if self.committed(Batch::new().expect(&key, Some(found.revision)).put_catalog(&catalog)).await? {
+                return Ok(catalog);
+            }
+        }
+        Err(changing(name))
+    }
+
+    /// Follows a catalog no more. Its stacks stay as they are declared, and belong to nobody.
+    ///
+    /// # Errors
+    /// [`DeclareError::Refused`]: not an admin of everything, or no such catalog.
+    pub async fn delete_catalog(&self, name: &str, ask: &Ask) -> Result<Catalog, DeclareError> {
+        self.permit(ask, Access::Administer, Place::Installation)?;
+        self.check_ask(ask)?;
+        for _ in 0..ATTEMPTS {
+            let found = self.declared_catalog(name)?;
+            let key = RecordKey::Catalog(name.to_owned());
+            let why = ask.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let event = self.catalog_event(EventType::CatalogDeleted, format!("catalog `{name}` is gone{why}"), ask);
+            let mut batch = Batch::new().expect(&key, Some(found.revision)).delete_catalog(name).event(&event);
+            for stack in self.ledger.stacks(None)? {
+                let (mut stack, revision) = (stack.value, stack.revision);
+                if stack.control.catalog.as_ref().is_some_and(|entry| entry.catalog == name) {
+                    stack.control.catalog = None;
+                    batch = batch.expect(&RecordKey::Stack(stack.key.clone()), Some(revision)).put_stack(&stack);
+                }
+            }
+            if self.committed(batch).await? {
+                return Ok(found.value);
+            }
+        }
+        Err(changing(name))
+    }
+
+    fn declared_catalog(&self, name: &str) -> Result<Versioned<Catalog>, DeclareError> {
+        if let Some(found) = self.ledger.catalog(name)? {
+            return Ok(found);
+        }
+        let known: Vec<String> = self.ledger.catalogs()?.into_iter().map(|found| found.value.name).collect();
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        let hint = match closest(name, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "see what there is: `skep catalog list`".to_owned(),
+        };
+        Err(Refusal::new(Code::NotFound, format!("there is no catalog `{name}`")).field("name").hint(hint).into())
+    }
+
+    fn catalog_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
+        Event {
+            time: self.now(),
+            kind,
+            environment: EnvironmentName::default(),
+            stack: None,
+            deployment: None,
+            reason: format!("{:?}", ask.trigger),
+            message,
+            actor: ask.actor.name.clone(),
+            via: ask.via,
+        }
+    }
+}
+
+/// Stacks that no file declares any more.
+enum Gone {
+    /// The whole set was read.
+    Surely(Vec<Versioned<Stack>>),
+    /// Some file that could declare them cannot be read.
+    Perhaps(Vec<Versioned<Stack>>),
+}
+
+fn changing(name: &str) -> DeclareError {
+    let message = format!("the catalog `{name}` is being changed by others all the time");
+    Refusal::new(Code::Conflict, message).hint("try again").into()
+}
+
+/// Who declares what stands in a commit.
+fn controller(catalog: &Catalog, commit: &str) -> Ask {
+    let at = if commit.is_empty() { String::new() } else { format!("@{commit}") };
+    Ask::new(Actor::new(format!("catalog/{}{at}", catalog.name)), Trigger::Catalog)
+}
+
+/// The stack of a document that the catalog may declare, and that no other file declares.
+fn of_catalog(
+    set: &Set<'_>,
+    document: &Document,
+    environments: &BTreeSet<EnvironmentName>,
+) -> Result<StackKey, Box<Refusal>> {
+    let refuse = |field, message, hint: &str| {
+        Err(Box::new(document.refuse(Code::Invalid, field, message, Some(hint.to_owned()))))
+    };
+    let Body::Stack(key, _) = &document.body else {
+        return refuse("kind", "a catalog holds stacks alone".to_owned(), "apply the other kinds with `skep apply`");
+    };
+    if !set.catalog.allows(key) {
+        let message = format!("catalog `{}` may not declare stack `{key}`", set.catalog.name);
+        return refuse("name", message, "the catalog's `allow` says which environments and names it may use");
+    }
+    if !environments.contains(&key.environment) {
+        let message = format!("there is no environment `{}`", key.environment);
+        return refuse("environment", message, "declare it with a document of `kind: Environment`");
+    }
+    if let Some(other) = set.declared.get(key) {
+        let message = format!("stack `{key}` is declared in `{other}` already");
+        return refuse("name", message, "take one of the two away");
+    }
+    Ok(key.clone())
+}
+
+/// One sentence about a commit.
+fn told_of(set: &Set<'_>, status: &CatalogStatus, commit: &CatalogCommit) -> String {
+    let mut message = format!(
+        "catalog `{}` is at {} ({}): {} of {} stacks changed, {} to be deleted",
+        set.catalog.name,
+        commit.revision.short(),
+        commit.title,
+        set.changed,
+        set.declared.len(),
+        set.deleted
+    );
+    if let Some(first) = status.broken.first() {
+        let line = first.line.map(|line| format!(":{line}")).unwrap_or_default();
+        message.push_str(&format!("; nothing is taken from `{}{line}`: {}", first.file, first.message));
+        if let more @ 1.. = status.broken.len() - 1 {
+            message.push_str(&format!(" (and {more} more)"));
+        }
+    }
+    if let Some(why) = &status.kept_because {
+        let names: Vec<String> = status.kept.iter().take(5).map(ToString::to_string).collect();
+        message.push_str(&format!("; {} stacks are kept ({}): {why}", status.kept.len(), names.join(", ")));
+    }
+    message
+}
+
+/// Refuses a write by another way on a stack that a catalog declares.
+pub(super) fn not_of_catalog(stack: &Stack, hint: &str) -> Result<(), DeclareError> {
+    let Some(entry) = &stack.control.catalog else { return Ok(()) };
+    let message = format!("stack `{}` is declared by catalog `{}`, in `{}`", stack.key.name, entry.catalog, entry.file);
+    Err(Refusal::new(Code::Conflict, message).field("stack").hint(hint).into())
+}
+
+/// Refuses a change of fields that the catalog's manifest names. Others are free to be set.
+pub(super) fn not_catalogs_fields(stack: &Stack, changes: &[String]) -> Result<(), DeclareError> {
+    let named = super::three_way::base(stack.last_applied.as_ref());
+    match changes.iter().find(|path| named.contains_key(*path)) {
+        Some(path) => not_of_catalog(stack, &format!("change `{path}` there; to go back now: `skep rollback`")),
+        None => Ok(()),
+    }
+}
+
+/// Whether `asked`, the catalog that a document comes from, may declare this stack.
+pub(super) fn may_declare(stack: &Stack, asked: Option<&CatalogEntry>) -> Result<(), DeclareError> {
+    match (&stack.control.catalog, asked) {
+        (Some(owner), Some(asked)) if owner.catalog == asked.catalog => Ok(()),
+        _ => not_of_catalog(stack, "change it there, or take it out of the catalog first"),
+    }
+}
