@@ -49,7 +49,6 @@ impl HealthArgs {
 mod tests {
     use clap::Parser;
 
-    use super::*;
     use crate::cli::args::{Cli, Command};
 
     fn address(line: &str) -> String {
