@@ -6,14 +6,15 @@
 pub mod http;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use http::{Document, World, key, stack};
+use http::{Document, World, key, line, stack};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skep::api::{hooks, rest};
 use skep::domain::{Claim, DeploymentPhase, EnvironmentName, EnvironmentStatus, Revision, VersionSource};
 use skep::ledger::Batch;
-use skep::ports::{InquiryError, StoreError};
+use skep::ports::{InquiryError, LogQuery, StoreError};
 
 #[tokio::test]
 async fn every_route_is_documented_and_every_documented_call_is_routed() {
@@ -438,9 +439,18 @@ async fn logs_are_raw_text() {
     let world = World::new().await;
     let id = world.declare("shop").await["deploymentId"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/deployments/{id}/logs");
-    let answer = world.get(&format!("{path}?tail=5")).await;
-    assert_eq!(answer.text, format!("web.1: {id} says hello\nweb.1: 5 lines\n"));
-    assert_eq!(world.get(&format!("{path}?tail=0")).await.status, 422);
+    let answer = world.get(&format!("{path}?tail=5&service=web&since=2026-01-31T12:00:00Z")).await;
+    let who = "1970-01-01T00:00:00.000000000Z web.1@node-1";
+    assert_eq!(answer.text, format!("{who}: {id} says hello\n{who}: 5 lines\n"));
+    let since = "2026-01-31T12:00:00Z".parse().ok();
+    let asked = LogQuery { follow: false, tail: 5, since, service: Some("web".into()) };
+    assert_eq!(*world.logs.asked.lock().unwrap(), [asked]);
+    world.get(&format!("{path}?since=1h")).await;
+    let ago = world.logs.asked.lock().unwrap()[1].since.unwrap().duration_until(Timestamp::now());
+    assert!((3600..3700).contains(&ago.as_secs()), "{ago}");
+    for wrong in ["tail=10001", "tail=-1", "since=soon", "follow=perhaps", "lines=3"] {
+        assert_eq!(world.get(&format!("{path}?{wrong}")).await.status, 422, "{wrong}");
+    }
     assert_eq!(world.get("/api/v1/deployments/nothing/logs").await.status, 404);
     for (error, status) in [
         (InquiryError::Busy, 429),
@@ -448,9 +458,38 @@ async fn logs_are_raw_text() {
         (InquiryError::TimedOut, 504),
         (InquiryError::NotFound("it".into()), 404),
     ] {
-        *world.logs.0.lock().unwrap() = Some(error);
+        *world.logs.error.lock().unwrap() = Some(error);
         assert_eq!(world.get(&path).await.status, status);
     }
+}
+
+#[tokio::test]
+async fn logs_are_followed_until_they_end_or_nobody_reads() {
+    let world = World::new().await;
+    let id = world.declare("shop").await["deploymentId"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/deployments/{id}/logs?follow=true&tail=0");
+    let patience = Duration::from_secs(20);
+    let mut first = world.request("GET", &path).send().await.unwrap();
+    assert_eq!(first.headers()["content-type"], "text/plain; charset=utf-8");
+    let mut text = String::new();
+    let mut read_to = async |response: &mut reqwest::Response, what: &str| {
+        while !text.ends_with(what) {
+            let chunk = tokio::time::timeout(patience, response.chunk()).await.expect("a line comes");
+            text.push_str(std::str::from_utf8(&chunk.unwrap().expect("it goes on")).unwrap());
+        }
+    };
+    read_to(&mut first, ": 0 lines\n").await;
+    let sender = world.logs.followed.lock().unwrap().pop().unwrap();
+    sender.send(line("live".into())).unwrap();
+    read_to(&mut first, "web.1@node-1: live\n").await;
+    drop(sender);
+    assert_eq!(tokio::time::timeout(patience, first.chunk()).await.expect("it ends").unwrap(), None);
+
+    // Nothing is written: that nobody reads is found out all the same.
+    let second = world.request("GET", &path).send().await.unwrap();
+    let sender = world.logs.followed.lock().unwrap().pop().unwrap();
+    drop(second);
+    tokio::time::timeout(patience * 3, sender.closed()).await.expect("what is behind it ends");
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ use fake_engine::{FakeEngine, Say};
 use futures_util::StreamExt;
 use serde_json::json;
 use skep::domain::*;
-use skep::ports::{BoxStream, Listing, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind};
+use skep::ports::{
+    BoxStream, EngineLog, Listing, LogRange, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind,
+};
 use skep::swarm::docker::{DockerConnector, DockerOptions, DockerSwarm};
 
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
@@ -572,7 +574,9 @@ async fn logs_come_in_order_with_and_without_a_terminal() {
         assert_eq!(texts, ["one", "two", "three words here"], "{}", spec.name);
         assert_eq!(lines.iter().map(|line| line.stderr).collect::<Vec<_>>(), streams, "{}", spec.name);
         assert!(lines.iter().all(|line| line.time.is_some()));
-        let last = scratch.swarm.service_logs(&id, 2).await.expect("logs");
+        assert!(lines.iter().all(|line| line.task.as_ref() == Some(&task) && line.node.is_some()));
+        let range = LogRange { tail: Some(2), ..LogRange::default() };
+        let last: Vec<_> = scratch.swarm.service_log(&id, &range).map(|line| line.expect("a line")).collect().await;
         assert_eq!(last, lines[1..], "{}", spec.name);
     }
     let mut nowhere = scratch.service("nowhere", "true");
@@ -585,6 +589,51 @@ async fn logs_come_in_order_with_and_without_a_terminal() {
     assert!(matches!(&none, SwarmError::NotFound { reason, .. } if reason.contains("not been scheduled")), "{none}");
     let gone = scratch.swarm.task_logs("nosuchtask", 5).await.expect_err("there is no such task");
     assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone}");
+}
+
+/// The next line, whoever wrote it.
+async fn next_line(log: &mut BoxStream<'static, Result<EngineLog, SwarmError>>) -> EngineLog {
+    tokio::time::timeout(PATIENCE, log.next()).await.expect("a line comes").expect("it goes on").expect("a line")
+}
+
+#[tokio::test]
+async fn a_log_is_followed_also_over_an_update() {
+    let scratch = Scratch::new("follow").await;
+    let long = "head -c 40000 /dev/zero | tr '\\0' x; echo END";
+    let script =
+        |version: &str| format!("echo {version}; {long}; while true; do echo {version} ticks; sleep 0.2; done");
+    for terminal in [false, true] {
+        let mut spec = scratch.service(&format!("web-{terminal}"), &script("one"));
+        spec.task_template.container_spec.tty = terminal;
+        let id = scratch.apply(Effect::CreateService(spec)).await;
+        // From before its first task runs on.
+        let mut log = scratch.swarm.service_log(&id, &LogRange { follow: true, ..LogRange::default() });
+        let first = next_line(&mut log).await;
+        assert_eq!(first.line, "one");
+        let whole = next_line(&mut log).await;
+        assert_eq!((whole.line.len(), whole.cut, &whole.task), (40_003, false, &first.task), "terminal: {terminal}");
+        assert_eq!(next_line(&mut log).await.line, "one ticks");
+        scratch
+            .update(&id, |spec| {
+                spec.task_template.container_spec.command = words(["/bin/sh", "-c", &script("two")]);
+            })
+            .await;
+        let two = loop {
+            let line = next_line(&mut log).await;
+            if line.line != "one ticks" {
+                break line;
+            }
+        };
+        assert_eq!(two.line, "two", "terminal: {terminal}");
+        assert!(two.task.is_some() && two.task != first.task && two.time > first.time);
+        assert_eq!(next_line(&mut log).await.line.len(), 40_003);
+        // Only what came since, and from now on.
+        let since = LogRange { since: two.time, tail: None, follow: true };
+        let mut later = scratch.swarm.service_log(&id, &since);
+        let line = next_line(&mut later).await;
+        let a_second_before = two.time.expect("a time") - jiff::SignedDuration::from_secs(1);
+        assert!(line.time.expect("a time") > a_second_before, "{line:?}");
+    }
 }
 
 #[tokio::test]

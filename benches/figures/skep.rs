@@ -33,10 +33,12 @@ pub(crate) fn serve_if_asked() -> bool {
         allow_private_addresses: true,
         allow_file_sources: true,
         public_url: None,
+        hook_rate: 50,
         tls: None,
         insecure: false,
         metrics_public: true,
         graphiql: false,
+        hook_rate: 1_000_000,
     };
     serve(options).unwrap();
     true

@@ -150,6 +150,44 @@ describe('the page', { concurrency: false }, () => {
     }
   })
 
+  it('the log is live, of all or of one service, and stands still under the reader', async () => {
+    await go(`${stackPath}?tab=logs`)
+    const lines = (service) => page.locator(`.log-lines [data-service=${service}]`)
+    await lines('skep').first().waitFor()
+    await lines('worker').first().waitFor()
+    await page.locator('.log-state', { hasText: /lines, live/ }).waitFor()
+    // The worker writes every few seconds.
+    const before = await lines('worker').count()
+    await lines('worker').nth(before).waitFor()
+    await browser.inspect('logs')
+    await page.setViewportSize({ width: 1280, height: 300 })
+    // To the end first: what does not move tells nothing.
+    await page.locator('.log-lines').evaluate(async (list) => {
+      const frame = () => new Promise((done) => requestAnimationFrame(done))
+      list.scrollTop = list.scrollHeight
+      await frame().then(frame)
+      list.scrollTop = 0
+    })
+    await page.locator('.log-more', { hasText: /new line/ }).waitFor()
+    assert.equal(await page.locator('.log-lines').evaluate((list) => list.scrollTop), 0)
+    await page.locator('.log-more').click()
+    await page.locator('.log-more').waitFor({ state: 'detached' })
+    await page.setViewportSize({ width: 1280, height: 860 })
+    await page.getByLabel('Service').selectOption('web')
+    await lines('web').filter({ hasText: /this is version/ }).first().waitFor()
+    assert.equal(await lines('skep').count() + (await lines('worker').count()), 0)
+    await page.getByLabel('Find').fill('reading')
+    await lines('web').filter({ hasText: /this is version/ }).first().waitFor({ state: 'detached' })
+    await lines('web').filter({ hasText: /reading/ }).first().waitFor()
+
+    // What the version that failed wrote is there still.
+    await go(stackPath)
+    await page.getByRole('link', { name: 'Read why it failed' }).click()
+    await page.getByText('What Skep did and what its services wrote').click()
+    await lines('web').filter({ hasText: /this is version broken/ }).first().waitFor()
+    await page.locator('.log-state', { hasText: /ended/ }).waitFor()
+  })
+
   it('the list has the worst first, with counts that filter, all in the address', async () => {
     await skep.declare([manifest(BLOG, '1', 1), manifest(MAIL, '3', 1), manifest(WIKI, 'absent', 1)].join('---\n'))
     await go('/')

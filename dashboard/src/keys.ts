@@ -1,6 +1,6 @@
 import { signal } from '@preact/signals'
 import { token } from './api/client'
-import { navigate, route } from './route'
+import { navigate } from './route'
 import { dialog } from './ui/dialog'
 import { turnTab } from './views/stack'
 

@@ -3,6 +3,7 @@ import type { EventLine, Row, Task } from '../src/api/documents'
 import { backoff, LONGEST } from '../src/live/backoff'
 import { lines, readable } from '../src/model/diff'
 import { counts, keepOrder, pick, readFilter, writeFilter } from '../src/model/filter'
+import { extend, hue, plain, who } from '../src/model/log'
 import { next } from '../src/model/next'
 import { LOOKS, STACK_PHASES } from '../src/model/phase'
 import { sentence } from '../src/model/sentence'
@@ -200,5 +201,27 @@ describe('words', () => {
     expect(sentence('service `web` failed')).toBe('Service `web` failed.')
     expect(sentence('cut off in `the mid')).toBe('Cut off in the mid.')
     expect(sentence('')).toBe('')
+  })
+})
+
+describe('a log', () => {
+  it('says who wrote a line, in a hue of its own', () => {
+    const web = { service: 'web', slot: 2, node: 'node-1' }
+    expect(who(web)).toBe('web.2@node-1')
+    expect(who({ service: 'agent', slot: null, node: null })).toBe('agent')
+    expect(who({ service: null, slot: null, node: null })).toBe('skep')
+    expect(hue(web)).toBe(hue({ ...web, node: 'node-2' }))
+    expect(hue({ ...web, service: null })).toBeNull()
+  })
+
+  it('shows what a program wrote without its colours', () => {
+    expect(plain('\x1b[1;32mok\x1b[0m done\x1b[2K\r')).toBe('ok done')
+    expect(plain('\x1b]0;title\x07text \x1b]8;;http://x\x1b\\link')).toBe('text link')
+    expect(plain('a\tb\x00c \x1b[')).toBe('a  bc ')
+  })
+
+  it('keeps the newest lines', () => {
+    expect(extend([1, 2], [3], 5)).toEqual({ lines: [1, 2, 3], gone: 0 })
+    expect(extend([1, 2], [3, 4], 3)).toEqual({ lines: [2, 3, 4], gone: 1 })
   })
 })

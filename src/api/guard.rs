@@ -18,7 +18,10 @@ use crate::domain::{
     Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
-use crate::ports::{CredentialAnswer, Finding, Inquiries, InquiryError, PlanAnswer, RenderAnswer, TaskAnswer};
+use crate::ports::{
+    BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, RenderAnswer,
+    TaskAnswer,
+};
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
@@ -405,13 +408,20 @@ impl Guard {
         Ok(self.shelf.inquiries.adoption(stack).await?)
     }
 
-    /// What a deployment's services have written; none when there is no such deployment.
-    pub(super) async fn logs(&self, id: &DeploymentId, tail: u32) -> Result<Option<String>, GuardError> {
-        let found = self.deployment(id)?;
-        if !found.is_some_and(|found| self.grant.may(Access::Logs, Place::Stack(&found.stack))) {
-            return Ok(None);
+    /// What Skep did and what services wrote. A log that the caller may not read is not there.
+    pub(super) async fn logs(&self, of: &LogOf, query: &LogQuery) -> Result<BoxStream<'static, LogLine>, GuardError> {
+        let key = match of {
+            LogOf::Stack(key) => Some(key.clone()).filter(|key| self.sees(key)),
+            LogOf::Deployment(id) => self.deployment(id)?.map(|found| found.stack),
+        };
+        if !key.is_some_and(|key| self.grant.may(Access::Logs, Place::Stack(&key))) {
+            let what = match of {
+                LogOf::Stack(key) => format!("stack `{key}`"),
+                LogOf::Deployment(id) => format!("deployment `{id}`"),
+            };
+            return Err(InquiryError::NotFound(what).into());
         }
-        Ok(Some(self.shelf.inquiries.deployment_logs(id, tail).await?))
+        Ok(self.shelf.inquiries.logs(of, query).await?)
     }
 
     /// Whether all that is needed is there and answers.

@@ -78,6 +78,14 @@ impl Paint {
         };
         if self.0 && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+
+    /// A colour that is always the same for the same key.
+    pub(super) fn hue(self, key: &str, text: &str) -> String {
+        const CODES: [&str; 10] = ["36", "35", "34", "33", "32", "96", "95", "94", "93", "92"];
+        let sum = key.bytes().fold(5_381_usize, |sum, byte| sum.wrapping_mul(33) ^ usize::from(byte));
+        let code = CODES[sum % CODES.len()];
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
 }
 
 /// Text from elsewhere, fit to be shown in one line: what could steer a terminal is replaced.
@@ -94,6 +102,24 @@ pub(super) fn clean(text: &str) -> String {
         }
     }
     cleaned
+}
+
+/// A line that a program wrote, fit for a terminal: its colours and movements are left out, the rest is as in [`clean`].
+pub(super) fn plain(text: &str) -> String {
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        kept.push_str(before);
+        let end = match after.chars().next() {
+            // Parameters, and one letter at the end.
+            Some('[') => after[1..].trim_start_matches(|c: char| (' '..'@').contains(&c)),
+            // A title or a link, up to its end, which may be another of these.
+            Some(']') => after.find(['\x07', '\x1b']).map_or("", |end| &after[end..]),
+            _ => after,
+        };
+        rest = end.strip_prefix(|c: char| c.is_ascii() && c != '\x1b').unwrap_or(end);
+    }
+    kept.push_str(rest);
+    clean(&kept)
 }
 
 /// How many columns a text takes.
@@ -181,6 +207,16 @@ impl Console {
         }
     }
 
+    /// A result that is one line, also when there is nothing in it.
+    pub(super) fn print_line(&self, text: &str) -> Result<(), CliError> {
+        self.print(&format!("{text}\n"))
+    }
+
+    /// Whether results go to a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.out_terminal
+    }
+
     /// Whether results can be drawn over.
     pub(super) fn draws(&self) -> bool {
         self.out_terminal && self.live
@@ -265,6 +301,22 @@ mod tests {
     #[test]
     fn text_from_elsewhere_cannot_steer_the_terminal() {
         assert_eq!(clean("a\x1b[2Jb\nc\td\u{202e}e\r\n"), "a\u{b7}[2Jb c d\u{b7}e");
+    }
+
+    #[test]
+    fn what_programs_write_loses_its_colours() {
+        assert_eq!(plain("\x1b[1;32mok\x1b[0m done\x1b[2K\r"), "ok done");
+        assert_eq!(plain("\x1b]0;title\x07text \x1b]8;;http://x\x1b\\link"), "text link");
+        assert_eq!(plain("broken \x1b["), "broken");
+        assert_eq!(plain("\x1bé"), "é");
+    }
+
+    #[test]
+    fn a_hue_belongs_to_its_key() {
+        let paint = Paint(true);
+        assert_eq!(paint.hue("web.1", "a")[..5], paint.hue("web.1", "b")[..5]);
+        assert_ne!(paint.hue("web.1", "a")[..5], paint.hue("web.2", "a")[..5]);
+        assert_eq!(Paint(false).hue("web.1", "a"), "a");
     }
 
     #[test]

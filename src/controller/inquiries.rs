@@ -7,17 +7,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::environment::{Connection, Observed};
+use super::logs::Logs;
 use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind,
-    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
+    Action, CredentialName, Deployment, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind, Revision,
+    Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, CredentialAnswer, Finding, Inquiries, InquiryError, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer,
-    StepAnswer, TaskAnswer, TaskFilter,
+    BoxFuture, BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, MOST_REFS,
+    MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -29,11 +30,12 @@ const AT_ONCE: usize = 16;
 pub(super) struct Answers {
     pub(super) shared: Arc<Shared>,
     places: Semaphore,
+    logs: Logs,
 }
 
 impl Answers {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, places: Semaphore::new(AT_ONCE) }
+        Self { shared, places: Semaphore::new(AT_ONCE), logs: Logs::new() }
     }
 
     async fn bounded<T>(&self, question: impl Future<Output = Result<T, InquiryError>>) -> Result<T, InquiryError> {
@@ -160,29 +162,6 @@ impl Answers {
         Ok((revision, rendition))
     }
 
-    async fn logs_now(&self, id: &DeploymentId, tail: u32) -> Result<String, InquiryError> {
-        let deployment = self
-            .shared
-            .ledger
-            .deployment(id)
-            .map_err(failed)?
-            .ok_or_else(|| InquiryError::NotFound(format!("deployment `{id}`")))?
-            .value;
-        let mut text = story(&self.shared, &deployment)?;
-        let Some(environment) = self.shared.environments.get(&deployment.stack.environment) else { return Ok(text) };
-        let masker = self.masker(&deployment).await;
-        let snapshot = environment.snapshot();
-        for service in &deployment.services {
-            let name = format!("{}_{}", deployment.stack.name, service.service);
-            let Some(live) = snapshot.services.get(&name) else { continue };
-            let lines = environment.swarm.service_logs(&live.id, tail).await.map_err(failed)?;
-            for line in lines {
-                text.push_str(&format!("{}: {}\n", service.service, masker.mask(&line.line)));
-            }
-        }
-        Ok(text)
-    }
-
     async fn tasks_now(&self, key: &StackKey) -> Result<Vec<TaskAnswer>, InquiryError> {
         let stack = self.shared.ledger.stack(key).map_err(failed)?;
         let stack = stack.ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?.value;
@@ -255,22 +234,6 @@ impl Answers {
     }
 }
 
-/// What Skep itself did, from the log of events.
-fn story(shared: &Shared, deployment: &Deployment) -> Result<String, InquiryError> {
-    let mut text = String::new();
-    for (_, event) in shared.ledger.events(None, true, 2000).map_err(failed)?.into_iter().rev() {
-        if event.deployment.as_ref() == Some(&deployment.id) {
-            text.push_str(&format!("{} {:?} {}\n", event.time, event.kind, event.message));
-        }
-    }
-    if let Some(failure) = &deployment.failure {
-        for line in &failure.log_tail {
-            text.push_str(&format!("{}: {line}\n", failure.service.as_deref().unwrap_or("task")));
-        }
-    }
-    Ok(text)
-}
-
 /// A task, told to people.
 fn answer(task: &Task, snapshot: &Snapshot, service: &str, current: bool) -> TaskAnswer {
     let node = snapshot.nodes.get(&task.node_id).map(|node| node.hostname.clone());
@@ -325,12 +288,12 @@ impl Inquiries for Answers {
         Box::pin(self.bounded(self.adoption_now(stack)))
     }
 
-    fn deployment_logs<'a>(
+    fn logs<'a>(
         &'a self,
-        deployment: &'a DeploymentId,
-        tail: u32,
-    ) -> BoxFuture<'a, Result<String, InquiryError>> {
-        Box::pin(self.bounded(self.logs_now(deployment, tail)))
+        of: &'a LogOf,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, InquiryError>> {
+        Box::pin(self.logs.open(&self.shared, of, query))
     }
 
     fn test_credential<'a>(

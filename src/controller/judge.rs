@@ -77,7 +77,9 @@ impl Pass<'_> {
             }
             Verdict::Failed(failure) => {
                 let fault = blame(&input, failure);
-                let failure = self.with_evidence(failure.clone(), rendition).await;
+                let evidence = self.with_evidence(failure.clone(), rendition);
+                let (failure, output) = tokio::join!(evidence, self.output(&deployment, failure, rendition));
+                self.keep_output(&deployment, output)?;
                 self.end_failed(deployment, failure, fault)?;
                 Ok(Judged::Ended)
             }

@@ -62,6 +62,8 @@ pub(super) struct Pass<'a> {
     status_revision: Option<u64>,
     deployments: BTreeMap<DeploymentId, Loaded>,
     events: Vec<Event>,
+    /// The output of deployments, to be kept or to be forgotten.
+    pub(super) outputs: Vec<(DeploymentId, Option<Sealed>)>,
     /// Versions to be kept, with the records that refer to them.
     pub(super) to_keep: Vec<Sealed>,
     pub(super) now: Timestamp,
@@ -108,6 +110,7 @@ impl<'a> Pass<'a> {
             status_revision,
             deployments: BTreeMap::new(),
             events: Vec::new(),
+            outputs: Vec::new(),
             to_keep: Vec::new(),
             now: shared.ambient.now(),
             stalled: None,
@@ -277,6 +280,9 @@ impl<'a> Pass<'a> {
         }
         for sealed in std::mem::take(&mut self.to_keep) {
             batch = batch.put_kept(&sealed);
+        }
+        for (id, output) in std::mem::take(&mut self.outputs) {
+            batch = batch.put_output(&self.stack.key, &id, output.as_ref());
         }
         for event in std::mem::take(&mut self.events) {
             batch = batch.event(&event);

@@ -248,6 +248,11 @@ impl Renderer {
         Ok(self.sealer.seal(clear.expose())?)
     }
 
+    /// Seals what is kept.
+    pub(super) fn sealer(&self) -> &dyn Sealer {
+        self.sealer.as_ref()
+    }
+
     /// Reads a kept rendition back.
     ///
     /// # Errors

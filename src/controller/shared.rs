@@ -122,6 +122,11 @@ impl Renditions {
         self.known().get(key)?.iter().find(|(known, _)| known == id).map(|(_, rendition)| rendition.clone())
     }
 
+    /// All versions of a stack that are in memory.
+    pub(super) fn all_of(&self, key: &StackKey) -> Vec<(DeploymentId, Arc<Rendition>)> {
+        self.known().get(key).cloned().unwrap_or_default()
+    }
+
     /// Keeps a version in memory; the one that was not used for longest goes.
     pub(super) fn put(&self, key: &StackKey, id: &DeploymentId, rendition: Arc<Rendition>) {
         let mut known = self.known();

@@ -102,6 +102,33 @@ impl Masker {
         text
     }
 
+    /// The same for text whose end is missing: an end that may be the beginning of a known value is masked, too.
+    #[must_use]
+    pub fn mask_cut(&self, text: &str) -> String {
+        let mut text = self.mask(text);
+        let longest = |value: &Zeroizing<String>| {
+            let begins = |end: &usize| value.get(..*end).is_some_and(|part| text.ends_with(part));
+            (1..value.len()).rev().find(begins)
+        };
+        if let Some(length) = self.values.iter().filter_map(longest).max() {
+            text.truncate(text.len() - length);
+            text.push_str("***");
+        }
+        text
+    }
+
+    /// Masks what either masks.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for value in &other.values {
+            if !self.values.contains(value) {
+                self.values.push(value.clone());
+            }
+        }
+        self.values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self
+    }
+
     /// Masks every string inside a JSON value.
     #[must_use]
     pub fn mask_json(&self, value: &serde_json::Value) -> serde_json::Value {
@@ -131,6 +158,16 @@ mod tests {
         let secrets = [SecretBytes::new(b"hunter2\nsecond line\n".to_vec()), SecretBytes::new(b"hunter".to_vec())];
         let masker = Masker::new(&secrets);
         assert_eq!(masker.mask("a hunter2 b second line c hunter d"), "a *** b *** c *** d");
+    }
+
+    #[test]
+    fn a_text_that_was_cut_ends_in_no_half_of_a_value() {
+        let masker = Masker::new(&[SecretBytes::new(b"hunter2".to_vec())]);
+        assert_eq!(masker.mask_cut("is hunter2 or hunte"), "is *** or ***");
+        assert_eq!(masker.mask_cut("is hunter2"), "is ***");
+        assert_eq!(masker.mask_cut("nothing"), "nothing");
+        let both = masker.and(&Masker::new(&[SecretBytes::new(b"hunter2hunter2".to_vec())]));
+        assert_eq!(both.mask("hunter2hunter2 hunter2"), "*** ***");
     }
 
     #[test]

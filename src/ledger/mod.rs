@@ -17,6 +17,7 @@
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
 //! | `event/SEQUENCE` | [`Event`]: the append-only log | both |
 //! | `kept/DIGEST` | [`Sealed`]: the desired objects of a deployment | with the first record that refers to it |
+//! | `output/ENV/NAME/ID` | [`Sealed`]: what the services of a failed deployment wrote last | the controller, with the failure |
 //! | `meta/instance` | the installation's id | the first start |
 //! | `meta/restored` | the mark of the newest restore | `skep restore` |
 //!
@@ -28,6 +29,7 @@ mod delivery;
 mod keyring;
 mod notifier;
 mod old;
+mod output;
 mod record;
 mod reseal;
 mod verify;
@@ -228,6 +230,27 @@ impl Ledger {
             _ => None,
         });
         Ok(ids.collect())
+    }
+
+    /// Those that came after one, the oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn history_after(
+        &self,
+        key: &StackKey,
+        after: &DeploymentId,
+        limit: usize,
+    ) -> Result<Vec<Versioned<Deployment>>, LedgerError> {
+        let prefix = format!("history/{}/{}/", key.environment, key.name);
+        let after = Some(format!("{prefix}{after}"));
+        let mut found = Vec::new();
+        for entry in self.store.scan(&Scan { prefix, after, backwards: false, limit })? {
+            if let RecordKey::History(_, id) = RecordKey::parse(&entry.key) {
+                found.extend(self.deployment(&id)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Deployments of all stacks, newest first, from before `before` on.

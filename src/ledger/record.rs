@@ -54,6 +54,7 @@ pub enum RecordKey {
     Once(String),
     Event(u64),
     Kept(Kept),
+    Output(StackKey, DeploymentId),
     Instance,
     Restored,
     /// A key this version does not know.
@@ -84,6 +85,7 @@ impl fmt::Display for RecordKey {
             Self::Once(key) => write!(f, "once/{key}"),
             Self::Event(sequence) => write!(f, "event/{sequence:016x}"),
             Self::Kept(Kept(name)) => write!(f, "kept/{name}"),
+            Self::Output(key, id) => write!(f, "output/{key}/{id}"),
             Self::Instance => f.write_str("meta/instance"),
             Self::Restored => f.write_str("meta/restored"),
             Self::Other(key) => f.write_str(key),
@@ -115,6 +117,10 @@ impl RecordKey {
             "history" => {
                 let (of, id) = rest.rsplit_once('/')?;
                 Some(Self::History(stack(of)?, DeploymentId(id.to_owned())))
+            }
+            "output" => {
+                let (of, id) = rest.rsplit_once('/')?;
+                Some(Self::Output(stack(of)?, DeploymentId(id.to_owned())))
             }
             "environment" => EnvironmentName::parse(rest).ok().map(Self::Environment),
             "environment-status" => EnvironmentName::parse(rest).ok().map(Self::EnvironmentStatus),
@@ -199,6 +205,9 @@ pub struct HookRule {
     pub when: Option<String>,
     /// Names of stacks, `*` for any run of characters.
     pub stacks: Vec<String>,
+    /// Names of catalogs that are looked at, in the same way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogs: Vec<String>,
     /// The environment they are in.
     pub environment: EnvironmentName,
     /// What is set from the payload: `ref` to an expression in CEL.
@@ -233,7 +242,8 @@ mod tests {
             RecordKey::Stack(stack.clone()),
             RecordKey::Status(stack.clone()),
             RecordKey::Deployment(id.clone()),
-            RecordKey::History(stack, id),
+            RecordKey::History(stack.clone(), id.clone()),
+            RecordKey::Output(stack, id),
             RecordKey::Environment(EnvironmentName::default()),
             RecordKey::EnvironmentStatus(EnvironmentName::default()),
             RecordKey::ClaimOrder(EnvironmentName::default()),

@@ -61,7 +61,7 @@ impl Ledger {
             RecordKey::TokenUsed(_) => read::<jiff::Timestamp>(entry).map(drop),
             RecordKey::Once(_) => read::<Once>(entry).map(drop),
             RecordKey::Event(_) => read::<Event>(entry).map(drop),
-            RecordKey::Kept(_) => read::<Sealed>(entry).map(drop),
+            RecordKey::Kept(_) | RecordKey::Output(..) => read::<Sealed>(entry).map(drop),
             RecordKey::Instance | RecordKey::Restored => read::<String>(entry).map(drop),
             RecordKey::Other(key) => Err(format!("`{key}` is no record that this version knows")),
         }

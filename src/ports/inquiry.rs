@@ -7,10 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::BoxFuture;
+use super::{BoxFuture, BoxStream, LogLine, LogOf, LogQuery};
 use crate::domain::{
-    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
-    TaskState, Wanted,
+    Action, Change, CredentialName, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey, TaskState, Wanted,
 };
 
 /// Why a question was not answered.
@@ -197,12 +196,13 @@ pub trait Inquiries: Send + Sync + 'static {
         Box::pin(async { Err(InquiryError::Failed("this server renders nothing".to_owned())) })
     }
 
-    /// What a deployment's services have written, as raw text, at most `tail` lines of each, masked.
-    fn deployment_logs<'a>(
+    /// What Skep did and what services wrote, masked, in the order of time as far as it is known. A reader who is too slow
+    /// for what is written is told how many lines were left out. All that is behind it ends when the stream is dropped.
+    fn logs<'a>(
         &'a self,
-        deployment: &'a DeploymentId,
-        tail: u32,
-    ) -> BoxFuture<'a, Result<String, InquiryError>>;
+        of: &'a LogOf,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, InquiryError>>;
 
     /// The refs of a repository, asked for with this credential.
     fn test_credential<'a>(

@@ -6,6 +6,7 @@
 mod ambient;
 mod inquiry;
 mod keyring;
+mod logs;
 mod notifier;
 mod sealer;
 mod source;
@@ -20,11 +21,12 @@ pub use inquiry::{
     RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};
 pub use swarm::{
-    EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError, SwarmEvent,
+    EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector, SwarmError, SwarmEvent,
     TaskFilter, WatchedKind,
 };

@@ -175,6 +175,23 @@ pub struct EngineLog {
     pub stderr: bool,
     /// The line, without its end.
     pub line: String,
+    /// The line was longer, and what is missing is its end.
+    pub cut: bool,
+    /// The task that wrote it, by engine id, if the engine said so.
+    pub task: Option<String>,
+    /// The node it was written on, by engine id, if the engine said so.
+    pub node: Option<String>,
+}
+
+/// Which lines of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogRange {
+    /// Not much from before this time: an engine takes whole seconds, and the clocks are those of the nodes.
+    pub since: Option<Timestamp>,
+    /// At most so many of the past, of each task, the newest; all, when left out.
+    pub tail: Option<u32>,
+    /// Go on with what is written from now on, also by tasks that are yet to come.
+    pub follow: bool,
 }
 
 /// An image in its registry, as the engine sees it.
@@ -238,8 +255,10 @@ pub trait Swarm: Send + Sync + 'static {
     /// The last `tail` lines a task wrote.
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
 
-    /// The last `tail` lines all tasks of a service wrote.
-    fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
+    /// What the tasks of a service wrote, in the order of each task. Without `follow` it ends where the log does, or when
+    /// no more comes in time. With it, it ends when the connection is lost or the engine has no more to say; the engine is
+    /// let go of when the stream is dropped. An error is the last item.
+    fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>>;
 
     /// The engine's clock, to the second, if it tells it.
     fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, SwarmError>> {

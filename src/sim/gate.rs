@@ -7,13 +7,14 @@ use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::StreamExt;
 use tokio::sync::Notify;
 
 use super::invariants::Laws;
 use crate::domain::{Applied, Effect, Environment, EnvironmentName, Kept, Material, Task};
 use crate::ports::{
-    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, ImageError, Listing, ResolvedImage, Scan, Store,
-    StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
+    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, ImageError, Listing, LogRange, ResolvedImage, Scan,
+    Store, StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
 };
 use crate::swarm::sim::SimSwarm;
 
@@ -182,11 +183,11 @@ impl Swarm for GatedSwarm {
         })
     }
 
-    fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
-        Box::pin(async move {
-            self.gate.pass(false).await;
-            self.swarm.service_logs(service_id, tail).await
-        })
+    fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>> {
+        let gate = self.gate.clone();
+        let passed = futures_util::stream::once(async move { gate.pass(false).await });
+        let lines = self.swarm.service_log(service_id, range);
+        passed.map(|()| None).chain(lines.map(Some)).filter_map(std::future::ready).boxed()
     }
 }
 

@@ -11,9 +11,10 @@
 //!
 //! Two ways lead over the same pool:
 //!
-//! - **bollard**, through `Docker::connect_with_custom_transport`: the event stream and the logs of tasks and services,
-//!   that is, whatever is framed or goes on for long. The transport puts right what bollard leaves out: the version prefix
-//!   in the path, and the URL-safe alphabet in `X-Registry-Auth`.
+//! - **bollard**, through `Docker::connect_with_custom_transport`: the event stream. The transport puts right what bollard
+//!   leaves out: the version prefix in the path, and the URL-safe alphabet in `X-Registry-Auth`.
+//! - **our own frames**: the logs of tasks and services, because bollard keeps a line of any length in memory and cannot
+//!   ask for who wrote it.
 //! - **our own JSON**: everything that is read or written as a document. bollard's models have closed enums and no place
 //!   for unknown fields, so that one odd object would hide all others of a list; they lose a service's health check when
 //!   reading; and bollard writes request and response bodies to the log, where a secret's content has no business. So
@@ -26,6 +27,8 @@
 mod classify;
 mod dial;
 mod endpoint;
+mod lines;
+mod log;
 mod names;
 mod read;
 mod resolve;
@@ -50,8 +53,8 @@ use crate::domain::{Applied, Effect, Environment, Material, Task};
 use jiff::Timestamp;
 
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError,
-    SwarmEvent, TaskFilter, WatchedKind,
+    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
+    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// Limits of the conversation with an engine.
@@ -185,11 +188,11 @@ impl Swarm for DockerSwarm {
 
     // A log that does not come says nothing about the engine: the sessions are not told.
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
-        Box::pin(async move { self.sessions.current().await?.task_logs(task_id, tail).await })
+        Box::pin(async move { log::of_task(self.sessions.current().await?, task_id, tail).await })
     }
 
-    fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
-        Box::pin(async move { self.sessions.current().await?.service_logs(service_id, tail).await })
+    fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>> {
+        log::of_service(Arc::clone(&self.sessions), service_id.to_owned(), range.clone())
     }
 
     fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, SwarmError>> {

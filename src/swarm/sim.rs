@@ -16,6 +16,7 @@ mod check;
 mod clock;
 mod control;
 mod fault;
+mod log;
 mod objects;
 mod orchestrate;
 mod port;

@@ -426,6 +426,44 @@ fn nothing_of_a_stack_out_of_scope_reaches_a_caller() {
     assert!(number.get() >= 32);
 }
 
+/// The logs of a stack out of scope are not there, whichever way they are asked for.
+#[tokio::test]
+async fn no_log_of_a_stack_out_of_scope_is_given_out() {
+    let fleet = Fleet::new().await;
+    let (mine, other) = (key("alpha", "web-a"), key("beta", "web-a"));
+    let made = fleet.world.create_token(json!({
+        "name": "logs", "role": "Viewer", "environments": ["alpha"], "stacks": ["web-*"],
+    }));
+    let token = made.await["value"].as_str().unwrap().to_owned();
+    let ask = async |query: String| {
+        let mut socket = fleet.world.socket_as(&token).await;
+        socket.subscribe("1", &format!("subscription {{ {query} {{ ended lines {{ text }} }} }}")).await;
+        let mut all = String::new();
+        loop {
+            let message = socket.next().await;
+            all.push_str(&message.to_string());
+            if message["type"] == "complete" || message["type"] == "error" || message.to_string().contains("NOT_FOUND")
+            {
+                return all;
+            }
+        }
+    };
+    for (key, there) in [(mine, true), (other, false)] {
+        let id = &fleet.deployments[&key];
+        let stack = format!("logLines(stack: \"{}\", environment: \"{}\", follow: false)", key.name, key.environment);
+        for query in [stack, format!("logLines(deployment: \"{id}\", follow: false)")] {
+            let text = ask(query.clone()).await;
+            assert_eq!(text.contains("NOT_FOUND"), !there, "{query}: {text}");
+            assert_eq!(text.contains("a step"), there, "{query}: {text}");
+        }
+        for follow in [false, true] {
+            let path = fleet.world.url(&format!("/api/v1/deployments/{id}/logs?follow={follow}"));
+            let answer = fleet.world.http.get(path).bearer_auth(&token).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), if there { 200 } else { 404 });
+        }
+    }
+}
+
 /// The marks are there to be found: what may see everything sees every one of them.
 #[tokio::test]
 async fn every_mark_reaches_the_admin() {

@@ -150,3 +150,46 @@ async fn a_follower_that_is_too_slow_gets_a_fresh_snapshot() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_log_is_followed_and_resumed() {
+    let world = World::with_shop().await;
+    let id = world.data("{ stack(name: \"shop\") { deploymentId } }", json!({})).await["stack"]["deploymentId"].clone();
+    let fields = "sequence ended lines { time service task slot node stream text }";
+    let mut socket = world.socket().await;
+    let query = format!("subscription {{ logLines(deployment: {id}, tail: 7, follow: false) {{ {fields} }} }}");
+    socket.subscribe("1", &query).await;
+    assert_eq!(socket.data().await, json!({ "sequence": 0, "ended": false, "lines": [] }));
+    let found = socket.data().await;
+    let time = "2026-01-31T12:00:00Z";
+    assert_eq!(
+        found["lines"],
+        json!([
+            { "time": time, "service": null, "task": null, "slot": null, "node": null, "stream": "Stdout", "text": "a step" },
+            { "time": time, "service": "web", "task": "t1", "slot": 2, "node": "node-1", "stream": "Stderr",
+              "text": format!("deployment {}: 7", id.as_str().unwrap()) },
+        ])
+    );
+    let after = sequence(&found);
+    assert_eq!(socket.data().await, json!({ "sequence": after, "ended": true, "lines": [] }));
+    assert_eq!(socket.next().await["type"], "complete");
+
+    // Who comes back misses nothing, and sees nothing twice.
+    let query =
+        format!("subscription {{ logLines(stack: \"shop\", service: \"api\", after: {after}) {{ {fields} }} }}");
+    socket.subscribe("2", &query).await;
+    assert_eq!(sequence(&socket.data().await), after);
+    let found = socket.data().await;
+    assert_eq!(found["lines"][1]["time"], "2026-01-31T12:00:00.000001Z");
+    assert_eq!(found["lines"][1]["service"], "api");
+    assert!(found["lines"][1]["text"].as_str().unwrap().ends_with(": 10000"), "{found}");
+    assert!(socket.is_quiet().await);
+
+    for (wrong, code) in [("", "INVALID"), ("(stack: \"no\")", "NOT_FOUND"), ("(deployment: \"no\")", "NOT_FOUND")] {
+        let mut socket = world.socket().await;
+        socket.subscribe("3", &format!("subscription {{ logLines{wrong} {{ sequence }} }}")).await;
+        let said = socket.next().await;
+        let error = said.pointer("/payload/errors/0").or(said.pointer("/payload/0"));
+        assert_eq!(error.and_then(|it| it.pointer("/extensions/code")), Some(&json!(code)), "{said}");
+    }
+}

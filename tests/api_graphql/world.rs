@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind, rest};
@@ -15,7 +15,10 @@ use skep::domain::{
     ObjectKind, Pointer, StackKey, StackName, StackStatus, TaskState, Wanted,
 };
 use skep::ledger::{Batch, Ledger};
-use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, NoNotifiers, PlanAnswer, StepAnswer, TaskAnswer};
+use skep::ports::{
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    NoNotifiers, PlanAnswer, StepAnswer, TaskAnswer,
+};
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
 use tokio::net::TcpStream;
@@ -113,8 +116,32 @@ impl Inquiries for OnePlan {
         })
     }
 
-    fn deployment_logs<'a>(&'a self, id: &'a DeploymentId, _: u32) -> BoxFuture<'a, Result<String, InquiryError>> {
-        Box::pin(async move { Ok(format!("web.1: {id} says hello\n")) })
+    fn logs<'a>(
+        &'a self,
+        of: &'a LogOf,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, InquiryError>> {
+        Box::pin(async move {
+            let what = match of {
+                LogOf::Stack(key) if key.name.as_str() == "no" => {
+                    return Err(InquiryError::NotFound(format!("stack `{key}`")));
+                }
+                LogOf::Deployment(id) => format!("deployment {id}"),
+                LogOf::Stack(key) => format!("stack {}", mark(key)),
+            };
+            let time = query.since.unwrap_or("2026-01-31T12:00:00Z".parse().unwrap());
+            let source = LogSource::Service {
+                service: query.service.clone().unwrap_or("web".into()),
+                task: Some("t1".into()),
+                slot: Some(2),
+                node: Some("node-1".into()),
+            };
+            let said = LogLine { time, source, stream: LogStream::Stderr, text: format!("{what}: {}", query.tail) };
+            let step =
+                LogLine { source: LogSource::Skep, stream: LogStream::Stdout, text: "a step".into(), ..said.clone() };
+            let past = stream::iter([step, said]);
+            Ok(if query.follow { past.chain(stream::pending()).boxed() } else { past.boxed() })
+        })
     }
 }
 

@@ -22,6 +22,7 @@ mod examples;
 mod image;
 mod install;
 mod kill;
+mod logs;
 mod ownership;
 mod pin;
 mod preempt;

@@ -14,6 +14,7 @@ mod failing;
 mod following;
 mod housekeeping;
 mod images;
+mod logs;
 mod modes;
 mod outages;
 mod preempting;

@@ -6,15 +6,20 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind, hooks, rest};
 use skep::declare::{Declare, Limits};
 use skep::domain::{Deployment, DeploymentId, Environment, EnvironmentName, StackKey, StackName, Wanted};
 use skep::ledger::{Batch, Ledger};
-use skep::ports::{Ambient, BoxFuture, Inquiries, InquiryError, NoNotifiers, PlanAnswer};
+use skep::ports::{
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    NoNotifiers, PlanAnswer,
+};
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
+use tokio::sync::mpsc;
 
 pub const TOKEN: &str = "the-token-of-these-tests";
 
@@ -35,21 +40,50 @@ impl Ambient for Counter {
     }
 }
 
-/// Gives the same log for each deployment, or the error that was put in.
+/// Gives the same log for each deployment, or the error that was put in. One that is followed goes on with what is sent.
 #[derive(Default)]
-pub struct Logs(pub Mutex<Option<InquiryError>>);
+pub struct Logs {
+    pub error: Mutex<Option<InquiryError>>,
+    pub asked: Mutex<Vec<LogQuery>>,
+    /// Of each log that is followed: closed when nobody reads it any more.
+    pub followed: Mutex<Vec<mpsc::UnboundedSender<LogLine>>>,
+}
+
+/// A line of the first task of `web`.
+pub fn line(text: String) -> LogLine {
+    let source = LogSource::Service {
+        service: "web".into(),
+        task: Some("t1".into()),
+        slot: Some(1),
+        node: Some("node-1".into()),
+    };
+    LogLine { time: Timestamp::UNIX_EPOCH, source, stream: LogStream::Stdout, text }
+}
 
 impl Inquiries for Logs {
     fn plan<'a>(&'a self, _: &'a StackKey, _: Option<&'a Wanted>) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(async { Err(InquiryError::Busy) })
     }
 
-    fn deployment_logs<'a>(&'a self, id: &'a DeploymentId, tail: u32) -> BoxFuture<'a, Result<String, InquiryError>> {
+    fn logs<'a>(
+        &'a self,
+        of: &'a LogOf,
+        query: &'a LogQuery,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, InquiryError>> {
         Box::pin(async move {
-            match self.0.lock().unwrap().clone() {
-                Some(error) => Err(error),
-                None => Ok(format!("web.1: {id} says hello\nweb.1: {tail} lines\n")),
+            if let Some(error) = self.error.lock().unwrap().clone() {
+                return Err(error);
             }
+            self.asked.lock().unwrap().push(query.clone());
+            let LogOf::Deployment(id) = of else { return Err(InquiryError::Busy) };
+            let past = stream::iter([line(format!("{id} says hello")), line(format!("{} lines", query.tail))]);
+            if !query.follow {
+                return Ok(past.boxed());
+            }
+            let (sender, live) = mpsc::unbounded_channel();
+            self.followed.lock().unwrap().push(sender);
+            let live = stream::unfold(live, |mut live| async move { Some((live.recv().await?, live)) });
+            Ok(past.chain(live).boxed())
         })
     }
 }

@@ -154,6 +154,15 @@ export const FollowEvents = graphql(`
   }
 `)
 
+export const FollowLogs = graphql(`
+  subscription FollowLogs($deployment: ID, $stack: String, $environment: String! = "default", $service: String) {
+    logLines(deployment: $deployment, stack: $stack, environment: $environment, service: $service, tail: 500) {
+      ended
+      lines { time service slot node stream text }
+    }
+  }
+`)
+
 export const Tasks = graphql(`
   query Tasks($stack: String!, $environment: String!) {
     tasks(stack: $stack, environment: $environment) {
@@ -279,6 +288,7 @@ export type StackDetail = ResultOf<typeof stackPage>
 export type Attempt = ResultOf<typeof attempt>
 export type Deployment = NonNullable<ResultOf<typeof FollowDeployment>['deploymentChanged']>['deployment']
 export type EventLine = ResultOf<typeof FollowEvents>['eventAdded']['event']
+export type LogLine = ResultOf<typeof FollowLogs>['logLines']['lines'][number]
 export type Task = ResultOf<typeof Tasks>['tasks'][number]
 export type Plan = ResultOf<typeof PlanOf>['plan']
 export type EnvironmentDetail = ResultOf<typeof Environments>['environments'][number]

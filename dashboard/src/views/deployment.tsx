@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { ApiError } from '../api/client'
 import { FollowDeployment, type Deployment, type EventLine } from '../api/documents'
@@ -10,6 +11,7 @@ import { deploymentUrl, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, TaskBar, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { StepList } from './convergence'
+import { LogPanel } from './logs'
 
 /** One attempt, as it was recorded: what notifications and the command line link to. */
 export function DeploymentView({ id }: { id: string }) {
@@ -113,6 +115,13 @@ export function DeploymentView({ id }: { id: string }) {
         {mine.length > 0 && <EventList lines={mine} withStack={false} withDeployment={false} />}
       </section>
 
+      <section class="panel" aria-labelledby="logs">
+        <h2 id="logs">Log</h2>
+        <Unfold summary="What Skep did and what its services wrote">
+          <LogPanel deployment={it.deploymentId} environment={it.environment} services={it.services.map((service) => service.service)} />
+        </Unfold>
+      </section>
+
       <section class="panel" aria-labelledby="images">
         <h2 id="images">Images</h2>
         {it.images.length === 0 && <p class="faint">Not known yet.</p>}
@@ -150,6 +159,17 @@ export function DeploymentView({ id }: { id: string }) {
         </div>
       </section>
     </article>
+  )
+}
+
+/** Asked for only when somebody wants to see it. */
+function Unfold({ summary, children }: { summary: string; children: ComponentChildren }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>{summary}</summary>
+      {open && children}
+    </details>
   )
 }
 

@@ -10,15 +10,17 @@ import { same } from '../model/version'
 import { navigate, search, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, DeploymentLink, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { Actions } from './actions'
+import { LogPanel } from './logs'
 import { Changes, Events, History, Spec } from './stacktabs'
 import { Conditions, Services, Steps } from './convergence'
 
-const TABS = ['overview', 'changes', 'history', 'events', 'spec'] as const
+const TABS = ['overview', 'changes', 'history', 'logs', 'events', 'spec'] as const
 type Tab = (typeof TABS)[number]
 const WORDS: Record<Tab, string> = {
   overview: 'Overview',
   changes: 'Changes',
   history: 'History',
+  logs: 'Logs',
   events: 'Events',
   spec: 'Spec',
 }
@@ -88,10 +90,24 @@ export function StackView({ environment, name }: { environment: string; name: st
       )}
       {tab === 'changes' && <Changes stack={stack} />}
       {tab === 'history' && <History stack={stack} />}
+      {tab === 'logs' && (
+        <section class="panel" aria-labelledby="logs">
+          <h2 id="logs">Logs, since the newest version was asked for</h2>
+          <LogPanel stack={stack.name} environment={stack.environment} services={serviceNames(stack)} />
+        </section>
+      )}
       {tab === 'events' && <Events lines={lines} />}
       {tab === 'spec' && <Spec stack={stack} />}
     </article>
   )
+}
+
+/** The services that it has, by their names in the compose file. */
+function serviceNames(stack: StackDetail): string[] {
+  const prefix = `${stack.name}_`
+  return stack.inventory
+    .filter((it) => it.kind === 'Service')
+    .map((it) => (it.name.startsWith(prefix) ? it.name.slice(prefix.length) : it.name))
 }
 
 /** The next or the last tab, by keyboard. */

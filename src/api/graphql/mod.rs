@@ -14,6 +14,7 @@ mod hook;
 mod ids;
 mod input;
 mod limits;
+mod log;
 mod mutation;
 mod node;
 mod notifier;

@@ -10,13 +10,16 @@ use tokio::sync::broadcast::error::RecvError;
 use super::deployment::DeploymentView;
 use super::event::EventView;
 use super::ids::deployment_id;
+use super::log::{self, LogLines};
 use super::query::{EventFilter, environment_name, key, one_deployment, one_stack};
 use super::stack::StackView;
-use super::{GraphContext, caller, context, ended, error, guard, unavailable, with_status};
+use super::time::Time;
+use super::{GraphContext, caller, context, ended, error, guard, refused, unavailable, with_status};
 use crate::api::caller::Caller;
 use crate::api::feed::{Feed, Signal, Touched};
 use crate::api::guard::{Guard, Look, Shelf};
 use crate::domain::{EnvironmentName, StackKey};
+use crate::ports::{LogOf, LogQuery};
 
 /// A stack as it stands.
 #[derive(SimpleObject)]
@@ -161,8 +164,41 @@ impl Subscription {
             Some(after) => (after, VecDeque::new()),
             None => newest(&guard, &filter, last)?,
         };
-        let stream = log(Log { guard, feed: graph.feed.clone(), signals, filter, from, pending });
+        let stream = events(Log { guard, feed: graph.feed.clone(), signals, filter, from, pending });
         Ok(while_let_in(&graph, caller(ctx)?, stream))
+    }
+
+    /// Follows what Skep did and what services wrote, for one deployment or for a stack. The log of a deployment ends with
+    /// the deployment, that of a stack when the stack is gone.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
+    async fn log_lines(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment, by the global id or the bare one: from when it was recorded.")]
+        deployment: Option<ID>,
+        #[graphql(desc = "Or the stack of this name: from when its newest deployment was recorded.")] stack: Option<
+            String,
+        >,
+        #[graphql(desc = "The environment the stack lives in.", default = "default")] environment: String,
+        #[graphql(desc = "Only what this service wrote, by its name in the compose file.")] service: Option<String>,
+        #[graphql(desc = "How many lines of the past come first, of each service, 0 to 10000.", default = 200)]
+        tail: u32,
+        #[graphql(desc = "Nothing that was written before.")] since: Option<Time>,
+        #[graphql(desc = "Go on behind this sequence.")] after: Option<u64>,
+        #[graphql(desc = "Go on with what is written from now on; else it ends with what is there.", default = true)]
+        follow: bool,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<LogLines>> + use<>> {
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
+        let of = match (deployment, stack) {
+            (Some(id), None) => LogOf::Deployment(deployment_id(&id)),
+            (None, Some(name)) => LogOf::Stack(key(&name, &environment)?),
+            _ => return Err(error("INVALID", "name either a deployment or a stack")),
+        };
+        let resumed = log::since(after);
+        let tail = if resumed.is_some() { log::MOST_LINES } else { tail.min(log::MOST_LINES) };
+        let query = LogQuery { follow, tail, since: since.map(|time| time.0).max(resumed), service };
+        let lines = guard.logs(&of, &query).await.map_err(refused)?;
+        Ok(while_let_in(&graph, caller(ctx)?, log::messages(lines, after)))
     }
 }
 
@@ -320,7 +356,7 @@ struct Log {
 }
 
 /// Follows the log. It is durable, so nothing is ever missed: a signal only says that it is worth a look.
-fn log(log: Log) -> impl Stream<Item = async_graphql::Result<EventAdded>> {
+fn events(log: Log) -> impl Stream<Item = async_graphql::Result<EventAdded>> {
     unfold(Some(log), |log| async move {
         let mut log = log?;
         loop {

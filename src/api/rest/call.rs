@@ -27,6 +27,11 @@ impl Call {
         Self { request, guard: state.guard(&caller), state, caller, payload: Some(payload) }
     }
 
+    /// Who calls.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// What stands in the address for `{name}`.
     pub(super) fn part(&self, name: &str) -> &str {
         self.request.match_info().get(name).unwrap_or_default()

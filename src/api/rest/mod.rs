@@ -10,6 +10,7 @@ mod deployments;
 mod docs;
 mod doctor;
 mod environments;
+mod logs;
 mod problem;
 mod stacks;
 
@@ -58,7 +59,7 @@ pub const ENDPOINTS: [Endpoint; 16] = [
     signed("PUT", "/api/v1/stacks/{name}/deploy", |call| Box::pin(stacks::deploy(call))),
     signed("GET", "/api/v1/deployments", |call| Box::pin(deployments::list(call))),
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
-    signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(deployments::logs(call))),
+    signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(logs::get(call))),
     signed("GET", "/api/v1/environments", |call| Box::pin(environments::list(call))),
     signed("GET", "/api/v1/environments/{name}", |call| Box::pin(environments::get(call))),
     signed("GET", "/api/v1/backup", |call| Box::pin(backup::get(call))),

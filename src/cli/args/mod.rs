@@ -7,6 +7,7 @@ mod context;
 mod health;
 mod hook;
 mod keys;
+mod logs;
 mod notifier;
 mod parse;
 mod serve;
@@ -29,6 +30,7 @@ pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
     TokenCommand, TokenCreateArgs,
 };
+pub(in crate::cli) use logs::LogsArgs;
 pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
@@ -172,6 +174,8 @@ pub enum Command {
     Release(StackArgs),
     /// Show the log; `-w` follows it.
     Events(EventsArgs),
+    /// Show what Skep did and what services wrote; `-f` follows it.
+    Logs(LogsArgs),
     /// Wait until a deployment has ended.
     Wait(WaitArgs),
     /// Keep key material for repositories, registries and engines.
@@ -498,6 +502,8 @@ mod tests {
             "skep diff shop --ref main",
             "skep history shop",
             "skep events -w",
+            "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
+            "skep logs --deployment 01x",
             "skep wait shop",
             "skep rollback shop 01x --reason r --wait",
             "skep unpin shop",
@@ -536,6 +542,9 @@ mod tests {
             "skep deploy shop --expect-generation x",
             "skep deploy shop --timeout soon",
             "skep get",
+            "skep logs",
+            "skep logs shop/",
+            "skep logs shop --since soon",
             "skep get stacks -o xml",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",

@@ -50,6 +50,21 @@ fn until_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     }
 }
 
+/// A point in time, or how long ago.
+pub(super) fn since(text: &str) -> Result<Timestamp, String> {
+    since_from(text, Timestamp::now())
+}
+
+fn since_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    match parse_duration(text) {
+        Ok(ago) => now.checked_sub(ago).map_err(|_| format!("`{text}` is too long ago")),
+        Err(_) => {
+            let wrong = |_| format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor a duration like 5m");
+            text.parse().map_err(wrong)
+        }
+    }
+}
+
 /// An address to listen on. `localhost` and a bare port mean this machine alone.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
@@ -91,6 +106,14 @@ mod tests {
         for bad in ["", "soon", "2", "2026-01-31", "2026-01-31T11:59:59Z", "-2h"] {
             assert!(until_from(bad, now).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn what_was_is_a_point_in_time_or_how_long_ago() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        assert_eq!(since_from("5m", now).unwrap().to_string(), "2026-01-31T11:55:00Z");
+        assert_eq!(since_from("2026-01-01T00:00:00Z", now).unwrap().to_string(), "2026-01-01T00:00:00Z");
+        assert!(since_from("soon", now).is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod get;
 pub(super) mod health;
 mod hook;
 pub(super) mod init;
+mod logs;
 mod manifest;
 mod notifier;
 mod render;
@@ -44,6 +45,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Render(args) => render::render(session, &args).await,
         Command::Watch => watch::board(session).await,
         Command::History(args) => get::history(session, &args).await,
+        Command::Logs(args) => logs::logs(session, &args).await,
         Command::Events(args) => {
             let first = usize::try_from(args.limit).unwrap_or(usize::MAX);
             get::events(session, args.stack.as_deref(), first, args.watch).await

@@ -79,7 +79,7 @@ impl<'a> Stream<'a> {
 }
 
 /// The next message; what happens to the connection is said on the way.
-async fn next(session: &Session<'_>, feed: &mut Feed) -> Result<Value, CliError> {
+pub(super) async fn next(session: &Session<'_>, feed: &mut Feed) -> Result<Value, CliError> {
     loop {
         match feed.next().await? {
             News::Data(data) => return Ok(data),

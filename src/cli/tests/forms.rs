@@ -236,3 +236,64 @@ async fn watching_stacks_tells_what_changes_and_what_goes() {
     assert_eq!(ran.out.lines().count(), 4, "{ran:?}");
     assert!(ran.err.contains("blog (default) is deleted"), "{ran:?}");
 }
+
+fn log_line(service: Option<&str>, text: &str) -> Value {
+    json!({
+        "time": "2026-01-31T12:00:00.5Z", "service": service, "task": service.map(|_| "t1"),
+        "slot": service.map(|_| 2), "node": service.map(|_| "node-1"), "stream": "Stdout", "text": text,
+    })
+}
+
+fn log_of(lines: &[Value], ended: bool, sequence: u64) -> Frame {
+    Frame::Item(json!({ "sequence": sequence, "ended": ended, "lines": lines }))
+}
+
+#[tokio::test]
+async fn a_log_is_printed_line_by_line_and_resumed() {
+    let fake = Fake::default().feed(
+        "FollowLogs",
+        [
+            log_of(&[], false, 0),
+            log_of(&[log_line(None, "a step"), log_line(Some("web"), "two  words")], false, 7),
+            Frame::Break,
+            log_of(&[log_line(Some("web"), "")], false, 8),
+            log_of(&[], true, 8),
+        ],
+    );
+    let ran = fake.run("logs shop/web -f --tail 5 --since 2026-01-31T00:00:00Z").await;
+    assert_eq!(ran.exit, Exit::Done, "{ran:?}");
+    assert_eq!(ran.out, "skep | a step\nweb.2@node-1 | two  words\nweb.2@node-1 | \n");
+    assert!(ran.err.contains("connection lost") && ran.err.contains("connected again"), "{ran:?}");
+    let asked = fake.asked("FollowLogs");
+    let first = json!({
+        "deployment": null, "stack": "shop", "environment": "default", "service": "web", "tail": 5,
+        "since": "2026-01-31T00:00:00Z", "follow": true,
+    });
+    assert_eq!(asked[0], first);
+    assert_eq!((asked.len(), &asked[1]["after"]), (2, &json!(7)));
+}
+
+#[tokio::test]
+async fn a_log_has_times_and_forms() {
+    let fake =
+        || Fake::default().feed("FollowLogs", [log_of(&[log_line(Some("web"), "up")], false, 7), log_of(&[], true, 7)]);
+    let ran = fake().run("logs shop --timestamps").await;
+    assert_eq!(ran.out, "2026-01-31T12:00:00.500000000Z web.2@node-1 | up\n");
+    let ran = fake().run("logs --deployment 01dep -o json").await;
+    assert_eq!((ran.json()["text"].clone(), ran.out.lines().count()), (json!("up"), 1));
+    let ran = Fake::default().feed("FollowLogs", [log_of(&[], true, 0)]).run("logs shop").await;
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, "", "nothing was written\n"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_there_is_said_to_be() {
+    let none = Fake::default().feed("FollowLogs", [Frame::Error("NOT_FOUND", "stack `default/shop` is not there")]);
+    let ran = none.run("logs shop").await;
+    assert_eq!(ran.exit, Exit::NotFound, "{ran:?}");
+    assert!(ran.err.contains("next: see what there is"), "{ran:?}");
+    let other =
+        Fake::default().answer("Deployment", json!({ "deployment": super::sample::deployment_json("Converged") }));
+    let ran = other.run("logs blog --deployment 01dep").await;
+    assert_eq!(ran.exit, Exit::NotFound, "{ran:?}");
+    assert!(ran.err.contains("is one of stack `shop`, not of `blog`"), "{ran:?}");
+}

@@ -17,7 +17,7 @@ use super::DockerOptions;
 use super::classify::{Call, trim};
 use super::endpoint::Endpoint;
 use super::names::Names;
-use super::transport::{Answer, ApiVersion, Transport};
+use super::transport::{Answer, ApiVersion, Failure, Transport};
 use super::way::Way;
 use crate::ports::{EngineInfo, KeyringError, SwarmError};
 
@@ -166,6 +166,11 @@ impl Session {
     /// The login that this image is pulled with.
     pub(super) fn login(&self, image: &str) -> Result<Option<HeaderValue>, KeyringError> {
         self.transport.way.login(image)
+    }
+
+    /// A read whose answer goes on for long: nothing of its body is read yet, whatever its status.
+    pub(super) async fn stream(&self, path: &str) -> Result<hyper::Response<hyper::body::Incoming>, Failure> {
+        self.transport.stream(self.version, path).await
     }
 
     async fn exchange(

@@ -165,6 +165,14 @@ impl Transport {
             .unwrap_or_else(|_| Err(Failure::Silent(format!("no answer within {} s", timeout.as_secs_f32()))))
     }
 
+    /// Asks once; the answer's body is left to be read.
+    pub(super) async fn stream(&self, version: ApiVersion, path: &str) -> Result<Response<Incoming>, Failure> {
+        let request = Request::get(path)
+            .body(Either::Left(Full::new(Bytes::new())))
+            .map_err(|error| Failure::Senseless(error.to_string()))?;
+        self.send(Some(version), request).await.map_err(|error| Failure::of(&error))
+    }
+
     async fn send(
         &self,
         version: Option<ApiVersion>,

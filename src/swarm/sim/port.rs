@@ -9,10 +9,10 @@ use super::SimSwarm;
 use super::clock::Millis;
 use super::fault::{CallKind, Passage, Stale, WriteCall, unreachable};
 use super::world::{Subscriber, World};
-use crate::domain::{Applied, Effect, Environment, Material, ObjectKind, ObjectRef, Task, TaskState};
+use crate::domain::{Applied, Effect, Environment, Material, Task, TaskState};
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, ResolvedImage, Swarm, SwarmConnector, SwarmError,
-    SwarmEvent, TaskFilter, WatchedKind,
+    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
+    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// How long a call waits for an engine that hangs: as long as the real adapter does.
@@ -20,7 +20,7 @@ const NO_ANSWER: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl SimSwarm {
     /// One call: counted when it is made, carried out when it arrives.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         kind: CallKind,
         act: impl FnOnce(&mut World) -> Result<T, SwarmError>,
@@ -196,20 +196,12 @@ impl Swarm for SimSwarm {
         }))
     }
 
-    fn service_logs<'a>(&'a self, service_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
-        Box::pin(self.call(CallKind::ServiceLogs, move |world| {
-            if !world.services.contains_key(service_id) {
-                let object = ObjectRef::new(ObjectKind::Service, service_id).to_string();
-                return Err(SwarmError::NotFound { object, reason: format!("service {service_id} not found") });
-            }
-            let ids = world.in_order(|task| task.live.service_id == service_id);
-            let lines = ids.iter().filter_map(|id| world.tasks.get(id)).flat_map(|task| world.lines_of(&task.live));
-            Ok(last(lines.collect(), tail))
-        }))
+    fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>> {
+        super::log::of_service(self.clone(), service_id.to_owned(), range.clone())
     }
 }
 
-fn last(mut lines: Vec<EngineLog>, tail: u32) -> Vec<EngineLog> {
+pub(super) fn last(mut lines: Vec<EngineLog>, tail: u32) -> Vec<EngineLog> {
     let spare = lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
     lines.drain(..spare);
     lines
@@ -269,12 +261,21 @@ impl World {
     }
 
     /// What the container of a task wrote, if it came to have one.
-    fn lines_of(&self, task: &Task) -> Vec<EngineLog> {
+    pub(super) fn lines_of(&self, task: &Task) -> Vec<EngineLog> {
         if task.state < TaskState::Starting || task.state == TaskState::Rejected || task.node_id.is_empty() {
             return Vec::new();
         }
         let lines = self.script.lines(&task.spec.container_spec);
-        lines.into_iter().map(|line| EngineLog { time: task.state_since, stderr: false, line }).collect()
+        let (id, node) = (Some(task.id.clone()), Some(task.node_id.clone()));
+        let line = |line| EngineLog {
+            time: task.created_at,
+            stderr: false,
+            line,
+            cut: false,
+            task: id.clone(),
+            node: node.clone(),
+        };
+        lines.into_iter().map(line).collect()
     }
 }
 

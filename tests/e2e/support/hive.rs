@@ -174,6 +174,22 @@ impl Hive {
             .unwrap()
     }
 
+    /// Begins to run the command line against it, and reads what it prints.
+    pub(crate) fn follow(&self, arguments: &[&str]) -> Followed {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(arguments)
+            .env("SKEP_SERVER", format!("http://{}", self.address))
+            .env("SKEP_TOKEN", self.token())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Followed { child, told, seen: Vec::new() }
+    }
+
     fn take(&self) -> Child {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it runs")
     }
@@ -191,6 +207,49 @@ impl Hive {
 impl Drop for Hive {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A command that goes on printing. Killed when dropped.
+pub(crate) struct Followed {
+    child: Child,
+    told: mpsc::Receiver<String>,
+    /// What it has printed.
+    pub(crate) seen: Vec<String>,
+}
+
+impl Followed {
+    /// Waits for a line that holds this; gives it.
+    pub(crate) fn until(&mut self, what: &str) -> String {
+        let end = Instant::now() + 4 * PATIENCE;
+        loop {
+            match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(what) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no `{what}` ({error}) in {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Waits for its end; gives its exit code.
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let end = Instant::now() + 4 * PATIENCE;
+        while let Ok(line) = self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        assert!(Instant::now() < end, "it does not end: {:#?}", self.seen);
+        (self.child.wait().unwrap().code(), std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
