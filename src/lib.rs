@@ -6,7 +6,7 @@
 //!   ┌─────┴──────┬──────────────┬───────────────────────────────┐
 //!   ▼            ▼              ▼                               ▼
 //!  cli          api         controller                      adapters
-//!                │              │                 swarm::docker · source::git · store::sled · seal
+//!                │              │                 swarm::docker · source::git · store::sled · seal · notify
 //!                └─► declare    │                               │ implement
 //!                       │       │                               ▼
 //!                       └─► ledger ───────────────────────►   ports
@@ -33,6 +33,7 @@ pub mod declare;
 pub mod domain;
 pub mod keys;
 pub mod ledger;
+pub mod notify;
 pub mod outbound;
 pub mod plan;
 pub mod ports;

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "api",
     "app",
     "assess",
@@ -23,6 +23,7 @@ const ROOMS: [&str; 17] = [
     "domain",
     "keys",
     "ledger",
+    "notify",
     "outbound",
     "plan",
     "ports",
@@ -49,6 +50,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "controller" => &["assess", "compose", "declare", "domain", "ledger", "plan", "ports"],
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
         "outbound" => &["domain", "keys", "ports"],
+        "notify" => &["domain", "keys", "ledger", "outbound", "ports"],
         "swarm" | "source" => &["domain", "keys", "outbound", "ports"],
         "store" | "seal" => &["domain", "ports"],
         _ => return None,
@@ -58,7 +60,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
 /// Ports that let their holder ask the world or change it.
 const ACTING: [&str; 3] = ["Swarm", "Source", "SwarmConnector"];
 /// Rooms that only record and read, and may not name those.
-const NOT_ACTING: [&str; 3] = ["declare", "api", "cli"];
+const NOT_ACTING: [&str; 4] = ["declare", "api", "cli", "notify"];
 
 /// Where a library may be named: below these modules only.
 const LIBRARIES: [(&str, &str); 11] = [

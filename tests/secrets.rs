@@ -22,7 +22,7 @@ use tls_front::{Authority, Manner, TlsFront};
 const SKEP: &str = env!("CARGO_BIN_EXE_skep");
 
 /// The secrets, each with a mark of its own. Long, so that none is there by chance.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 9] = [
     "marked-0-token-of-git-9f31c2",
     "marked-1-password-of-a-registry-77ab",
     "marked-2-secret-of-a-hook-0c4e81",
@@ -30,6 +30,8 @@ const SECRETS: [&str; 7] = [
     "marked-4-second-token-of-git-5e02",
     "marked-5-value-that-is-refused-d11a",
     "marked-6-passphrase-that-is-wrong-aa",
+    "marked-7-address-of-a-channel-3f80",
+    "marked-8-secret-of-a-webhook-c55d",
 ];
 
 /// A server with all it logs. It ends when dropped.
@@ -108,6 +110,8 @@ impl Person {
             .env("SECOND_TOKEN", SECRETS[4])
             .env("REFUSED", SECRETS[5])
             .env("PASSPHRASE", SECRETS[6])
+            .env("CHANNEL", format!("http://127.0.0.1:9/services/{}", SECRETS[7]))
+            .env("WEBHOOK", SECRETS[8])
             .output()
             .unwrap();
         for text in [&output.stdout, &output.stderr] {
@@ -140,6 +144,7 @@ async fn everything(address: &str, token: &str) -> String {
         "{ stacks { edges { node { name phase reason message conditions { type status reason message } generation \
          source { git ref path credential inline error } variables { name value secret } } } } }",
         "{ deployments { edges { node { id phase message failure { error logTail } originalRequest mappedRequest } } } }",
+        "{ notifiers { name type place credential stacks events status { pending lastError } } }",
         "{ events(first: 200) { edges { node { type reason message actor } } } }",
     ];
     for query in queries {
@@ -216,6 +221,9 @@ async fn no_secret_comes_out_anywhere() {
          data: {{ token: {{ fromEnv: GIT_TOKEN }}, ca: {{ fromFile: ca.pem }} }}\n---\n\
          kind: Credential\nname: registry\ntype: Registry\ndata: {{ username: me, password: {{ fromFile: password }} }}\n---\n\
          kind: Hook\nname: push\nprovider: Generic\nsecret: {{ fromEnv: HOOK_SECRET }}\nrules: [{{ stacks: [shop] }}]\n---\n\
+         kind: Credential\nname: out\ntype: Opaque\ndata: {{ secret: {{ fromEnv: WEBHOOK }} }}\n---\n\
+         kind: Notifier\nname: team\ntype: Slack\nurl: {{ fromEnv: CHANNEL }}\n---\n\
+         kind: Notifier\nname: web\ntype: Webhook\nurl: http://127.0.0.1:9/in\ncredential: out\n---\n\
          kind: Stack\nname: shop\nsource: {{ git: https://{git}/shop.git, ref: main, credential: shop-git }}\n\
          variables: {{ KEY: {{ fromEnv: VARIABLE, secret: true }} }}\n"
     );
@@ -223,11 +231,18 @@ async fn no_secret_comes_out_anywhere() {
     let all = path("all.yml").display().to_string();
     person.done(&["apply", "-f", &all]);
     let again = person.done(&["apply", "-f", &all]);
-    assert_eq!(again.matches("unchanged").count(), 4, "{again}");
+    assert_eq!(again.matches("unchanged").count(), 7, "{again}");
     let listed = person.done(&["credential", "list"]);
     assert!(listed.contains("shop-git") && listed.contains("stack/shop") && listed.contains("ca token"), "{listed}");
     let url = format!("https://{git}/shop.git");
     assert!(person.done(&["credential", "test", "shop-git", &url]).contains("branches: main"));
+
+    // Nobody listens there: what is said of that is searched as well.
+    for name in ["team", "web"] {
+        let said = person.refused(1, &["notifier", "test", name]);
+        assert!(said.contains(&format!("{name} did not take it: no connection")), "{said}");
+    }
+    assert!(person.done(&["notifier", "list"]).contains("http://127.0.0.1:9"));
 
     // What is refused is not repeated.
     let said = person
@@ -275,7 +290,7 @@ async fn no_secret_comes_out_anywhere() {
     let server = Server::start(&data);
     person.address.clone_from(&server.address);
     person.done(&["credential", "test", "shop-git", &url]);
-    assert!(person.done(&["apply", "-f", &all]).matches("unchanged").count() == 4);
+    assert!(person.done(&["apply", "-f", &all]).matches("unchanged").count() == 7);
     let logged = server.stop();
     assert!(found(logged.as_bytes()).is_empty() && found(person.seen.as_bytes()).is_empty());
 }

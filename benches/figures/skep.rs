@@ -32,6 +32,7 @@ pub(crate) fn serve_if_asked() -> bool {
         docker: Some(docker.clone()),
         allow_private_addresses: true,
         allow_file_sources: true,
+        public_url: None,
         tls: None,
         insecure: false,
         metrics_public: true,

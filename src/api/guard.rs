@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::caller::Caller;
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
-    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Place, Source, Stack, StackKey,
-    StackName, StackStatus, VersionSource, Wanted,
+    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
+    Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
@@ -314,6 +314,20 @@ impl Guard {
     pub(super) fn credentials(&self) -> Result<Vec<Credential>, GuardError> {
         self.everywhere(Access::Administer)?;
         Ok(self.shelf.ledger.credentials()?.into_iter().map(|found| found.value).collect())
+    }
+
+    /// All notifiers, by name, with how far each has come and how much it still owes.
+    pub(super) fn notifiers(&self) -> Result<Vec<(Notifier, NotifierStatus, usize)>, GuardError> {
+        self.everywhere(Access::Administer)?;
+        let ledger = &self.shelf.ledger;
+        let found = ledger.notifiers()?.into_iter().map(|found| found.value);
+        found
+            .map(|notifier| {
+                let (status, _) = ledger.notifier_status(&notifier)?;
+                let owed = ledger.owes(&notifier, &status)?;
+                Ok((notifier, status, owed))
+            })
+            .collect()
     }
 
     /// All tokens, by name, with when each was last used.

@@ -34,7 +34,7 @@ use guard::{Guard, Shelf};
 
 use crate::declare::Declare;
 use crate::ledger::Ledger;
-use crate::ports::{Ambient, Inquiries};
+use crate::ports::{Ambient, Inquiries, Notifiers};
 
 /// Gives the metrics as text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -74,6 +74,8 @@ pub struct ApiParts {
     pub ledger: Ledger,
     /// Who answers questions that need the world.
     pub inquiries: Arc<dyn Inquiries>,
+    /// Who sends test messages.
+    pub notifiers: Arc<dyn Notifiers>,
     /// Who may come in.
     pub auth: Arc<Auth>,
     /// Ids of requests.
@@ -109,7 +111,7 @@ impl ApiState {
     /// The state of an API made of these parts. Has to be called within a tokio runtime: it begins to watch the ledger.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { declare, ledger, inquiries, auth, ambient, ready, metrics, options } = parts;
+        let ApiParts { declare, ledger, inquiries, notifiers, auth, ambient, ready, metrics, options } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
         let shelf = Shelf::new(ledger, inquiries);
@@ -118,6 +120,7 @@ impl ApiState {
             shelf: shelf.clone(),
             door: door.clone(),
             feed,
+            notifiers,
         });
         let hook_rates = hooks::Rates::new(options.hook_rate);
         Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options, hook_rates }), schema }

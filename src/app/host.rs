@@ -28,6 +28,7 @@ impl Host for Server {
             docker: args.docker.clone(),
             allow_private_addresses: args.allow_private_addresses,
             allow_file_sources: args.allow_file_sources,
+            public_url: args.public_url.clone(),
             tls: args.tls_cert.clone().zip(args.tls_key.clone()),
             insecure: args.insecure,
             metrics_public: args.metrics_public,

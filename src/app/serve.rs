@@ -18,6 +18,8 @@ use crate::controller::{Controller, Parts};
 use crate::declare::{Declare, Limits};
 use crate::domain::{Environment, EnvironmentName, Event, EventType};
 use crate::ledger::{Batch, Ledger, LedgerError, LedgerKeyring};
+use crate::notify::http::Http;
+use crate::notify::{Couriers, NotifyOptions, NotifyParts};
 use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::seal::{KeyFile, KeyFileError};
@@ -43,6 +45,8 @@ pub struct ServeOptions {
     pub allow_private_addresses: bool,
     /// Repositories may be `file://`.
     pub allow_file_sources: bool,
+    /// The address that people reach the page at.
+    pub public_url: Option<String>,
     /// Certificate chain and key, as PEM files.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Listen off loopback without TLS.
@@ -124,6 +128,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let cancel = CancellationToken::new();
     outbound::tidy();
     let keyring: Arc<dyn Keyring> = Arc::new(LedgerKeyring::new(ledger.clone(), sealer.clone()));
+    let couriers = couriers(&options, &ledger, &sealer, &keyring, &ambient, &instance)?;
     let controller = Controller::new(
         Parts {
             ledger: ledger.clone(),
@@ -144,6 +149,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
         declare: Declare::new(ledger.clone(), sealer, ambient.clone(), Limits::default()),
         ledger,
         inquiries: controller.inquiries(),
+        notifiers: Arc::new(couriers.clone()),
         auth,
         ambient,
         ready: ready.clone(),
@@ -170,6 +176,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let handle = bound.server.handle();
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });
+    tokio::spawn(couriers.run(cancel.clone()));
     if let Some(certificate) = certificate {
         tokio::spawn(cancel.clone().run_until_cancelled_owned(certificate.follow()));
     }
@@ -256,6 +263,29 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
 fn engine_access(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> EngineAccess {
     let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Own };
     EngineAccess { keyring, outbound: Outbound::new(reach), ..EngineAccess::default() }
+}
+
+/// A notifier's address is an admin's word, and what stands there is read by whoever sees the notifier's errors: private
+/// addresses take the same leave as those of repositories.
+fn couriers(
+    options: &ServeOptions,
+    ledger: &Ledger,
+    sealer: &Arc<dyn Sealer>,
+    keyring: &Arc<dyn Keyring>,
+    ambient: &Arc<dyn Ambient>,
+    instance: &str,
+) -> Result<Couriers, ServeError> {
+    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Public };
+    let post = Http::new(Outbound::new(reach)).map_err(|error| ServeError::Ended(io::Error::other(error)))?;
+    Ok(Couriers::new(NotifyParts {
+        ledger: ledger.clone(),
+        ambient: ambient.clone(),
+        sealer: sealer.clone(),
+        keyring: keyring.clone(),
+        post: Arc::new(post),
+        instance: instance.to_owned(),
+        options: NotifyOptions { public_url: options.public_url.clone(), ..NotifyOptions::default() },
+    }))
 }
 
 fn git_options(options: &ServeOptions) -> GitOptions {

@@ -354,6 +354,28 @@ pub(super) struct StackTrial {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Notifier {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) place: Option<String>,
+    pub(super) credential: Option<String>,
+    pub(super) environments: Vec<String>,
+    pub(super) stacks: Vec<String>,
+    pub(super) events: Vec<String>,
+    pub(super) status: NotifierStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotifierStatus {
+    pub(super) pending: u64,
+    pub(super) last_success_at: Option<Timestamp>,
+    pub(super) last_error: Option<String>,
+    pub(super) last_error_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Claim {
     pub(super) state: String,
     pub(super) instance: Option<String>,

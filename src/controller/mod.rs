@@ -23,6 +23,7 @@ mod doctor;
 mod environment;
 mod gate;
 mod glance;
+mod housekeeping;
 mod images;
 mod inquiries;
 mod judge;
@@ -161,6 +162,10 @@ impl Controller {
     pub async fn run(&self) -> Result<(), LedgerError> {
         let mut notes = self.shared.ledger.watch();
         self.read_all()?;
+        let (shared, cancel) = (self.shared.clone(), self.cancel.clone());
+        self.shared.tasks.spawn(async move {
+            cancel.run_until_cancelled(housekeeping::run(&shared)).await;
+        });
         loop {
             let note = tokio::select! {
                 biased;

@@ -2,7 +2,8 @@
 
 use super::pass::Pass;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, DeploymentPhase as Phase, Reason, Target, TargetKind, target,
+    ConditionStatus as Is, ConditionType as Kind, DeploymentPhase as Phase, EventType, Reason, Target, TargetKind,
+    target,
 };
 
 /// Sets the summary conditions (`Ready`, `Reconciling`, `Stalled`, `RolledBack`, `Suspended`, `RollbackReady`), the
@@ -33,6 +34,7 @@ pub(super) fn summarise(pass: &mut Pass<'_>) {
         Reason::Progressing,
         &message,
     );
+    tell_stalled(pass, stalled.as_ref());
     match &stalled {
         Some((reason, text)) => pass.say(Kind::Stalled, Is::True, *reason, text),
         None => pass.say(Kind::Stalled, Is::False, Reason::Progressing, ""),
@@ -47,6 +49,20 @@ pub(super) fn summarise(pass: &mut Pass<'_>) {
         && (ready == Is::True || stalled.is_some() || back || planted!("a generation is observed at once"))
     {
         pass.status.observed_generation = pass.stack.generation;
+    }
+}
+
+/// Tells when a stack can no longer be kept, and when it can again. A deployment that came to nothing leaves its stack
+/// stalled as well, and was told of already.
+fn tell_stalled(pass: &mut Pass<'_>, now: Option<&(Reason, String)>) {
+    let by_itself = |reason: Reason| matches!(reason, Reason::Foreign | Reason::LastGoodUnreadable);
+    let before =
+        pass.status.condition(Kind::Stalled).filter(|known| known.status == Is::True).map(|known| known.reason);
+    let (before, now) = (before.filter(|it| by_itself(*it)), now.filter(|(reason, _)| by_itself(*reason)));
+    match (before, now) {
+        (None, Some((reason, text))) => pass.event(EventType::Stalled, None, &format!("{reason:?}"), text.clone()),
+        (Some(_), None) => pass.event(EventType::Recovered, None, "Recovered", "what was in the way is gone"),
+        _ => {}
     }
 }
 

@@ -39,6 +39,7 @@ pub enum DocumentKind {
     Credential,
     Hook,
     Catalog,
+    Notifier,
 }
 
 /// What became of one document.
@@ -165,6 +166,7 @@ impl Declare {
                 Body::Credential(asked) => self.apply_credential(&mut gather, document, asked, ask),
                 Body::Hook(hook) => self.apply_hook(&mut gather, hook, ask),
                 Body::Catalog(catalog) => self.apply_catalog_document(&mut gather, catalog, ask),
+                Body::Notifier(asked) => self.apply_notifier(&mut gather, asked, ask),
             };
             match taken {
                 Ok(()) => {}

@@ -10,8 +10,8 @@ use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
 use crate::domain::{
-    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType, Place,
-    Sealed, SecretBytes, Source, StackKey,
+    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType,
+    NotifierName, Place, Sealed, SecretBytes, Source, StackKey,
 };
 use crate::keys;
 use crate::ledger::{Batch, HookSecret, RecordKey, Versioned, open_values};
@@ -48,6 +48,7 @@ pub enum CredentialUser {
     Environment(EnvironmentName),
     Hook(String),
     Catalog(String),
+    Notifier(NotifierName),
 }
 
 impl std::fmt::Display for CredentialUser {
@@ -57,6 +58,7 @@ impl std::fmt::Display for CredentialUser {
             Self::Environment(name) => write!(f, "environment `{name}`"),
             Self::Hook(name) => write!(f, "hook `{name}`"),
             Self::Catalog(name) => write!(f, "catalog `{name}`"),
+            Self::Notifier(name) => write!(f, "notifier `{name}`"),
         }
     }
 }
@@ -243,6 +245,11 @@ impl Declare {
         for catalog in self.ledger.catalogs()? {
             if let Some(name) = catalog.value.source.credential {
                 users.entry(name).or_default().push(CredentialUser::Catalog(catalog.value.name));
+            }
+        }
+        for notifier in self.ledger.notifiers()? {
+            if let Some(credential) = notifier.value.credential {
+                users.entry(credential).or_default().push(CredentialUser::Notifier(notifier.value.name));
             }
         }
         Ok(users)

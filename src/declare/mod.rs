@@ -24,6 +24,7 @@ mod error;
 mod fields;
 mod hook;
 mod manifest;
+mod notifier;
 mod permit;
 mod reference;
 mod rollback;
@@ -50,7 +51,7 @@ pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
 pub use hook::{DELIVERIES, StackTrial, Trial, TrialOutcome};
-pub use manifest::{AskedCredential, Body, Document, Manifest};
+pub use manifest::{AskedCredential, AskedNotifier, Body, Document, Manifest};
 pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 

@@ -49,6 +49,7 @@ pub fn references(text: &str) -> BTreeSet<Reference> {
             Some("Credential") => (entry(&node, "data"), true),
             Some("Stack") => (entry(&node, "variables"), true),
             Some("Hook") => (entry(&node, "secret"), false),
+            Some("Notifier") => (entry(&node, "url"), false),
             _ => continue,
         };
         let Some(holder) = holder else { continue };
@@ -90,9 +91,9 @@ mod tests {
     fn references_are_found_where_values_stand_and_nowhere_else() {
         let text = "kind: Credential\nname: a\ndata: { token: { fromEnv: T }, ca: { fromFile: ca.pem }, x: plain }\n---\n\
                     kind: Stack\nvariables: { A: { fromEnv: A, secret: true }, fromEnv: no }\nimages: { x: { fromEnv: no } }\n\
-                    ---\nkind: Hook\nsecret:\n  fromFile: s\n---\nkind: Environment\nx: { fromEnv: no }\n---\n{ not yaml\n";
+                    ---\nkind: Hook\nsecret:\n  fromFile: s\n---\nkind: Notifier\nurl: { fromEnv: U }\n---\nkind: Environment\nx: { fromEnv: no }\n---\n{ not yaml\n";
         let names: Vec<String> =
             references(text).into_iter().map(|it| format!("{} {}", it.kind.field(), it.name)).collect();
-        assert_eq!(names, ["fromEnv A", "fromEnv T", "fromFile ca.pem", "fromFile s"]);
+        assert_eq!(names, ["fromEnv A", "fromEnv T", "fromEnv U", "fromFile ca.pem", "fromFile s"]);
     }
 }

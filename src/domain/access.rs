@@ -17,7 +17,7 @@ pub enum Role {
     Deployer,
     /// Declares stacks and deletes them.
     Operator,
-    /// Keeps the installation: environments, credentials, hooks, tokens.
+    /// Keeps the installation: environments, credentials, hooks, notifiers, tokens.
     Admin,
 }
 
@@ -51,7 +51,7 @@ pub enum Access {
     Claim,
     /// Read the figures of the whole installation.
     Metrics,
-    /// See, declare and delete environments, credentials, hooks and tokens; see the events about keys.
+    /// See, declare and delete environments, credentials, hooks, notifiers and tokens; see the events about keys.
     Administer,
 }
 

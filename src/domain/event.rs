@@ -34,6 +34,8 @@ pub enum EventType {
     SourceRecovered,
     Waiting,
     Refused,
+    Stalled,
+    Recovered,
     EnvironmentDeclared,
     EnvironmentConnected,
     EnvironmentDisconnected,
@@ -52,6 +54,8 @@ pub enum EventType {
     CatalogApplied,
     CatalogRefused,
     CatalogDeleted,
+    NotifierDeclared,
+    NotifierDeleted,
     TokenCreated,
     TokenRevoked,
 }

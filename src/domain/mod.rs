@@ -17,6 +17,7 @@ mod event;
 mod failure;
 mod live;
 mod name;
+mod notifier;
 mod object;
 mod range;
 mod schedule;
@@ -47,7 +48,8 @@ pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
 };
-pub use name::{CredentialName, EnvironmentName, NameError, StackKey, StackName, TokenName};
+pub use name::{CredentialName, EnvironmentName, NameError, NotifierName, StackKey, StackName, TokenName};
+pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
     ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,

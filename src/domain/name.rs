@@ -109,6 +109,10 @@ name!(
     CredentialName, "credential", 63
 );
 name!(
+    /// The name of a notifier.
+    NotifierName, "notifier", 63
+);
+name!(
     /// The name of an API token.
     TokenName, "token", 63
 );

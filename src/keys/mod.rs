@@ -68,6 +68,14 @@ pub fn check(kind: CredentialType, data: &BTreeMap<String, SecretBytes>) -> Vec<
     wrong
 }
 
+/// Whether a secret may be sent to this address: over TLS, or to this machine itself.
+#[must_use]
+pub fn may_carry_secrets(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let own = || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme() == "https" || (url.scheme() == "http" && own())
+}
+
 fn names(kind: CredentialType) -> String {
     let name = |key: &DataKey| match key.required {
         true => key.name.to_owned(),

@@ -11,6 +11,7 @@
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
 //! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
+//! | `notifier/NAME`, `notifier-status/NAME` | [`Notifier`](crate::domain::Notifier), how far it has come | the API, its courier |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -26,6 +27,8 @@ mod batch;
 mod catalog;
 mod delivery;
 mod keyring;
+mod notifier;
+mod old;
 mod output;
 mod record;
 mod reseal;
@@ -42,6 +45,7 @@ use thiserror::Error;
 pub use batch::Batch;
 pub use delivery::{HookDelivery, RefusedStack};
 pub use keyring::{LedgerKeyring, open_values};
+pub use notifier::{Owed, OwedPage};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
 pub use reseal::ResealError;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, Sealed, StackKey, StackName, TokenName,
+    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, NotifierName, Sealed, StackKey, StackName, TokenName,
 };
 
 /// The newest schema this version writes. A reader takes every older one.
@@ -45,6 +45,8 @@ pub enum RecordKey {
     CatalogStatus(String),
     Delivery(String, String),
     DeliveryBody(String, String),
+    Notifier(NotifierName),
+    NotifierStatus(NotifierName),
     Credential(CredentialName),
     Token(TokenName),
     TokenDigest(String),
@@ -74,6 +76,8 @@ impl fmt::Display for RecordKey {
             Self::CatalogStatus(name) => write!(f, "catalog-status/{name}"),
             Self::Delivery(hook, id) => write!(f, "delivery/{hook}/{id}"),
             Self::DeliveryBody(hook, id) => write!(f, "delivery-body/{hook}/{id}"),
+            Self::Notifier(name) => write!(f, "notifier/{name}"),
+            Self::NotifierStatus(name) => write!(f, "notifier-status/{name}"),
             Self::Credential(name) => write!(f, "credential/{name}"),
             Self::Token(name) => write!(f, "token/{name}"),
             Self::TokenDigest(digest) => write!(f, "token-digest/{digest}"),
@@ -126,6 +130,8 @@ impl RecordKey {
             "catalog-status" => Some(Self::CatalogStatus(rest.to_owned())),
             "delivery" => of_hook(rest).map(|(hook, id)| Self::Delivery(hook, id)),
             "delivery-body" => of_hook(rest).map(|(hook, id)| Self::DeliveryBody(hook, id)),
+            "notifier" => NotifierName::parse(rest).ok().map(Self::Notifier),
+            "notifier-status" => NotifierName::parse(rest).ok().map(Self::NotifierStatus),
             "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
             "token" => TokenName::parse(rest).ok().map(Self::Token),
             "token-digest" => Some(Self::TokenDigest(rest.to_owned())),
@@ -243,6 +249,8 @@ mod tests {
             RecordKey::CatalogStatus("a".into()),
             RecordKey::Delivery("a".into(), "01".into()),
             RecordKey::DeliveryBody("a".into(), "01".into()),
+            RecordKey::Notifier(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
+            RecordKey::NotifierStatus(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Token(TokenName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::TokenDigest("0a".into()),

@@ -9,8 +9,8 @@ use crate::domain::{Sealed, SecretBytes};
 use crate::ports::{Scan, SealError, Sealer, StoreError};
 
 /// The records that hold something sealed. An event and an idempotency key never do.
-const KINDS: [&str; 8] =
-    ["credential/", "hook/", "delivery-body/", "stack/", "status/", "deployment/", "kept/", "output/"];
+const KINDS: [&str; 9] =
+    ["credential/", "hook/", "notifier/", "delivery-body/", "stack/", "status/", "deployment/", "kept/", "output/"];
 
 /// Where a deployment keeps what was asked, in the asker's own words.
 const REQUESTS: [&str; 2] = ["original_request", "mapped_request"];

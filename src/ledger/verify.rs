@@ -3,7 +3,7 @@
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
     ApiToken, Catalog, CatalogStatus, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept,
-    Sealed, Stack, StackStatus, TokenName,
+    Notifier, NotifierStatus, Sealed, Stack, StackStatus, TokenName,
 };
 use crate::ledger::{Hook, HookDelivery, Once};
 use crate::ports::{Entry, Scan, Sealer};
@@ -53,6 +53,8 @@ impl Ledger {
             RecordKey::CatalogStatus(_) => read::<CatalogStatus>(entry).map(drop),
             RecordKey::Delivery(..) => read::<HookDelivery>(entry).map(drop),
             RecordKey::DeliveryBody(..) => read::<Sealed>(entry).map(drop),
+            RecordKey::Notifier(_) => read::<Notifier>(entry).map(drop),
+            RecordKey::NotifierStatus(_) => read::<NotifierStatus>(entry).map(drop),
             RecordKey::Credential(_) => read::<Credential>(entry).map(drop),
             RecordKey::Token(_) => read::<ApiToken>(entry).map(drop),
             RecordKey::TokenDigest(_) => read::<TokenName>(entry).map(drop),

@@ -7,6 +7,7 @@ mod ambient;
 mod inquiry;
 mod keyring;
 mod logs;
+mod notifier;
 mod sealer;
 mod source;
 mod store;
@@ -21,6 +22,7 @@ pub use inquiry::{
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
+pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};

@@ -128,6 +128,8 @@ fn mutations() -> Vec<(&'static str, Value, usize)> {
         ("setCredential", json!({ "name": "x" }), 3),
         ("trustHost", json!({ "credential": "x", "line": "y" }), 3),
         ("deleteCredential", json!({ "name": "x" }), 3),
+        ("deleteNotifier", json!({ "name": "x" }), 3),
+        ("testNotifier", json!({ "name": "x" }), 3),
         ("createToken", json!({ "name": "controller", "role": "Viewer" }), 3),
         ("revokeToken", json!({ "name": "nobody" }), 3),
     ]
@@ -164,6 +166,7 @@ async fn each_role_may_what_the_table_says() {
         for (query, least) in [
             ("{ credentials { name } }", 3),
             ("{ tokens { name } }", 3),
+            ("{ notifiers { name status { lastError } } }", 3),
             ("{ credentialTest(name: \"x\", url: \"https://example.org/x.git\") { url } }", 3),
             ("{ stacks { edges { node { name } } } }", 0),
             ("{ plan(stack: \"shop\") { digest } }", 0),
@@ -187,6 +190,7 @@ async fn each_role_may_what_the_table_says() {
         "kind: Environment\nname: mine\nendpoints: [\"unix:///x\"]\n",
         "kind: Credential\nname: mine\ntype: Opaque\nhosts: [a.example.org]\ndata: { x: y }\n",
         "kind: Hook\nname: mine\nprovider: Generic\nsecret: { credential: x }\nrules: [{ stacks: [\"*\"], environment: default }]\n",
+        "kind: Notifier\nname: mine\ntype: CloudEvents\nurl: https://a.example.org\n",
         &SHOP.replace("name: shop", "name: another"),
     ] {
         let query = "mutation M($m: String!) { applyStack(input: { manifest: $m }) { userErrors { code line } } }";

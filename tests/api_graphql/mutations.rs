@@ -67,7 +67,7 @@ async fn a_broken_manifest_is_answered_with_places_and_nothing_is_written() {
     assert_eq!(error["hint"], "did you mean `images`?");
     let answer = world.apply(&SHOP.replace("name: shop", "name: shop\nenvironment: prod")).await;
     assert_eq!(only(&answer)["code"], "NOT_FOUND");
-    let answer = world.apply("kind: Notifier\nname: team\n").await;
+    let answer = world.apply("kind: Environment\nname: far\nrelay: { url: x }\nendpoints: [\"unix:///x\"]\n").await;
     assert_eq!(only(&answer)["code"], "UNSUPPORTED");
     let answer = world.apply(&SHOP.replace("images:", "dependsOn: [{ stack: shop }]\nimages:")).await;
     assert_eq!((only(&answer)["code"].clone(), only(&answer)["field"].clone()), (json!("INVALID"), json!("dependsOn")));

@@ -16,8 +16,8 @@ use skep::domain::{
 };
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, PlanAnswer,
-    StepAnswer, TaskAnswer,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoNotifiers,
+    PlanAnswer, StepAnswer, TaskAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
@@ -180,6 +180,7 @@ impl World {
             declare: Declare::new(ledger.clone(), sealer, Arc::clone(&ambient), Limits::default()),
             ledger: ledger.clone(),
             inquiries: Arc::new(OnePlan),
+            notifiers: Arc::new(NoNotifiers),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::clone(&ready),

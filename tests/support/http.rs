@@ -14,7 +14,8 @@ use skep::declare::{Declare, Limits};
 use skep::domain::{Deployment, DeploymentId, Environment, EnvironmentName, StackKey, StackName, Wanted};
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, PlanAnswer,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoNotifiers,
+    PlanAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
@@ -131,6 +132,7 @@ impl World {
             declare: Declare::new(ledger.clone(), sealer, Arc::clone(&ambient), Limits::default()),
             ledger: ledger.clone(),
             inquiries: Arc::clone(&logs) as Arc<_>,
+            notifiers: Arc::new(NoNotifiers),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::new(AtomicBool::new(true)),
@@ -310,6 +312,7 @@ impl Document {
                 "const" => rule == value,
                 "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
                 "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
+                "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= rule.as_u64().unwrap()),
                 "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= rule.as_u64().unwrap()),
                 "format" => {
                     assert_eq!(rule, "date-time");

@@ -55,7 +55,7 @@ pub(super) struct CredentialView {
 #[derive(SimpleObject)]
 #[graphql(name = "CredentialUse")]
 pub(super) struct CredentialUseView {
-    /// Stack, Environment or Hook.
+    /// Stack, Environment, Hook or Notifier.
     kind: &'static str,
     /// Its name.
     name: String,
@@ -74,6 +74,7 @@ impl From<CredentialUser> for CredentialUseView {
             }
             CredentialUser::Hook(name) => Self { kind: "Hook", name, environment: None },
             CredentialUser::Catalog(name) => Self { kind: "Catalog", name, environment: None },
+            CredentialUser::Notifier(name) => Self { kind: "Notifier", name: name.to_string(), environment: None },
         }
     }
 }

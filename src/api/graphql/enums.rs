@@ -371,6 +371,8 @@ pub(super) enum DocumentKind {
     Hook,
     /// A catalog.
     Catalog,
+    /// A notifier.
+    Notifier,
 }
 
 /// What is to be thought of a deployment, in one word.

@@ -58,6 +58,10 @@ pub(super) enum EventType {
     Waiting,
     /// Something was not done, on purpose.
     Refused,
+    /// Something keeps a stack from being kept; a person has to look.
+    Stalled,
+    /// That is over.
+    Recovered,
     /// An environment was declared.
     EnvironmentDeclared,
     /// An environment's engine answers.
@@ -94,6 +98,10 @@ pub(super) enum EventType {
     CatalogRefused,
     /// A catalog is no longer followed.
     CatalogDeleted,
+    /// A notifier was declared.
+    NotifierDeclared,
+    /// A notifier is gone.
+    NotifierDeleted,
     /// A token was made.
     TokenCreated,
     /// A token was revoked.

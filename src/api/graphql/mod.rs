@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod mutation;
 mod node;
+mod notifier;
 mod page;
 mod payload;
 mod query;
@@ -29,6 +30,8 @@ mod token;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use async_graphql::{Context, Error, ErrorExtensions, Schema, SchemaBuilder};
 
@@ -43,6 +46,7 @@ use super::guard::{Guard, GuardError, Shelf};
 use crate::declare::{Declare, DeclareError};
 use crate::domain::Stack;
 use crate::ledger::LedgerError;
+use crate::ports::Notifiers;
 
 /// The schema.
 pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
@@ -54,6 +58,7 @@ pub(super) struct GraphContext {
     pub(super) shelf: Shelf,
     pub(super) door: Door,
     pub(super) feed: Feed,
+    pub(super) notifiers: Arc<dyn Notifiers>,
 }
 
 /// How deep a query may go.

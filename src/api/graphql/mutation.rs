@@ -15,6 +15,7 @@ use super::input::{
     RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
 use super::node::DeleteEnvironmentPayload;
+use super::notifier::{DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload};
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
 use super::{context, guard};
@@ -290,6 +291,34 @@ impl Mutation {
     ) -> async_graphql::Result<DeleteHookPayload> {
         let ask = ask(ctx, input.reason)?;
         DeleteHookPayload::new(context(ctx)?.declare.delete_hook(&input.name, &ask).await)
+    }
+
+    /// Forgets a notifier, and what it still owes.
+    async fn delete_notifier(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The notifier.")] input: DeleteNotifierInput,
+    ) -> async_graphql::Result<DeleteNotifierPayload> {
+        let ask = ask(ctx, input.reason)?;
+        DeleteNotifierPayload::new(context(ctx)?.declare.delete_notifier(&input.name, &ask).await)
+    }
+
+    /// Sends a test message now, and says what came back. A notifier of commit statuses sets none: it asks for a repository.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn test_notifier(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The notifier.")] input: TestNotifierInput,
+    ) -> async_graphql::Result<TestNotifierPayload> {
+        let ask = ask(ctx, None)?;
+        let graph = context(ctx)?;
+        match graph.declare.notifier_to_test(&input.name, &ask) {
+            Ok(name) => match graph.notifiers.test(&name).await {
+                Ok(answer) => Ok(TestNotifierPayload::answered(&name, answer)),
+                Err(cause) => Err(super::query::inquiry(&cause)),
+            },
+            Err(cause) => TestNotifierPayload::refused(cause),
+        }
     }
 
     /// Makes a token. Its value is in the answer, and nowhere else: only a digest of it is kept.

@@ -10,6 +10,7 @@ use super::event::{EnvironmentView, EventView, PlanView, RenderingView};
 use super::hook::{self, HookDeliveryView, HookTrial, HookView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
 use super::input::{ImageInput, stack_key};
+use super::notifier::NotifierView;
 use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
 use super::stack::StackView;
 use super::task::TaskView;
@@ -136,6 +137,12 @@ impl Query {
             .map(|it| (users.remove(&it.name).unwrap_or_default(), it))
             .map(|(users, it)| (it, users).into())
             .collect())
+    }
+
+    /// All notifiers, by name, with how far each has come. Their addresses are shown without what may be a secret.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn notifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NotifierView>> {
+        Ok(guard(ctx)?.notifiers().map_err(refused)?.into_iter().map(Into::into).collect())
     }
 
     /// All tokens, by name. What they are is known by their digests alone.

@@ -17,7 +17,7 @@ pub(super) enum Role {
     Deployer,
     /// Declares stacks and deletes them.
     Operator,
-    /// Keeps the installation: environments, credentials, hooks, tokens.
+    /// Keeps the installation: environments, credentials, hooks, notifiers, tokens.
     Admin,
 }
 

@@ -7,6 +7,7 @@ mod context;
 mod hook;
 mod keys;
 mod logs;
+mod notifier;
 mod parse;
 mod serve;
 
@@ -28,6 +29,7 @@ pub(in crate::cli) use keys::{
     TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use logs::LogsArgs;
+pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
@@ -134,11 +136,11 @@ impl Output {
 pub enum Command {
     /// Run the API, the controller and the page in one process.
     Serve(ServeArgs),
-    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs.
+    /// Record YAML documents: stacks, environments, credentials, hooks, catalogs, notifiers.
     Apply(ApplyArgs),
     /// Set the version a stack should run.
     Deploy(DeployArgs),
-    /// Show stacks, deployments, environments, events.
+    /// Show stacks, deployments, environments, notifiers, events.
     Get(GetArgs),
     /// Show what deploying would change now. Exits with 0 for nothing, 1 for a difference, 2 for an error.
     Diff(DiffArgs),
@@ -178,6 +180,8 @@ pub enum Command {
     Credential(CredentialArgs),
     /// Show and declare environments: the named Swarms.
     Environment(EnvironmentArgs),
+    /// Show, try out and delete notifiers: who outside is told of what.
+    Notifier(NotifierArgs),
     /// Make, show and revoke the tokens that let others in.
     Token(TokenArgs),
     /// Look after catalogs: stacks that are declared by the files of a repository.
@@ -334,6 +338,8 @@ pub enum What {
     },
     /// All environments.
     Environments,
+    /// All notifiers.
+    Notifiers,
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.

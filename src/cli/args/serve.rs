@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Let sources be folders of this machine: file://….
     #[arg(long, env = "SKEP_ALLOW_FILE_SOURCES", value_parser = FalseyValueParser::new())]
     pub allow_file_sources: bool,
+    /// Address that people reach the page at, for links in messages: https://skep.example.org.
+    #[arg(long, env = "SKEP_PUBLIC_URL", value_name = "URL", value_parser = public_url, value_hint = ValueHint::Url)]
+    pub public_url: Option<String>,
     /// Certificate chain, PEM. Read again when it changes; connections that are open stay.
     #[arg(long, env = "SKEP_TLS_CERT", value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub tls_cert: Option<PathBuf>,
@@ -61,6 +64,18 @@ pub enum LogFormat {
     Json,
 }
 
+fn public_url(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => Err("it is neither http:// nor https://".to_owned()),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("it holds a name or password".to_owned())
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => Err("it holds a `?` or `#`".to_owned()),
+        Ok(_) => Ok(text.trim_end_matches('/').to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 impl ServeArgs {
     /// What clap cannot say.
     pub(in crate::cli) fn check(&self) -> Result<(), CliError> {
@@ -85,6 +100,14 @@ mod tests {
         match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
             Command::Serve(args) => args.check().map_err(|error| error.exit),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_public_address_is_one_of_http() {
+        assert_eq!(public_url("https://skep.example.org/x/").as_deref(), Ok("https://skep.example.org/x"));
+        for bad in ["skep.example.org", "ftp://x", "https://a:b@x", "https://x/?a", "https://x/#a"] {
+            assert!(public_url(bad).is_err(), "{bad}");
         }
     }
 

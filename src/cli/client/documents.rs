@@ -145,6 +145,14 @@ pub(in crate::cli) const DELETE_CREDENTIAL: &str =
     keyed!("DeleteCredential", "deleteCredential", "DeleteCredentialInput");
 pub(in crate::cli) const DELETE_ENVIRONMENT: &str = "mutation DeleteEnvironment($input: DeleteEnvironmentInput!) { \
     deleteEnvironment(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const NOTIFIERS: &str = "query Notifiers { notifiers { name type place credential environments stacks \
+    events createdAt updatedAt status { pending delivered givenUp lastSuccessAt lastError lastErrorAt attempts \
+    nextAttemptAt } } }";
+pub(in crate::cli) const TEST_NOTIFIER: &str = "mutation TestNotifier($input: TestNotifierInput!) { \
+    testNotifier(input: $input) { test { name delivered status message } \
+    userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const DELETE_NOTIFIER: &str = "mutation DeleteNotifier($input: DeleteNotifierInput!) { \
+    deleteNotifier(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
 pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
     "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
@@ -247,7 +255,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 43] = [
+pub(in crate::cli) const ALL: [&str; 46] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -260,6 +268,9 @@ pub(in crate::cli) const ALL: [&str; 43] = [
     TRUST_HOST,
     DELETE_CREDENTIAL,
     DELETE_ENVIRONMENT,
+    NOTIFIERS,
+    TEST_NOTIFIER,
+    DELETE_NOTIFIER,
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{no_stack, one_stack, watch};
+use super::{no_stack, notifier, one_stack, watch};
 use crate::cli::args::{GetArgs, HistoryArgs, Output, What};
 use crate::cli::client::documents;
 use crate::cli::exit::{CliError, Exit};
@@ -53,6 +53,7 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
                 ("no environment is declared", "start `skep serve --docker URL`, or apply one"),
             )
         }
+        What::Notifiers => notifier::list(session).await,
         What::Events { stack } => events(session, stack.as_deref(), limit, args.watch).await,
     }
 }

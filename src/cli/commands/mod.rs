@@ -17,6 +17,7 @@ mod hook;
 pub(super) mod init;
 mod logs;
 mod manifest;
+mod notifier;
 mod render;
 mod token;
 mod watch;
@@ -66,6 +67,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Environment(args) => environment::environment(session, &args.what).await,
         Command::Catalog(args) => catalog::catalog(session, &args.what).await,
         Command::Hook(args) => hook::hook(session, &args.what).await,
+        Command::Notifier(args) => notifier::notifier(session, &args.what).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

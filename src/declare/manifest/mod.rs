@@ -1,8 +1,9 @@
-//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook and Catalog, read with positions. Every mistake in a text is
-//! reported at once; what this version cannot do yet is refused by name, never dropped.
+//! Manifests: YAML documents of the kinds Stack, Environment, Credential, Hook, Catalog and Notifier, read with positions. Every
+//! mistake in a text is reported at once; what this version cannot do yet is refused by name, never dropped.
 
 mod catalog;
 mod credential;
+mod notifier;
 mod order;
 mod other;
 mod stack;
@@ -10,6 +11,7 @@ mod stack;
 use std::collections::BTreeMap;
 
 pub use credential::AskedCredential;
+pub use notifier::AskedNotifier;
 
 use super::fields::{Field, Fields, Reader};
 use super::reference::References;
@@ -49,6 +51,8 @@ pub enum Body {
     Hook(Hook),
     /// A catalog.
     Catalog(Catalog),
+    /// A notifier, its address sealed.
+    Notifier(AskedNotifier),
 }
 
 impl Document {
@@ -62,9 +66,6 @@ impl Document {
         refusal
     }
 }
-
-/// Kinds of the contract that come later.
-const LATER: [&str; 1] = ["Notifier"];
 
 impl Manifest {
     /// Reads a text, with the values that came beside it. Secret values are sealed here and kept nowhere in the clear.
@@ -120,23 +121,17 @@ impl Manifest {
         let before = reader.refusals.len();
         let Some(mut fields) = reader.map(&Field { path: String::new(), node }) else { return Ok(None) };
         let Some(kind) = fields.take("kind") else {
-            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook` or `kind: Catalog`";
+            let hint = "write `kind: Stack`, `kind: Environment`, `kind: Credential`, `kind: Hook`, `kind: Catalog` or `kind: Notifier`";
             reader.refuse(Code::Invalid, fields.at(), "kind", "the document has no `kind`".to_owned(), Some(hint));
             return Ok(None);
         };
-        let Some(word) = reader.text(&kind) else { return Ok(None) };
-        if LATER.contains(&word.as_str()) {
-            let message = format!("documents of kind `{word}` are not supported yet");
-            let hint = "this version takes Stack, Environment, Credential, Hook and Catalog";
-            reader.refuse(Code::Unsupported, kind.node.at, "kind", message, Some(hint));
-            return Ok(None);
-        }
         let kinds = [
             ("Stack", Kind::Stack),
             ("Environment", Kind::Environment),
             ("Credential", Kind::Credential),
             ("Hook", Kind::Hook),
             ("Catalog", Kind::Catalog),
+            ("Notifier", Kind::Notifier),
         ];
         let Some(kind) = reader.choice(&kind, &kinds) else { return Ok(None) };
         let place = name_place(node);
@@ -146,6 +141,7 @@ impl Manifest {
             Kind::Credential => credential::read(reader, fields, sealer, limits)?,
             Kind::Hook => other::hook(reader, fields, sealer)?,
             Kind::Catalog => catalog::read(reader, fields),
+            Kind::Notifier => notifier::read(reader, fields, sealer)?,
         };
         let Some(body) = body.filter(|_| reader.refusals.len() == before) else { return Ok(None) };
         let original = redacted(node, kind).unwrap_or_else(|| piece.text.trim_end().into());
@@ -160,6 +156,7 @@ enum Kind {
     Credential,
     Hook,
     Catalog,
+    Notifier,
 }
 
 /// Where the document's name stands; its beginning when it has none.
@@ -179,6 +176,10 @@ fn redacted(node: &Node, kind: Kind) -> Option<serde_json::Value> {
         Kind::Environment | Kind::Catalog => None,
         Kind::Hook => {
             *json.get_mut("secret")? = "***".into();
+            Some(json)
+        }
+        Kind::Notifier => {
+            *json.get_mut("url")? = "***".into();
             Some(json)
         }
         Kind::Credential => {
@@ -213,6 +214,7 @@ fn twice(documents: &[Document], reader: &mut Reader) {
             Body::Credential(credential) => format!("credential `{}`", credential.name),
             Body::Catalog(catalog) => format!("catalog `{}`", catalog.name),
             Body::Hook(hook) => format!("hook `{}`", hook.name),
+            Body::Notifier(notifier) => format!("notifier `{}`", notifier.name),
         };
         let line = document.place.as_ref().map_or(0, |(at, _)| at.line);
         if let Some(first) = seen.get(&what) {

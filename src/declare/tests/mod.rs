@@ -4,6 +4,7 @@ mod applying;
 mod catalogs;
 mod credentials;
 mod deploying;
+mod notifiers;
 mod reading;
 mod words;
 

@@ -90,7 +90,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     for (text, name) in [
         (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
         ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
-        ("kind: Notifier\nname: c\n".into(), "`Notifier`"),
     ] {
         let found = refused(&text);
         assert_eq!(found.len(), 1, "{found:?}");
@@ -105,7 +104,7 @@ fn bad_values_are_refused_where_they_stand() {
         ("kind: Stack\nname: -s\ninline: x\n", "2:7 INVALID stack name `-s`"),
         (
             "kind: Stck\n",
-            "1:7 INVALID `kind` cannot be `Stck`; it is one of Stack, Environment, Credential, Hook, Catalog; did you mean `Stack`?",
+            "1:7 INVALID `kind` cannot be `Stck`; it is one of Stack, Environment, Credential, Hook, Catalog, Notifier; did you mean `Stack`?",
         ),
         ("name: x\n", "1:1 INVALID the document has no `kind`"),
         ("kind: Stack\nname: s\n", "1:1 INVALID the stack has no `source`"),

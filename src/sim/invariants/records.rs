@@ -6,8 +6,8 @@ use super::super::draft::{Flaw, Part};
 use super::super::gate::Writer;
 use super::{Law, State};
 use crate::domain::{
-    Actor, Deployment, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef, STACK_LABEL,
-    Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
+    Actor, Deployment, DeploymentId, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef,
+    STACK_LABEL, Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
 };
 use crate::ledger::{RecordKey, read};
 use crate::ports::{Transaction, Write};
@@ -50,7 +50,7 @@ impl State {
                     Ok(deployment) => deployments.push(deployment),
                     Err(error) => self.breach(Law::Record, error.to_string()),
                 },
-                (RecordKey::Deployment(id), None) => self.breach(Law::Acknowledged, format!("{id} was deleted")),
+                (RecordKey::Deployment(id), None) => self.deployment_gone(id),
                 (RecordKey::Once(key), Some(_)) => {
                     keyed = true;
                     if !self.keys.insert(key.clone()) {
@@ -125,6 +125,21 @@ impl State {
                     self.breach(Law::Acknowledged, format!("the controller changed what was declared of {key}"));
                 }
             }
+        }
+    }
+
+    /// Only one that ended a month ago, and that its stack does not name any more, may be taken away.
+    fn deployment_gone(&mut self, id: &DeploymentId) {
+        let Some(old) = self.deployments.remove(id) else { return };
+        let month = SignedDuration::from_hours(30 * 24);
+        let aged = old.finished_at.is_some_and(|finished| self.now().duration_since(finished) >= month);
+        let named = self.stacks.get(&old.stack).is_some_and(|stack| stack.deployment == *id)
+            || self
+                .statuses
+                .get(&old.stack)
+                .is_some_and(|status| status.last_good.as_ref().is_some_and(|good| good.version.deployment == *id));
+        if !old.phase.is_terminal() || !aged || named {
+            self.breach(Law::Acknowledged, format!("{id} was deleted"));
         }
     }
 
