@@ -674,3 +674,28 @@ async fn a_hook_that_anyone_may_send_to_says_so() {
     assert_eq!((&hooks[2]["path"], &hooks[2]["provider"]), (&json!("/hooks/shop-push"), &json!("GitHub")));
     assert!(!hooks.to_string().contains(SECRET));
 }
+
+#[tokio::test]
+async fn a_push_has_a_catalog_looked_at() {
+    let world = world().await;
+    world
+        .apply(
+            "kind: Catalog\nname: platform\nsource: { git: https://example.org/platform.git, ref: main }\n---\n\
+             kind: Hook\nname: shop-push\nprovider: GitHub\nsecret: { value: \"It's a Secret to Everybody\" }\n\
+             rules: [{ when: 'ref == \"refs/heads/main\"', catalogs: [plat*] }]\n",
+        )
+        .await;
+    let token = || world.ledger.catalog("platform").unwrap().unwrap().value.sync_token;
+    assert_eq!(token(), None);
+    assert_eq!(deliver(&world, "docs", &push("docs")).await.status, 202);
+    assert_eq!(token(), None);
+    assert_eq!(deliver(&world, "main", &push("main")).await.status, 202);
+    let first = token();
+    assert!(first.is_some());
+    assert_eq!(deliver(&world, "main", &push("main")).await.status, 409);
+    assert_eq!(token(), first);
+    let query = "query Q { it: hookDeliveries(hook: \"shop-push\") { deliveryId synced } }";
+    let known = graph(&world, query, json!({})).await;
+    assert_eq!(known[0], json!({ "deliveryId": "main", "synced": ["platform"] }));
+    assert!(world.refused("kind: Hook\nname: x\nprovider: GitHub\nunsigned: true\nrules: [{ set: { ref: after } }]\n").await.contains("catalogs"));
+}

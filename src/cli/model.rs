@@ -287,6 +287,8 @@ pub(super) struct Hook {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct HookRule {
     pub(super) stacks: Vec<String>,
+    #[serde(default)]
+    pub(super) catalogs: Vec<String>,
     pub(super) environment: String,
     pub(super) set: Vec<HookSet>,
 }
@@ -319,6 +321,8 @@ pub(super) struct HookDelivery {
     pub(super) again_by: Option<String>,
     pub(super) deployments: Vec<String>,
     pub(super) reconciled: Vec<HookStack>,
+    #[serde(default)]
+    pub(super) synced: Vec<String>,
     pub(super) refused: Vec<HookRefusal>,
 }
 
@@ -328,6 +332,8 @@ pub(super) struct Redelivered {
     pub(super) delivery_id: String,
     pub(super) deployments: Vec<String>,
     pub(super) reconciled: Vec<HookStack>,
+    #[serde(default)]
+    pub(super) synced: Vec<String>,
     pub(super) refused: Vec<HookRefusal>,
 }
 
@@ -336,6 +342,8 @@ pub(super) struct HookTrial {
     pub(super) event: String,
     pub(super) rules: Vec<RuleTrial>,
     pub(super) stacks: Vec<StackTrial>,
+    #[serde(default)]
+    pub(super) catalogs: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -104,7 +104,7 @@ async fn sweep_stack(
     // The oldest first: what is left is always the newer part.
     for deployment in old.iter().rev().take(AT_ONCE) {
         kept.extend(deployment.kept.clone());
-        batch = batch.delete_deployment(deployment);
+        batch = batch.delete_deployment(deployment).put_output(key, &deployment.id, None);
         gone += 1;
     }
     if gone == 0 {

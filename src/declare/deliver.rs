@@ -13,7 +13,7 @@ use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
-    Actor, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
+    Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
     Trigger, Way, fits,
 };
 use crate::ledger::{
@@ -41,7 +41,7 @@ pub struct Delivery {
 }
 
 /// What became of a delivery.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Delivered {
     /// The same delivery came before; `deployments` are those it made then, and nothing was done now.
     pub replayed: bool,
@@ -49,6 +49,8 @@ pub struct Delivered {
     pub deployments: Vec<DeploymentId>,
     /// Stacks that were looked at again without a new version.
     pub reconciled: Vec<StackKey>,
+    /// Catalogs that are looked at now.
+    pub synced: Vec<String>,
     /// Stacks a rule names for which nothing was done, and why.
     pub refused: Vec<(StackKey, Refusal)>,
 }
@@ -118,7 +120,7 @@ impl Declare {
         for _ in 0..ATTEMPTS {
             if let Some(once) = self.ledger.once(&key)? {
                 let deployments = once.value.deployments;
-                return Ok(Delivered { replayed: true, deployments, reconciled: Vec::new(), refused: Vec::new() });
+                return Ok(Delivered { replayed: true, deployments, ..Delivered::default() });
             }
             let Gathered { batch, delivered } = self.gather_delivery(hook, delivery)?;
             let once = Once {
@@ -141,9 +143,7 @@ impl Declare {
     }
 
     fn gather_delivery(&self, hook: &Hook, delivery: &Delivery) -> Result<Gathered, DeclareError> {
-        let delivered =
-            Delivered { replayed: false, deployments: Vec::new(), reconciled: Vec::new(), refused: Vec::new() };
-        let mut gathered = Gathered { batch: Batch::new(), delivered };
+        let mut gathered = Gathered { batch: Batch::new(), delivered: Delivered::default() };
         let facts = Facts::new(&delivery.payload, &delivery.event)
             .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
         for wish in self.wishes(hook, delivery, &facts)? {
@@ -156,7 +156,34 @@ impl Declare {
                 Err(error) => return Err(error),
             }
         }
+        for found in self.catalogs_of(hook, delivery, &facts)? {
+            let catalog = Catalog { sync_token: Some(self.ambient.new_id()), ..found.value };
+            let key = RecordKey::Catalog(catalog.name.clone());
+            let batch = std::mem::take(&mut gathered.batch).expect(&key, Some(found.revision));
+            gathered.batch = batch.put_catalog(&catalog);
+            gathered.delivered.synced.push(catalog.name);
+        }
         Ok(gathered)
+    }
+
+    /// The catalogs that rules name.
+    pub(super) fn catalogs_of(
+        &self,
+        hook: &Hook,
+        delivery: &Delivery,
+        facts: &Facts,
+    ) -> Result<Vec<Versioned<Catalog>>, DeclareError> {
+        let named = hook.rules.iter().filter(|rule| !rule.catalogs.is_empty());
+        let named: Vec<&HookRule> =
+            named.filter(|rule| objection(hook, rule, delivery, facts).is_none()).collect();
+        if named.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.ledger.catalogs()?;
+        found.retain(|catalog| {
+            named.iter().any(|rule| rule.catalogs.iter().any(|pattern| fits(pattern, &catalog.value.name)))
+        });
+        Ok(found)
     }
 
     /// The stacks that rules name, each with the first rule that does.
@@ -248,6 +275,9 @@ impl Declare {
             delivered.deployments.len(),
             delivered.reconciled.len()
         );
+        if !delivered.synced.is_empty() {
+            message.push_str(&format!("; catalogs: {}", delivered.synced.join(", ")));
+        }
         if let Some(actor) = &delivery.again_by {
             message.push_str(&format!("; done again for {}", actor.name));
         }
@@ -294,6 +324,7 @@ fn recorded(
         again_by: delivery.again_by.clone(),
         deployments: delivered.deployments.clone(),
         reconciled: delivered.reconciled.clone(),
+        synced: delivered.synced.clone(),
         refused: delivered.refused.iter().map(refused).collect(),
         kept,
     }

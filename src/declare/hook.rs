@@ -25,6 +25,8 @@ pub struct Trial {
     pub rules: Vec<Option<String>>,
     /// What would become of each stack that a rule names.
     pub stacks: Vec<StackTrial>,
+    /// The catalogs that would be looked at.
+    pub catalogs: Vec<String>,
 }
 
 /// What a delivery would do to one stack.
@@ -77,7 +79,8 @@ impl Declare {
             let set = values(wish.rule, &facts).unwrap_or_default();
             stacks.push(StackTrial { stack: wish.stack.value.key.clone(), rule: wish.number, set, outcome });
         }
-        Ok(Trial { event: delivery.event.clone(), rules, stacks })
+        let catalogs = self.catalogs_of(hook, delivery, &facts)?.into_iter().map(|found| found.value.name).collect();
+        Ok(Trial { event: delivery.event.clone(), rules, stacks, catalogs })
     }
 
     /// Has a delivery done again, by the rules as they are now: what came is taken from where it was kept.

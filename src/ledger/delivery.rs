@@ -26,6 +26,9 @@ pub struct HookDelivery {
     pub deployments: Vec<DeploymentId>,
     /// Stacks that were looked at again without a new version.
     pub reconciled: Vec<StackKey>,
+    /// Catalogs that were looked at.
+    #[serde(default)]
+    pub synced: Vec<String>,
     /// Stacks that did not take it.
     pub refused: Vec<RefusedStack>,
     /// Whether what came is kept, so that it can be done again.

@@ -205,6 +205,9 @@ pub struct HookRule {
     pub when: Option<String>,
     /// Names of stacks, `*` for any run of characters.
     pub stacks: Vec<String>,
+    /// Names of catalogs that are looked at, in the same way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogs: Vec<String>,
     /// The environment they are in.
     pub environment: EnvironmentName,
     /// What is set from the payload: `ref` to an expression in CEL.

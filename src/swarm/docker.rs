@@ -53,8 +53,8 @@ use crate::domain::{Applied, Effect, Environment, Material, Task};
 use jiff::Timestamp;
 
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector, SwarmError,
-    SwarmEvent, TaskFilter, WatchedKind,
+    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
+    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// Limits of the conversation with an engine.

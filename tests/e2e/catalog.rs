@@ -56,8 +56,12 @@ impl<'a> Platform<'a> {
     }
 
     async fn apply(&self, prune_limit: usize) {
+        self.apply_polled(prune_limit, "1s").await;
+    }
+
+    async fn apply_polled(&self, prune_limit: usize, poll: &str) {
         let manifest = format!(
-            "kind: Catalog\nname: {0}\nsource: {{ git: {1:?}, ref: main, path: stacks/*.yml, poll: 1s }}\n\
+            "kind: Catalog\nname: {0}\nsource: {{ git: {1:?}, ref: main, path: stacks/*.yml, poll: {poll} }}\n\
              pruneLimit: {prune_limit}\nallow: {{ names: [\"{0}-*\"] }}\n",
             self.name,
             self.hive.git.url(&self.name)
@@ -178,4 +182,55 @@ async fn a_catalog_of_fifty_stacks_is_changed_by_push_alone_and_through_a_kill()
     assert_eq!((known["kept"].as_array().unwrap().len(), &known["broken"]), (11, &json!([])), "{known:#}");
     assert_eq!(stay.cli(&["catalog", "show", &platform.name]).status.code(), Some(1));
     assert!(docker::service(&format!("{}_web", platform.stack(45))).is_some());
+}
+
+#[tokio::test]
+async fn a_bare_repository_tells_skep_of_a_push_by_its_own_hook() {
+    let stay = Stay::together().await;
+    let client = stay.client();
+    let mut platform = Platform::new(&stay);
+    platform.write(0, 0, "1");
+    platform.push();
+    // It is asked for once an hour: only the hook can make it look sooner.
+    let hook = format!(
+        "kind: Hook\nname: {0}\nprovider: Generic\nsecret: {{ value: \"correct horse\" }}\n\
+         rules: [{{ when: 'after.size() == 40', catalogs: [\"{0}\"] }}]\n",
+        platform.name
+    );
+    client.mutate("applyStack", &json!({ "manifest": hook })).await.unwrap();
+    platform.apply_polled(5, "1h").await;
+    platform.until_at(0, "1").await;
+
+    let script = format!(
+        "#!/bin/sh\nset -e\nread before after name\nbody=\"{{\\\"ref\\\":\\\"$name\\\",\\\"after\\\":\\\"$after\\\"}}\"\n\
+         signature=$(printf %s \"$body\" | openssl dgst -sha256 -hmac 'correct horse' -hex | sed 's/.* //')\n\
+         curl -sS --fail-with-body -d \"$body\" -H 'Content-Type: application/json' -H \"X-Skep-Delivery: $after\" \\\n\
+         -H \"X-Skep-Signature-256: sha256=$signature\" http://{}/hooks/{}\n",
+        stay.address, platform.name
+    );
+    let hooks = platform.repo.path.join("hooks");
+    std::fs::create_dir_all(&hooks).unwrap();
+    std::fs::write(hooks.join("post-receive"), script).unwrap();
+    std::fs::set_permissions(hooks.join("post-receive"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.org"])
+            .args(arguments)
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "git {arguments:?}: {said}");
+        said
+    };
+    git(&["clone", "-q", platform.repo.path.to_str().unwrap(), "."]);
+    platform.write(0, 0, "2");
+    for (file, text) in &platform.files {
+        std::fs::write(work.path().join(file), text).unwrap();
+    }
+    git(&["commit", "-qam", "release 2"]);
+    let said = git(&["push", "-q", "origin", "HEAD:main"]);
+    assert!(said.contains("deliveryId"), "{said}");
+    platform.until_at(0, "2").await;
 }

@@ -14,8 +14,8 @@ use skep::declare::{Declare, Limits};
 use skep::domain::{Deployment, DeploymentId, Environment, EnvironmentName, StackKey, StackName, Wanted};
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoNotifiers,
-    PlanAnswer,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    NoNotifiers, PlanAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;

@@ -61,6 +61,8 @@ struct HookRuleView {
     when: Option<String>,
     /// Patterns of stacks' names.
     stacks: Vec<String>,
+    /// Patterns of the names of catalogs that are looked at.
+    catalogs: Vec<String>,
     /// The environment they are in.
     environment: String,
     /// What is set from the payload; without any the stacks' sources are looked at again.
@@ -95,7 +97,7 @@ impl From<Hook> for HookView {
 
 impl From<HookRule> for HookRuleView {
     fn from(it: HookRule) -> Self {
-        Self { when: it.when, stacks: it.stacks, environment: it.environment.to_string(), set: set(it.set) }
+        Self { when: it.when, stacks: it.stacks, catalogs: it.catalogs, environment: it.environment.to_string(), set: set(it.set) }
     }
 }
 
@@ -147,6 +149,8 @@ pub(super) struct HookDeliveryView {
     deployments: Vec<String>,
     /// Stacks that were looked at again without a new version.
     reconciled: Vec<StackName>,
+    /// Catalogs that were looked at.
+    synced: Vec<String>,
     /// Stacks that did not take it.
     refused: Vec<HookRefusal>,
     /// Whether what came is kept, so that it can be done again.
@@ -165,6 +169,7 @@ impl From<HookDelivery> for HookDeliveryView {
             again_by: it.again_by.map(|actor| actor.name),
             deployments: it.deployments.into_iter().map(|id| id.0).collect(),
             reconciled: it.reconciled.into_iter().map(Into::into).collect(),
+            synced: it.synced,
             refused: it.refused.into_iter().map(refusal).collect(),
             kept: it.kept,
         }
@@ -180,6 +185,8 @@ pub(super) struct HookTrial {
     rules: Vec<RuleTrial>,
     /// What would become of each stack that a rule names.
     stacks: Vec<StackTrialView>,
+    /// The catalogs that would be looked at.
+    catalogs: Vec<String>,
 }
 
 /// Whether one rule is about a delivery.
@@ -261,6 +268,7 @@ pub(super) fn trial(
             event: trial.event,
             rules: rules.collect(),
             stacks: trial.stacks.into_iter().map(Into::into).collect(),
+            catalogs: trial.catalogs,
         });
     }
     Ok(trials)
@@ -286,6 +294,8 @@ pub(super) struct RedeliverHookPayload {
     deployments: Vec<String>,
     /// Stacks that were looked at again without a new version.
     reconciled: Vec<StackName>,
+    /// Catalogs that were looked at.
+    synced: Vec<String>,
     /// Stacks that did not take it.
     refused: Vec<HookRefusal>,
     /// Why nothing was written; empty when the request was carried out.
@@ -301,6 +311,7 @@ impl RedeliverHookPayload {
                     delivery_id: None,
                     deployments: Vec::new(),
                     reconciled: Vec::new(),
+                    synced: Vec::new(),
                     refused: Vec::new(),
                     user_errors: user_errors(cause)?,
                 });
@@ -315,6 +326,7 @@ impl RedeliverHookPayload {
             delivery_id: Some(id),
             deployments: delivered.deployments.into_iter().map(|id| id.0).collect(),
             reconciled: delivered.reconciled.into_iter().map(Into::into).collect(),
+            synced: delivered.synced,
             refused: refused.collect(),
             user_errors: Vec::new(),
         })

@@ -162,7 +162,7 @@ pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
 pub(in crate::cli) const REVOKE_TOKEN: &str = "mutation RevokeToken($input: RevokeTokenInput!) { \
     revokeToken(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const RENDERING: &str = "query Rendering($stack: String!, $environment: String!, $ref: String, \
-    $images: [ImageInput!]) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
+    $images: [ImageInput!]!) { rendering(stack: $stack, environment: $environment, ref: $ref, images: $images) { \
     revision digest objects warnings } }";
 pub(in crate::cli) const CATALOGS: &str = "query Catalogs { catalogs { name git ref path credential poll prune pruneLimit \
     environments names inSync revision author title appliedAt files stacks { name environment file } \
@@ -172,15 +172,15 @@ pub(in crate::cli) const SYNC_CATALOG: &str = "mutation SyncCatalog($input: Cata
 pub(in crate::cli) const DELETE_CATALOG: &str = "mutation DeleteCatalog($input: CatalogInput!) { \
     deleteCatalog(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const HOOKS: &str = "query Hooks { hooks { name path provider unsigned credential \
-    rules { when stacks environment set { field value } } } }";
+    rules { when stacks catalogs environment set { field value } } } }";
 pub(in crate::cli) const HOOK_DELIVERIES: &str = "query HookDeliveries($hook: String!, $first: Int) { \
     hookDeliveries(hook: $hook, first: $first) { id deliveryId event at againBy deployments kept \
-    reconciled { name environment } refused { stack { name environment } code message } } }";
+    reconciled { name environment } synced refused { stack { name environment } code message } } }";
 pub(in crate::cli) const HOOK_TRIAL: &str = "query HookTrial($hook: String!, $event: String, $payload: String!) { \
     hookTrial(hook: $hook, event: $event, payload: $payload) { event rules { number holds objection } \
-    stacks { stack { name environment } rule set { field value } outcome message } } }";
+    stacks { stack { name environment } rule set { field value } outcome message } catalogs } }";
 pub(in crate::cli) const REDELIVER_HOOK: &str = "mutation RedeliverHook($input: RedeliverHookInput!) { \
-    redeliverHook(input: $input) { deliveryId deployments reconciled { name environment } \
+    redeliverHook(input: $input) { deliveryId deployments reconciled { name environment } synced \
     refused { stack { name environment } code message } userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const DELETE_HOOK: &str = "mutation DeleteHook($input: DeleteHookInput!) { \
     deleteHook(input: $input) { name userErrors { code message field file line column hint } } }";

@@ -22,7 +22,13 @@ pub(in crate::cli) fn hooks(hooks: &[Hook]) -> Table {
             .map(|rule| {
                 let set: Vec<&str> = rule.set.iter().map(|set| set.field.as_str()).collect();
                 let does = if set.is_empty() { "look".to_owned() } else { set.join(",") };
-                format!("{}/{}:{does}", rule.environment, rule.stacks.join(","))
+                let stacks = format!("{}/{}:{does}", rule.environment, rule.stacks.join(","));
+                let catalogs = format!("catalog/{}:look", rule.catalogs.join(","));
+                match (rule.stacks.is_empty(), rule.catalogs.is_empty()) {
+                    (true, _) => catalogs,
+                    (false, true) => stacks,
+                    (false, false) => format!("{stacks} {catalogs}"),
+                }
             })
             .collect();
         table.row([
@@ -44,6 +50,7 @@ pub(in crate::cli) fn hook_deliveries(deliveries: &[HookDelivery], now: Timestam
             it.refused.iter().map(|it| format!("not {}: {}", stack(&it.stack), it.message)).collect();
         let mut outcome: Vec<String> = it.deployments.iter().map(|id| format!("deployed {id}")).collect();
         outcome.extend(it.reconciled.iter().map(|it| format!("looked at {}", stack(it))));
+        outcome.extend(it.synced.iter().map(|name| format!("looked at catalog {name}")));
         let tone = if outcome.is_empty() && !refused.is_empty() { Tone::Bad } else { Tone::Plain };
         outcome.extend(refused);
         let outcome = if outcome.is_empty() { "nothing was to be done".to_owned() } else { outcome.join("; ") };
@@ -82,7 +89,8 @@ pub(in crate::cli) fn hook_trials(trials: &[HookTrial]) -> String {
             };
             lines.push(format!("  stack {}  {}  (rule {})", clean(&stack(&it.stack)), clean(&what), it.rule));
         }
-        if trial.stacks.is_empty() {
+        lines.extend(trial.catalogs.iter().map(|name| format!("  catalog {}  is looked at", clean(name))));
+        if trial.stacks.is_empty() && trial.catalogs.is_empty() {
             lines.push("  no stack: nothing would be done".to_owned());
         }
     }
@@ -97,6 +105,7 @@ pub(in crate::cli) fn redelivered(it: &Redelivered, hook: &str) -> String {
     let mut lines = vec![format!("done again by hook {hook}, as {}", clean(&it.delivery_id))];
     lines.extend(it.deployments.iter().map(|id| format!("  deployment {}", clean(id))));
     lines.extend(it.reconciled.iter().map(|it| format!("  looked at {}", clean(&stack(it)))));
+    lines.extend(it.synced.iter().map(|name| format!("  looked at catalog {}", clean(name))));
     lines.extend(it.refused.iter().map(|it| format!("  not {}: {}", clean(&stack(&it.stack)), clean(&it.message))));
     if lines.len() == 1 {
         lines.push("  nothing was to be done".to_owned());

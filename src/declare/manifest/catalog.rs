@@ -2,7 +2,7 @@
 
 use super::super::fields::{Field, Fields, Reader};
 use super::super::{Code, check};
-use super::{Body, name, stack};
+use super::{Body, name, other, stack};
 use crate::domain::Catalog;
 
 /// Stacks that one commit may delete, when nothing is said.
@@ -62,14 +62,7 @@ fn limit(reader: &mut Reader, field: &Field<'_>) -> Option<u32> {
 }
 
 fn patterns(reader: &mut Reader, field: &Field<'_>) -> Vec<String> {
-    let mut found = Vec::new();
-    for item in reader.list(field) {
-        let Some(text) = reader.text(&item) else { continue };
-        match check::pattern(&text) {
-            Ok(()) => found.push(text),
-            Err(message) => reader.wrong(&item, message, None),
-        }
-    }
+    let found = other::patterns(reader, field);
     if found.is_empty() {
         reader.wrong(field, format!("`{}` allows nothing", field.path), Some("name at least one pattern, or `*`"));
     }

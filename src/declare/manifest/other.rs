@@ -163,28 +163,20 @@ fn hook_rule(reader: &mut Reader, field: &Field<'_>) -> Option<HookRule> {
         rule::Expression::parse(&text).map_err(|message| reader.wrong(&field, message, None)).ok()?;
         Some(text)
     });
-    let mut stacks = Vec::new();
-    match fields.take("stacks") {
-        Some(field) => {
-            for item in reader.list(&field) {
-                let Some(text) = reader.text(&item) else { continue };
-                match check::pattern(&text) {
-                    Ok(()) => stacks.push(text),
-                    Err(message) => reader.wrong(&item, message, None),
-                }
-            }
-        }
-        None => {
-            let path = fields.path("stacks");
-            reader.refuse(Code::Invalid, fields.at(), &path, format!("`{path}` is missing"), Some("name the stacks"));
-        }
+    let (stacks, catalogs) = (fields.take("stacks"), fields.take("catalogs"));
+    if stacks.is_none() && catalogs.is_none() {
+        let path = fields.path("stacks");
+        let hint = "name the stacks, or `catalogs` to be looked at";
+        reader.refuse(Code::Invalid, fields.at(), &path, format!("`{path}` is missing"), Some(hint));
     }
+    let stacks = stacks.map(|field| patterns(reader, &field)).unwrap_or_default();
+    let catalogs = catalogs.map(|field| patterns(reader, &field)).unwrap_or_default();
     let environment = fields.take("environment");
     let environment = environment_name(reader, environment);
     let set = fields.take("set").map(|field| mapping(reader, &field)).unwrap_or_default();
     reader.finish(fields);
     let whole = reader.refusals.len() == before;
-    environment.filter(|_| whole).map(|environment| HookRule { when, stacks, environment, set })
+    environment.filter(|_| whole).map(|environment| HookRule { when, stacks, catalogs, environment, set })
 }
 
 /// `set:`: what is set, and the expression over the payload that gives it.
@@ -203,6 +195,19 @@ fn mapping(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, String> {
                 found.insert(key.text.clone(), text);
             }
             Err(message) => reader.wrong(&field, message, None),
+        }
+    }
+    found
+}
+
+/// Patterns of names.
+pub(super) fn patterns(reader: &mut Reader, field: &Field<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in reader.list(field) {
+        let Some(text) = reader.text(&item) else { continue };
+        match check::pattern(&text) {
+            Ok(()) => found.push(text),
+            Err(message) => reader.wrong(&item, message, None),
         }
     }
     found
