@@ -16,13 +16,8 @@ use skep::domain::{
 };
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-<<<<<<< HEAD
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoNotifiers,
-    PlanAnswer, StepAnswer, TaskAnswer,
-=======
     Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
     NoNotifiers, PlanAnswer, StepAnswer, TaskAnswer,
->>>>>>> main
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
