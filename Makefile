@@ -1,6 +1,6 @@
 # Each command does its own set-up; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint bench soak screenshots demo demo-stop
+.PHONY: help setup build static image test lint bench soak screenshots demo demo-stop
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -10,6 +10,13 @@ setup: ## install and start what is needed: packages, a Docker engine, a Swarm, 
 
 build: ## the binary, for development: target/debug/skep
 	@cargo build --locked
+
+target_static := x86_64-unknown-linux-gnu
+static: ## the binary for others: optimised, and without a library: target/x86_64-unknown-linux-gnu/release/skep
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target $(target_static)
+
+image: static ## the image, from that binary: skep:VERSION (IMAGE=…)
+	@packaging/image.sh target/$(target_static)/release/skep "$${IMAGE:-skep:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
 
 test: ## every check, in stages, with the time of each
 	@.ci/test

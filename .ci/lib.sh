@@ -8,6 +8,9 @@ target=${CARGO_TARGET_DIR:-$root/target}
 mkdir -p "$target"
 # The node that .ci/setup brings where the system's own is too old.
 own_node=$target/node
+# And other tools of its own.
+own_tools=$target/tools
+PATH=$own_tools:$PATH
 for own in "$own_node"/node_modules/node-linux-*/bin; do
   [ ! -d "$own" ] || PATH=$own:$own_node/node_modules/.bin:$PATH
 done

@@ -697,5 +697,10 @@ async fn a_push_has_a_catalog_looked_at() {
     let query = "query Q { it: hookDeliveries(hook: \"shop-push\") { deliveryId synced } }";
     let known = graph(&world, query, json!({})).await;
     assert_eq!(known[0], json!({ "deliveryId": "main", "synced": ["platform"] }));
-    assert!(world.refused("kind: Hook\nname: x\nprovider: GitHub\nunsigned: true\nrules: [{ set: { ref: after } }]\n").await.contains("catalogs"));
+    assert!(
+        world
+            .refused("kind: Hook\nname: x\nprovider: GitHub\nunsigned: true\nrules: [{ set: { ref: after } }]\n")
+            .await
+            .contains("catalogs")
+    );
 }

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -185,4 +186,92 @@ fn a_certificate_that_cannot_be_used_is_said_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let said = Serving::command(&folder, &("nothing".to_owned(), one.1)).map(|(_, address)| address).unwrap_err();
     assert!(said.contains("cert.pem"), "{said}");
+}
+
+/// `skep health`, with nothing of this process's own variables.
+fn health(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+    command.env_clear().envs(variables.iter().copied()).arg("health").args(arguments).output().unwrap()
+}
+
+#[test]
+fn health_trusts_the_certificate_the_server_was_given_and_no_other() {
+    let made = rcgen::generate_simple_self_signed(vec!["skep.example.org".to_owned()]).unwrap();
+    let serving = Serving::start(&(made.cert.pem(), made.signing_key.serialize_pem()));
+    let listen = serving.address.trim_start_matches("https://");
+    let file = serving.folder.path().join("cert.pem").display().to_string();
+    for arguments in
+        [vec!["--listen", listen, "--tls-cert", &file], vec!["--url", &serving.address, "--tls-cert", &file]]
+    {
+        for question in [&[][..], &["--ready"]] {
+            let found = health(&[&arguments[..], question].concat(), &[]);
+            assert_eq!(found.status.code(), Some(0), "{found:?}");
+        }
+    }
+    let by_variables = health(&[], &[("SKEP_LISTEN", listen), ("SKEP_TLS_CERT", &file)]);
+    assert_eq!(by_variables.status.code(), Some(0), "{by_variables:?}");
+    assert_eq!(String::from_utf8_lossy(&by_variables.stdout).trim(), format!("{} is healthy", serving.address));
+
+    // Another certificate with the same name; none at all; a file that holds none.
+    let other = serving.folder.path().join("other.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["skep.example.org".to_owned()]).unwrap();
+    fs::write(&other, made.cert.pem()).unwrap();
+    let other = other.display().to_string();
+    let key = serving.folder.path().join("key.pem").display().to_string();
+    for arguments in [
+        &["--url", &serving.address, "--tls-cert", &other, "--patience", "300ms"][..],
+        &["--url", &serving.address, "--patience", "300ms"],
+        &["--url", &serving.address, "--tls-cert", &key, "--patience", "300ms"],
+    ] {
+        let found = health(arguments, &[]);
+        assert_eq!(found.status.code(), Some(1), "{found:?}");
+        assert!(String::from_utf8_lossy(&found.stderr).contains("is not healthy"), "{found:?}");
+    }
+}
+
+/// A server that gives these answers, one to a connection, and then holds connections open in silence.
+fn answering(answers: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for (at, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            match answers.get(at) {
+                Some(status) => {
+                    let mut asked = [0; 4096];
+                    let size = connection.read(&mut asked).unwrap();
+                    assert!(asked[..size].starts_with(b"GET /readyz "));
+                    write!(connection, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+                }
+                None => held.push(connection),
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn health_is_patient_and_then_says_no() {
+    let address = answering(&["503 Service Unavailable", "500 Internal Server Error", "200 OK"]);
+    let found = health(&["--ready", "--listen", &address, "--patience", "30s"], &[]);
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+
+    for (address, why) in [
+        (answering(&["503 Service Unavailable"; 100]), "it answered 503"),
+        (answering(&[]), "it took too long"),
+        (unused(), "refused"),
+    ] {
+        let begun = Instant::now();
+        let found = health(&["--ready", "--listen", &address, "--patience", "1s"], &[]);
+        assert_eq!(found.status.code(), Some(1), "{found:?}");
+        let said = String::from_utf8_lossy(&found.stderr);
+        assert!(said.contains("is not ready") && said.contains(why), "{said}");
+        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    }
+}
+
+/// An address nobody listens on.
+fn unused() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

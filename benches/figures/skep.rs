@@ -33,6 +33,7 @@ pub(crate) fn serve_if_asked() -> bool {
         allow_private_addresses: true,
         allow_file_sources: true,
         public_url: None,
+        hook_rate: 50,
         tls: None,
         insecure: false,
         metrics_public: true,

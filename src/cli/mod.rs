@@ -186,6 +186,7 @@ fn carry_out(cli: Cli, server_was_said: bool, host: &dyn Host, console: &Console
         Command::Restore(args) => commands::care::restore(&globals, &args, host, console),
         Command::Check(args) => commands::care::check(&globals, &args, host, console),
         Command::Doctor => commands::doctor::doctor(&globals, host, console),
+        Command::Health(args) => commands::health::health(&globals, &args, console),
         Command::Simulate(args) => {
             let mut unread = Ok(());
             let mut say = |line: &str| unread = console.print(line);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::catalog::may_declare;
+use super::catalog_care::may_declare;
 use super::manifest::{Body, Document, Manifest};
 use super::permit::forbidden;
 use super::write::{expected, not_deleting};

@@ -9,14 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::apply::{ApplyOptions, Gather, plain};
-use super::fields::closest;
+use super::apply::{ApplyOptions, Gather};
 use super::manifest::{Body, Document, Manifest};
 use super::write::ATTEMPTS;
-use super::{Ask, Code, Declare, DeclareError, DocumentKind, References, Refusal};
+use super::{Ask, Code, Declare, DeclareError, References, Refusal};
 use crate::domain::{
-    Access, Actor, BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, Deletion, EnvironmentName,
-    Event, EventType, Place, Stack, StackKey, Trigger,
+    Actor, BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, Deletion, EnvironmentName, EventType,
+    Stack, StackKey, Trigger,
 };
 use crate::ledger::{Batch, RecordKey, Versioned};
 
@@ -53,40 +52,6 @@ impl Set<'_> {
 }
 
 impl Declare {
-    /// Takes a document of `kind: Catalog` over. What stands in the repository is declared soon after, by the controller.
-    pub(super) fn apply_catalog_document(
-        &self,
-        gather: &mut Gather,
-        asked: &Catalog,
-        ask: &Ask,
-    ) -> Result<(), DeclareError> {
-        let found = self.ledger.catalog(&asked.name)?;
-        let (revision, created) = (found.as_ref().map(|it| it.revision), found.is_none());
-        let before = found.as_ref().map(|found| &found.value);
-        let mut changes = Vec::new();
-        for (field, same) in [
-            ("source", before.is_some_and(|it| it.source == asked.source)),
-            ("prune", before.is_some_and(|it| it.prune == asked.prune)),
-            ("pruneLimit", before.is_some_and(|it| it.prune_limit == asked.prune_limit)),
-            ("allow", before.is_some_and(|it| (&it.environments, &it.names) == (&asked.environments, &asked.names))),
-        ] {
-            if !same {
-                changes.push(field.to_owned());
-            }
-        }
-        if !changes.is_empty() {
-            let generation = before.map_or(0, |it| it.generation) + 1;
-            let sync_token = before.and_then(|it| it.sync_token.clone());
-            let catalog = Catalog { generation, sync_token, ..asked.clone() };
-            let message = format!("catalog `{}` was declared: {}", asked.name, changes.join(", "));
-            let event = self.catalog_event(EventType::CatalogDeclared, message, ask);
-            let key = RecordKey::Catalog(asked.name.clone());
-            gather.batch = std::mem::take(&mut gather.batch).expect(&key, revision).put_catalog(&catalog).event(&event);
-        }
-        gather.documents.push(plain(DocumentKind::Catalog, asked.name.clone(), created, changes));
-        Ok(())
-    }
-
     /// Declares what stands in a catalog's files at a commit; gives what is known of the catalog then. Where nothing differs
     /// from what was declared before, nothing is written.
     ///
@@ -333,78 +298,6 @@ impl Declare {
         }
         Ok(())
     }
-
-    /// Has a catalog looked at now.
-    ///
-    /// # Errors
-    /// [`DeclareError::Refused`]: not an admin of everything, or no such catalog.
-    pub async fn sync_catalog(&self, name: &str, ask: &Ask) -> Result<Catalog, DeclareError> {
-        self.permit(ask, Access::Administer, Place::Installation)?;
-        self.check_ask(ask)?;
-        for _ in 0..ATTEMPTS {
-            let found = self.declared_catalog(name)?;
-            let catalog = Catalog { sync_token: Some(self.ambient.new_id()), ..found.value };
-            let key = RecordKey::Catalog(name.to_owned());
-            if self.committed(Batch::new().expect(&key, Some(found.revision)).put_catalog(&catalog)).await? {
-                return Ok(catalog);
-            }
-        }
-        Err(changing(name))
-    }
-
-    /// Follows a catalog no more. Its stacks stay as they are declared, and belong to nobody.
-    ///
-    /// # Errors
-    /// [`DeclareError::Refused`]: not an admin of everything, or no such catalog.
-    pub async fn delete_catalog(&self, name: &str, ask: &Ask) -> Result<Catalog, DeclareError> {
-        self.permit(ask, Access::Administer, Place::Installation)?;
-        self.check_ask(ask)?;
-        for _ in 0..ATTEMPTS {
-            let found = self.declared_catalog(name)?;
-            let key = RecordKey::Catalog(name.to_owned());
-            let why = ask.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            let event = self.catalog_event(EventType::CatalogDeleted, format!("catalog `{name}` is gone{why}"), ask);
-            let mut batch = Batch::new().expect(&key, Some(found.revision)).delete_catalog(name).event(&event);
-            for stack in self.ledger.stacks(None)? {
-                let (mut stack, revision) = (stack.value, stack.revision);
-                if stack.control.catalog.as_ref().is_some_and(|entry| entry.catalog == name) {
-                    stack.control.catalog = None;
-                    batch = batch.expect(&RecordKey::Stack(stack.key.clone()), Some(revision)).put_stack(&stack);
-                }
-            }
-            if self.committed(batch).await? {
-                return Ok(found.value);
-            }
-        }
-        Err(changing(name))
-    }
-
-    fn declared_catalog(&self, name: &str) -> Result<Versioned<Catalog>, DeclareError> {
-        if let Some(found) = self.ledger.catalog(name)? {
-            return Ok(found);
-        }
-        let known: Vec<String> = self.ledger.catalogs()?.into_iter().map(|found| found.value.name).collect();
-        let names: Vec<&str> = known.iter().map(String::as_str).collect();
-        let hint = match closest(name, &names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "see what there is: `skep catalog list`".to_owned(),
-        };
-        Err(Refusal::new(Code::NotFound, format!("there is no catalog `{name}`")).field("name").hint(hint).into())
-    }
-
-    fn catalog_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
-        Event {
-            time: self.now(),
-            kind,
-            environment: EnvironmentName::default(),
-            stack: None,
-            deployment: None,
-            reason: format!("{:?}", ask.trigger),
-            message,
-            actor: ask.actor.name.clone(),
-            via: ask.via,
-        }
-    }
 }
 
 /// Stacks that no file declares any more.
@@ -413,11 +306,6 @@ enum Gone {
     Surely(Vec<Versioned<Stack>>),
     /// Some file that could declare them cannot be read.
     Perhaps(Vec<Versioned<Stack>>),
-}
-
-fn changing(name: &str) -> DeclareError {
-    let message = format!("the catalog `{name}` is being changed by others all the time");
-    Refusal::new(Code::Conflict, message).hint("try again").into()
 }
 
 /// Who declares what stands in a commit.
@@ -476,28 +364,4 @@ fn told_of(set: &Set<'_>, status: &CatalogStatus, commit: &CatalogCommit) -> Str
         message.push_str(&format!("; {} stacks are kept ({}): {why}", status.kept.len(), names.join(", ")));
     }
     message
-}
-
-/// Refuses a write by another way on a stack that a catalog declares.
-pub(super) fn not_of_catalog(stack: &Stack, hint: &str) -> Result<(), DeclareError> {
-    let Some(entry) = &stack.control.catalog else { return Ok(()) };
-    let message = format!("stack `{}` is declared by catalog `{}`, in `{}`", stack.key.name, entry.catalog, entry.file);
-    Err(Refusal::new(Code::Conflict, message).field("stack").hint(hint).into())
-}
-
-/// Refuses a change of fields that the catalog's manifest names. Others are free to be set.
-pub(super) fn not_catalogs_fields(stack: &Stack, changes: &[String]) -> Result<(), DeclareError> {
-    let named = super::three_way::base(stack.last_applied.as_ref());
-    match changes.iter().find(|path| named.contains_key(*path)) {
-        Some(path) => not_of_catalog(stack, &format!("change `{path}` there; to go back now: `skep rollback`")),
-        None => Ok(()),
-    }
-}
-
-/// Whether `asked`, the catalog that a document comes from, may declare this stack.
-pub(super) fn may_declare(stack: &Stack, asked: Option<&CatalogEntry>) -> Result<(), DeclareError> {
-    match (&stack.control.catalog, asked) {
-        (Some(owner), Some(asked)) if owner.catalog == asked.catalog => Ok(()),
-        _ => not_of_catalog(stack, "change it there, or take it out of the catalog first"),
-    }
 }

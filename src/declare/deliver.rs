@@ -13,8 +13,8 @@ use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
-    Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack, StackKey,
-    Trigger, Way, fits,
+    Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack,
+    StackKey, Trigger, Way, fits,
 };
 use crate::ledger::{
     Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
@@ -174,8 +174,7 @@ impl Declare {
         facts: &Facts,
     ) -> Result<Vec<Versioned<Catalog>>, DeclareError> {
         let named = hook.rules.iter().filter(|rule| !rule.catalogs.is_empty());
-        let named: Vec<&HookRule> =
-            named.filter(|rule| objection(hook, rule, delivery, facts).is_none()).collect();
+        let named: Vec<&HookRule> = named.filter(|rule| objection(hook, rule, delivery, facts).is_none()).collect();
         if named.is_empty() {
             return Ok(Vec::new());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::catalog::not_catalogs_fields;
+use super::catalog_care::not_catalogs_fields;
 use super::three_way::{differences, leaves, shown};
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal, check};

@@ -11,6 +11,7 @@
 mod adopt;
 mod apply;
 mod catalog;
+mod catalog_care;
 mod check;
 mod claim;
 mod control;

@@ -21,6 +21,8 @@ pub enum NotifierType {
     CloudEvents,
     /// The commit's status on GitHub.
     GitHubStatus,
+    /// A deployment of the commit on GitHub, with its statuses.
+    GitHubDeployment,
     /// The commit's status on GitLab.
     GitLabStatus,
     /// The commit's status on Gitea or Forgejo.
@@ -29,19 +31,20 @@ pub enum NotifierType {
 
 impl NotifierType {
     /// All of them, with the names they have in manifests.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("Slack", Self::Slack),
         ("Webhook", Self::Webhook),
         ("CloudEvents", Self::CloudEvents),
         ("GitHubStatus", Self::GitHubStatus),
+        ("GitHubDeployment", Self::GitHubDeployment),
         ("GitLabStatus", Self::GitLabStatus),
         ("GiteaStatus", Self::GiteaStatus),
     ];
 
-    /// Whether it sets the status of a commit.
+    /// Whether it tells a git host of a commit.
     #[must_use]
     pub fn is_status(self) -> bool {
-        matches!(self, Self::GitHubStatus | Self::GitLabStatus | Self::GiteaStatus)
+        matches!(self, Self::GitHubStatus | Self::GitHubDeployment | Self::GitLabStatus | Self::GiteaStatus)
     }
 
     /// What it tells of when nothing is said. A commit's status has to end whatever becomes of the deployment.

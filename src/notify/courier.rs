@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::form::{self, Request};
 use super::message::{self, Facts, Message};
 use super::opened::{self, Opened};
-use super::status::{self, Repository};
+use super::status::{self, OnGitHub, Repository};
 use super::verdict::{self, Verdict};
 use super::{News, NotifyParts};
 use crate::domain::{
@@ -205,14 +205,50 @@ impl Courier {
             Err(why) => return Ok(Tried::Sent(Verdict::Again { after: None, why })),
         };
         let stack = self.stack(owed)?;
+        if self.notifier.kind == NotifierType::GitHubDeployment {
+            return Ok(self.on_github(&opened, owed, stack.as_ref(), &message).await);
+        }
         let request = match self.request(&opened, owed, stack.as_ref(), &message) {
             Ok(request) => request,
             Err(why) => return Ok(Tried::Nothing(why)),
         };
         Ok(Tried::Sent(match send(&self.parts, self.notifier.kind, &opened, &request).await {
-            Ok((verdict, _)) => verdict,
+            Ok(sent) => sent.verdict,
             Err(why) => Verdict::Again { after: None, why },
         }))
+    }
+
+    /// Tells GitHub of a deployment: it is looked for before it is made, so that it is there once however often this is tried.
+    async fn on_github(&self, opened: &Opened, owed: &Owed, stack: Option<&Stack>, message: &Message) -> Tried {
+        let kind = self.notifier.kind;
+        let place = repository_of(owed.deployment.as_ref(), stack).ok_or("the stack has no repository".to_owned());
+        let (repository, token) = match place.and_then(|url| repository(kind, opened, url)) {
+            Ok(found) => found,
+            Err(why) => return Tried::Nothing(why),
+        };
+        let ca = opened.ca.as_deref();
+        let there = OnGitHub { repository: &repository, transition: owed.transition, message, token, ca };
+        let (Some(find), Some(make)) = (there.find(), there.make()) else {
+            return Tried::Nothing("the deployment has no commit".to_owned());
+        };
+        let mut number = None;
+        for request in [find, make] {
+            if number.is_none() {
+                match send(&self.parts, kind, opened, &request).await {
+                    Ok(Sent { verdict: Verdict::Delivered, body, .. }) => number = OnGitHub::number(&body),
+                    Ok(Sent { verdict, .. }) => return Tried::Sent(verdict),
+                    Err(why) => return Tried::Sent(Verdict::Again { after: None, why }),
+                }
+            }
+        }
+        let Some(tell) = number.and_then(|number| there.tell(number)) else {
+            let why = "its answer about the deployment makes no sense".to_owned();
+            return Tried::Sent(Verdict::Again { after: None, why });
+        };
+        Tried::Sent(match send(&self.parts, kind, opened, &tell).await {
+            Ok(sent) => sent.verdict,
+            Err(why) => Verdict::Again { after: None, why },
+        })
     }
 
     fn stack(&self, owed: &Owed) -> Result<Option<Stack>, LedgerError> {
@@ -333,17 +369,20 @@ fn is_for(open: &OpenCredential, url: &GitUrl) -> bool {
     open.hosts.iter().any(|host| host.is(url.host(), url.port()) || host.is(url.host(), 443))
 }
 
+/// An answer, and what it means.
+struct Sent {
+    verdict: Verdict,
+    status: u16,
+    body: Vec<u8>,
+}
+
 /// Sends, and says what the answer means.
-async fn send(
-    parts: &NotifyParts,
-    kind: NotifierType,
-    opened: &Opened,
-    request: &Request,
-) -> Result<(Verdict, u16), String> {
+async fn send(parts: &NotifyParts, kind: NotifierType, opened: &Opened, request: &Request) -> Result<Sent, String> {
     match parts.post.send(request).await {
         Ok(mut answer) => {
             answer.said = opened.masker.mask(&answer.said);
-            Ok((verdict::of(kind, &answer, parts.ambient.now()), answer.status))
+            let verdict = verdict::of(kind, &answer, parts.ambient.now());
+            Ok(Sent { verdict, status: answer.status, body: answer.body })
         }
         Err(why) => Err(opened.masker.mask(&why)),
     }
@@ -368,11 +407,11 @@ pub(super) async fn test(parts: &NotifyParts, notifier: &Notifier) -> NotifierAn
         plain(parts, kind, &opened, &message)
     };
     match send(parts, kind, &opened, &request).await {
-        Ok((Verdict::Delivered, status)) => {
+        Ok(Sent { verdict: Verdict::Delivered, status, .. }) => {
             let message = format!("it answered {status}");
             NotifierAnswer { delivered: true, status: Some(status), message }
         }
-        Ok((Verdict::Again { why, .. } | Verdict::GivenUp { why }, status)) => {
+        Ok(Sent { verdict: Verdict::Again { why, .. } | Verdict::GivenUp { why }, status, .. }) => {
             NotifierAnswer { delivered: false, status: Some(status), message: why }
         }
         Err(why) => failed(why),

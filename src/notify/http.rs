@@ -18,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// An answer has to be there within this time.
 const WHOLE: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are looked at.
-const LOOKED_AT: usize = 4 << 10;
+const LOOKED_AT: usize = 64 << 10;
 /// Characters of an answer that are told.
 const TOLD: usize = 200;
 
@@ -33,6 +33,8 @@ pub struct Answer {
     pub limit_resets: Option<i64>,
     /// The beginning of the answer, on one line.
     pub said: String,
+    /// The answer itself, as far as it is looked at.
+    pub body: Vec<u8>,
 }
 
 /// Sends requests.
@@ -109,16 +111,16 @@ async fn answer(mut response: Response) -> Answer {
         retry_after: text("retry-after"),
         limit_resets: text("x-ratelimit-reset").filter(|_| none_left).and_then(|second| second.trim().parse().ok()),
         said: String::new(),
+        body: Vec::new(),
     };
-    let mut body = Vec::new();
     // An answer that breaks off is an answer: its status counts.
     while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() >= LOOKED_AT {
+        answer.body.extend_from_slice(&chunk);
+        if answer.body.len() >= LOOKED_AT {
             break;
         }
     }
-    let words = String::from_utf8_lossy(&body);
+    let words = String::from_utf8_lossy(&answer.body);
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     answer.said = line.chars().filter(|c| !c.is_control()).take(TOLD).collect();
     answer

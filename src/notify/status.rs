@@ -1,6 +1,7 @@
-//! The status of a commit, on GitHub, GitLab, Gitea and Forgejo. Values in, values out.
+//! What git hosts are told of a commit: its status on GitHub, GitLab, Gitea and Forgejo, and its deployments on GitHub. Values
+//! in, values out.
 //!
-//! GitHub: docs.github.com/en/rest/commits/statuses. GitLab: docs.gitlab.com/api/commits, "Set commit pipeline status".
+//! GitHub: docs.github.com/en/rest/commits/statuses, …/rest/deployments/deployments, …/rest/deployments/statuses. GitLab: docs.gitlab.com/api/commits, "Set commit pipeline status".
 //! Gitea: docs.gitea.com/api, `POST /repos/{owner}/{repo}/statuses/{sha}`.
 
 use serde_json::json;
@@ -94,11 +95,13 @@ fn state(kind: NotifierType, transition: Transition) -> Option<&'static str> {
     let lab = kind == NotifierType::GitLabStatus;
     Some(match transition {
         Transition::Started if lab => "running",
+        Transition::Started if kind == NotifierType::GitHubDeployment => "in_progress",
         Transition::Started | Transition::AwaitingApproval => "pending",
         Transition::Converged | Transition::Unchanged => "success",
         Transition::Failed | Transition::RolledBack | Transition::RollbackFailed if lab => "failed",
         Transition::Failed | Transition::RolledBack | Transition::RollbackFailed => "failure",
         Transition::Superseded | Transition::Cancelled if lab => "canceled",
+        Transition::Superseded if kind == NotifierType::GitHubDeployment => "inactive",
         Transition::Superseded | Transition::Cancelled => "error",
         Transition::DriftCorrected | Transition::Stalled | Transition::Recovered => return None,
     })
@@ -116,7 +119,7 @@ pub fn set(
 ) -> Option<Request> {
     let (commit, state, stack) = (message.revision.as_ref()?, state(kind, transition)?, message.stack.as_ref()?);
     let context = format!("skep/{}/{stack}", message.environment);
-    let description = cut(&format!("{}: {}", words(transition), message.why), DESCRIPTION);
+    let description = described(transition, message);
     let mut body = json!({ "state": state, "description": description, "context": context });
     if let Some(url) = &message.url {
         body["target_url"] = url.as_str().into();
@@ -127,6 +130,90 @@ pub fn set(
         _ => format!("{api}/repos/{}/statuses/{commit}", repository.path),
     };
     Some(signed_in(kind, token, Request::post(&url, "application/json", &body, ca)))
+}
+
+fn described(transition: Transition, message: &Message) -> String {
+    cut(&format!("{}: {}", words(transition), message.why), DESCRIPTION)
+}
+
+/// What tells GitHub of a deployment, in up to three requests: is it there, make it, set its status.
+#[derive(Debug, Clone, Copy)]
+pub struct OnGitHub<'a> {
+    /// The repository.
+    pub repository: &'a Repository,
+    /// What happened.
+    pub transition: Transition,
+    /// The message about it.
+    pub message: &'a Message,
+    /// What signs in.
+    pub token: &'a str,
+    /// Authorities that alone are trusted.
+    pub ca: Option<&'a str>,
+}
+
+impl OnGitHub<'_> {
+    const KIND: NotifierType = NotifierType::GitHubDeployment;
+
+    /// Commit, environment there and task: the task names the deployment here, so that it is made only once.
+    fn place(&self) -> Option<(&str, String, String)> {
+        let (commit, stack) = (self.message.revision.as_deref()?, self.message.stack.as_ref()?);
+        let task = format!("skep:{}", self.message.deployment_id.as_ref()?);
+        Some((commit, format!("{}/{stack}", self.message.environment), task))
+    }
+
+    fn deployments(&self) -> String {
+        format!("{}/repos/{}/deployments", self.repository.api, self.repository.path)
+    }
+
+    /// Asks whether the deployment is there. None when there is nothing to tell of it.
+    #[must_use]
+    pub fn find(&self) -> Option<Request> {
+        state(Self::KIND, self.transition)?;
+        let (commit, environment, task) = self.place()?;
+        // Nothing in them would have to be coded but these.
+        let (environment, task) = (environment.replace('/', "%2F"), task.replace(':', "%3A"));
+        let url = format!("{}?sha={commit}&environment={environment}&task={task}&per_page=1", self.deployments());
+        let ca = self.ca.map(str::to_owned);
+        let request = Request { posts: false, url, headers: Vec::new(), body: Vec::new(), ca };
+        Some(signed_in(Self::KIND, self.token, request))
+    }
+
+    /// Makes the deployment. GitHub is to merge nothing, and to wait for no check: what it is told of goes on anyway.
+    #[must_use]
+    pub fn make(&self) -> Option<Request> {
+        let (commit, environment, task) = self.place()?;
+        let body = json!({
+            "ref": commit,
+            "task": task,
+            "environment": environment,
+            "auto_merge": false,
+            "required_contexts": [],
+            "description": cut(&self.message.what, DESCRIPTION),
+        });
+        let request = Request::post(&self.deployments(), "application/json", &body, self.ca);
+        Some(signed_in(Self::KIND, self.token, request))
+    }
+
+    /// Sets the status of the deployment with this number there.
+    #[must_use]
+    pub fn tell(&self, number: u64) -> Option<Request> {
+        let mut body = json!({
+            "state": state(Self::KIND, self.transition)?,
+            "description": described(self.transition, self.message),
+        });
+        if let Some(url) = &self.message.url {
+            body["log_url"] = url.as_str().into();
+        }
+        let url = format!("{}/{number}/statuses", self.deployments());
+        Some(signed_in(Self::KIND, self.token, Request::post(&url, "application/json", &body, self.ca)))
+    }
+
+    /// The number of the deployment in an answer: that of the one, or of the first in a list.
+    #[must_use]
+    pub fn number(answer: &[u8]) -> Option<u64> {
+        let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        answer.get(0).unwrap_or(&answer).get("id")?.as_u64()
+    }
 }
 
 fn words(transition: Transition) -> &'static str {

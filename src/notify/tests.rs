@@ -53,6 +53,7 @@ impl Ambient for Clock {
 #[derive(Clone)]
 enum Act {
     Answer(u16),
+    Body(u16, &'static str),
     Wait(u16, &'static str),
     Break,
     Hang,
@@ -108,6 +109,7 @@ impl Post for Receiver {
             let answer = |status| Answer { status, said: "so it is".into(), ..Answer::default() };
             match next.unwrap_or(Act::Answer(200)) {
                 Act::Answer(status) => Ok(answer(status)),
+                Act::Body(status, body) => Ok(Answer { body: body.into(), ..answer(status) }),
                 Act::Wait(status, after) => Ok(Answer { retry_after: Some(after.into()), ..answer(status) }),
                 Act::Break => Err("no connection".to_owned()),
                 Act::Hang => std::future::pending().await,
@@ -528,6 +530,38 @@ async fn the_commit_of_a_deployment_gets_its_status() {
     let (_, request) = world.receiver.at(api).remove(0);
     assert_eq!(request.url, format!("{api}{COMMIT}"));
     assert!(request.headers.contains(&("authorization", "token a-token-for-git".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_on_github_is_made_once_and_gets_its_statuses() {
+    let world = World::new(&STATUS.replace("GiteaStatus", "GitHubDeployment")).await;
+    let base = "https://git.example.org/api/v3/repos/team/shop/deployments";
+    let id = world.deployment().id;
+    // There is none; its answer is lost when it is made; then it is there.
+    world.receiver.script(
+        base,
+        &[
+            Act::Body(200, "[]"),
+            Act::Break,
+            Act::Body(200, "[{\"id\": 42, \"sha\": \"x\"}]"),
+            Act::Answer(201),
+            Act::Body(200, "[{\"id\": 42}]"),
+            Act::Answer(201),
+        ],
+    );
+    world.start_and_converge().await;
+    world.until("commits", |status| status.delivered == 2).await;
+    let all = world.receiver.at(base);
+    let asked: Vec<(bool, &str)> = all.iter().map(|(_, it)| (it.posts, &it.url[base.len()..])).collect();
+    let find = format!("?sha={COMMIT}&environment=default%2Fshop&task=skep%3A{id}&per_page=1");
+    let status = "/42/statuses";
+    assert_eq!(asked, [(false, &*find), (true, ""), (false, &*find), (true, status), (false, &*find), (true, status)]);
+    let body = |n: usize| -> Value { serde_json::from_slice(&all[n].1.body).unwrap() };
+    let made = body(1);
+    assert_eq!((&made["ref"], &made["environment"]), (&json!(COMMIT), &json!("default/shop")));
+    assert_eq!((&made["auto_merge"], &made["required_contexts"]), (&json!(false), &json!([])));
+    assert_eq!((&body(3)["state"], &body(5)["state"]), (&json!("in_progress"), &json!("success")));
+    assert_eq!(body(5)["log_url"], format!("https://skep.example.org/deployments/{id}"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,9 @@
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
+#[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
+#[path = "../support/git_ssh.rs"]
+mod git_ssh;
 mod support;
 
 mod adopt;
@@ -16,6 +19,8 @@ mod catalog;
 mod delete;
 mod drift;
 mod examples;
+mod image;
+mod install;
 mod kill;
 mod logs;
 mod ownership;

@@ -23,8 +23,13 @@ pub struct SshServer {
 }
 
 impl SshServer {
-    /// Starts it; keys and configuration go to `folder`.
+    /// Starts it on loopback; keys and configuration go to `folder`.
     pub fn start(folder: &Path) -> Self {
+        Self::start_on(folder, "127.0.0.1")
+    }
+
+    /// Starts it on an address of this machine.
+    pub fn start_on(folder: &Path, ip: &str) -> Self {
         assert!(Path::new(SSHD).exists(), "{SSHD} is missing; these tests need the package openssh-server");
         for name in ["host", "client", "stranger"] {
             let status = Command::new("ssh-keygen")
@@ -36,10 +41,10 @@ impl SshServer {
             assert!(status.success(), "ssh-keygen");
         }
         fs::copy(folder.join("client.pub"), folder.join("authorized")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let key = fs::read_to_string(folder.join("host.pub")).unwrap();
-        fs::write(folder.join("known"), format!("[127.0.0.1]:{} {key}", address.port())).unwrap();
+        fs::write(folder.join("known"), format!("[{ip}]:{} {key}", address.port())).unwrap();
         fs::write(folder.join("nobody"), "").unwrap();
         // The session needs the `git-upload-pack` of the git these tests run.
         let path = std::env::var("PATH").unwrap();
@@ -82,9 +87,25 @@ impl SshServer {
 
     /// The address of a repository for the user who runs the tests.
     pub fn url(&self, repository: &Path) -> String {
+        self.url_by(&self.address.ip().to_string(), repository)
+    }
+
+    /// The same, with a name that is looked up to the address.
+    pub fn url_by(&self, host: &str, repository: &Path) -> String {
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = String::from_utf8(user).unwrap();
-        format!("ssh://{}@{}{}", user.trim(), self.address, repository.display())
+        format!("ssh://{}@{host}:{}{}", user.trim(), self.address.port(), repository.display())
+    }
+
+    /// The private key it lets in.
+    pub fn key(&self) -> String {
+        fs::read_to_string(self.folder.join("client")).unwrap()
+    }
+
+    /// The line of `known_hosts` that knows its key by a name.
+    pub fn known_by(&self, host: &str) -> String {
+        let key = fs::read_to_string(self.folder.join("host.pub")).unwrap();
+        format!("[{host}]:{} {key}", self.address.port())
     }
 
     /// Options for ssh: this server's known key, and the key it lets in.

@@ -97,7 +97,13 @@ impl From<Hook> for HookView {
 
 impl From<HookRule> for HookRuleView {
     fn from(it: HookRule) -> Self {
-        Self { when: it.when, stacks: it.stacks, catalogs: it.catalogs, environment: it.environment.to_string(), set: set(it.set) }
+        Self {
+            when: it.when,
+            stacks: it.stacks,
+            catalogs: it.catalogs,
+            environment: it.environment.to_string(),
+            set: set(it.set),
+        }
     }
 }
 

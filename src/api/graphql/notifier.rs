@@ -21,6 +21,9 @@ pub(super) enum NotifierType {
     /// The commit's status on GitHub.
     #[graphql(name = "GitHubStatus")]
     GitHubStatus,
+    /// A deployment of the commit on GitHub, with its statuses.
+    #[graphql(name = "GitHubDeployment")]
+    GitHubDeployment,
     /// The commit's status on GitLab.
     #[graphql(name = "GitLabStatus")]
     GitLabStatus,

@@ -4,6 +4,7 @@ mod adopt;
 mod care;
 mod catalog;
 mod context;
+mod health;
 mod hook;
 mod keys;
 mod logs;
@@ -23,6 +24,7 @@ pub(in crate::cli) use adopt::AdoptArgs;
 pub(in crate::cli) use care::{BackupArgs, CheckArgs, RestoreArgs};
 pub(in crate::cli) use catalog::{CatalogArgs, CatalogCommand};
 pub(in crate::cli) use context::{ContextArgs, ContextCommand, InitArgs, RenderArgs};
+pub(in crate::cli) use health::HealthArgs;
 pub(in crate::cli) use hook::{HookArgs, HookCommand, HookTestArgs};
 pub(in crate::cli) use keys::{
     CredentialArgs, CredentialCommand, EnvironmentApplyArgs, EnvironmentArgs, EnvironmentCommand, SetArgs, TokenArgs,
@@ -197,6 +199,8 @@ pub enum Command {
     /// Look whether everything works: server, store, disk, engines, claims, clocks, repositories; says what to mend. Exits
     /// with 1 when something does not.
     Doctor,
+    /// Ask the server of this machine whether it is well, without a token: for health checks. Exits with 1 when it is not.
+    Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
     /// Show all stacks as they change, until Ctrl-C.
@@ -515,6 +519,7 @@ mod tests {
             "skep adopt --all -f stacks -e prod",
             "skep release shop --reason r",
             "skep environment claim prod --reason moved",
+            "skep health --ready --patience 30s",
             "skep schema",
             "skep completions bash",
         ] {

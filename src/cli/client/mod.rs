@@ -264,7 +264,7 @@ impl Client {
 }
 
 /// What is at the bottom of an error.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

@@ -13,6 +13,7 @@ mod diff;
 pub(super) mod doctor;
 mod environment;
 mod get;
+pub(super) mod health;
 mod hook;
 pub(super) mod init;
 mod logs;
@@ -34,7 +35,8 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
         Command::Context(_) | Command::Init(_) => Ok(Exit::Done),
-        Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Doctor => Ok(Exit::Done),
+        Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(Exit::Done),
+        Command::Doctor | Command::Health(_) => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
         Command::Deploy(args) => deploy::deploy(session, &args).await,
         Command::Rollback(args) => deploy::rollback(session, &args).await,

@@ -63,6 +63,13 @@ impl Stay {
         Self::enter(Guard::Alone(GATE.clone().write_owned().await))
     }
 
+    /// With no Skep at all, for a test that brings one of its own. Nobody else enters until what is given is dropped.
+    pub(crate) async fn nobody() -> OwnedRwLockWriteGuard<()> {
+        let guard = GATE.clone().write_owned().await;
+        docker::clear_left_claims();
+        guard
+    }
+
     fn enter(guard: Guard) -> Self {
         let mut shared = shared();
         let hive = shared

@@ -4,5 +4,6 @@ pub(crate) mod compose;
 pub(crate) mod docker;
 pub(crate) mod graphql;
 pub(crate) mod hive;
+pub(crate) mod image;
 pub(crate) mod stack;
 pub(crate) mod watch;

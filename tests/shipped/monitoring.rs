@@ -1,0 +1,77 @@
+//! Rules and panels ask for nothing that `/metrics` does not say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::{Server, file};
+
+/// The text of a server that has a stack: without one there are no phases to count.
+fn metrics() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&[], &data);
+    let manifest = folder.path().join("shop.yml");
+    fs::write(&manifest, "kind: Stack\nname: shop\ninline: |\n  services: { web: { image: skep-example:1 } }\n")
+        .unwrap();
+    let applied = server.cli(&data, &["apply", "-f", manifest.to_str().unwrap()]);
+    assert!(applied.status.success(), "{applied:?}");
+    let text = Command::new("curl").args(["-fsS", &format!("{}/metrics", server.address)]).output().unwrap();
+    assert!(text.status.success(), "{text:?}");
+    String::from_utf8(text.stdout).unwrap()
+}
+
+fn promtool(arguments: &[&str], input: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/monitoring");
+    let mut command = Command::new("promtool");
+    let child = command.args(arguments).current_dir(folder).stdin(Stdio::piped());
+    let mut child =
+        child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promtool, of the package prometheus");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "promtool {arguments:?}: {output:?}");
+}
+
+/// Every expression of the rules and of the panels.
+fn expressions() -> Vec<String> {
+    let rules = file("examples/monitoring/alerts.yml");
+    let of_rules = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned);
+    let dashboard: serde_json::Value = serde_json::from_str(&file("examples/monitoring/dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    of_rules.chain(targets.map(|target| target["expr"].as_str().unwrap().to_owned())).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
+
+#[test]
+fn what_is_asked_of_the_metrics_is_there() {
+    let text = metrics();
+    promtool(&["check", "metrics"], &text);
+    let there: BTreeSet<&str> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| words(line).next()).collect();
+    let expressions = expressions();
+    assert!(expressions.len() >= 12, "{expressions:?}");
+    let phases = file("schema.graphql");
+    for expression in &expressions {
+        let asked: Vec<_> = words(expression).filter(|word| word.starts_with("skep_")).collect();
+        assert!(!asked.is_empty(), "{expression}");
+        for name in asked {
+            assert!(there.contains(name), "{expression}: there is no metric {name} among {there:?}");
+        }
+        // What stands in quotes are phases.
+        for phase in expression.split('"').skip(1).step_by(2).flat_map(words) {
+            assert!(phases.lines().any(|line| line.trim() == phase), "{expression}: there is no phase {phase}");
+        }
+    }
+}
+
+#[test]
+fn the_rules_fire_when_they_should() {
+    promtool(&["check", "rules", "alerts.yml"], "");
+    promtool(&["test", "rules", "alerts.test.yml"], "");
+}
