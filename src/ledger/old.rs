@@ -37,10 +37,11 @@ impl Ledger {
 }
 
 impl Batch {
-    /// Deletes a deployment, and its place in the stack's history.
+    /// Deletes a deployment, its place in the stack's history, and what was kept of its output.
     pub fn delete_deployment(self, deployment: &Deployment) -> Self {
         self.delete(&RecordKey::Deployment(deployment.id.clone()))
             .delete(&RecordKey::History(deployment.stack.clone(), deployment.id.clone()))
+            .put_output(&deployment.stack, &deployment.id, None)
     }
 
     /// Deletes a document that nothing refers to any more.
