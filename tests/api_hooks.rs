@@ -5,6 +5,8 @@
 #[path = "support/http.rs"]
 pub mod http;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Answer, World, key};
 use serde_json::{Value, json};
@@ -701,6 +703,39 @@ async fn a_push_has_a_catalog_looked_at() {
         world
             .refused("kind: Hook\nname: x\nprovider: GitHub\nunsigned: true\nrules: [{ set: { ref: after } }]\n")
             .await
-            .contains("catalogs")
+            .contains("`rules[0].stacks` is missing")
     );
+}
+
+#[tokio::test]
+async fn gitlabs_signing_token_signs_id_time_and_body() {
+    let world = world().await;
+    world
+        .apply(
+            "kind: Hook\nname: gitlab\nprovider: GitLab\nsecret: { value: \"It's a Secret to Everybody\" }\n\
+             rules: [{ stacks: [shop], set: { ref: after } }]\n",
+        )
+        .await;
+    let body = json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT }).to_string();
+    let now = world.ledger.stack(&key("shop")).unwrap().unwrap().value.created_at.as_second();
+    let send = async |id: &str, time: i64, signed: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{id}.{time}.{signed}").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        let request = world
+            .http
+            .post(format!("http://{}/hooks/gitlab", world.address))
+            .header("content-type", "application/json")
+            .header("x-gitlab-event", "Push Hook")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", time.to_string())
+            .header("webhook-signature", format!("v1,{signature}"))
+            .body(body.clone());
+        world.send(request).await.status
+    };
+    assert_eq!(send("one", now, "another body").await, 401);
+    assert_eq!(send("one", now - 3600, &body).await, 401, "it is an hour old");
+    assert_eq!(send("one", now, &body).await, 202);
+    assert_eq!(send("one", now, &body).await, 409);
+    assert_eq!(world.ledger.stack(&key("shop")).unwrap().unwrap().value.spec.source.wanted(), COMMIT);
 }

@@ -51,7 +51,7 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
     let (hook, secret) = state.declare().hook(request.match_info().get("name").unwrap_or_default())?;
     // For a hook that is not there any of them will do.
     let provider = hook.as_ref().map_or(HookProvider::Generic, |hook| hook.provider);
-    let proven = provider::proves(provider, &secret, headers, &body);
+    let proven = provider::proves(provider, &secret, state.ambient().now(), (headers, &body));
     let unsigned = hook.as_ref().is_some_and(|hook| matches!(hook.secret, HookSecret::Unsigned { unsigned: true }));
     let Some(hook) = hook.filter(|_| proven || unsigned) else {
         let message = "there is no such hook, or the delivery is not signed with its secret";

@@ -4,17 +4,18 @@
 //! | provider | proof | id | event |
 //! | --- | --- | --- | --- |
 //! | GitHub | `X-Hub-Signature-256` | `X-GitHub-Delivery` | `X-GitHub-Event` |
-//! | GitLab | `X-Gitlab-Token` | `Idempotency-Key`, or else `X-Gitlab-Event-UUID` | `object_kind` in the body |
+//! | GitLab | `webhook-signature`, or `X-Gitlab-Token` | `Idempotency-Key`, or else `X-Gitlab-Event-UUID` | `object_kind` in the body |
 //! | Gitea, Forgejo | `X-Gitea-Signature` | `X-Gitea-Delivery` | `X-Gitea-Event` |
 //! | Bitbucket Cloud | `X-Hub-Signature` | `X-Request-UUID` | `X-Event-Key` |
 //! | Registry | `Authorization: Bearer` | `id` of each event | `action` of each event |
 //! | Docker Hub | none | digest of the body | `push` |
 //! | CloudEvents | `X-Skep-Signature-256` | `source` and `id` of the event | its `type` |
-//! | Generic | `X-Skep-Signature-256` | `X-Skep-Delivery` | `X-Skep-Event` |
+//! | Generic | `X-Skep-Signature-256`, or `webhook-signature` | `X-Skep-Delivery`, or `webhook-id` | `X-Skep-Event` |
 //!
-//! GitLab's token and a registry's are the secret itself: they say nothing of the body, so such a hook wants TLS.
+//! `webhook-signature` is that of the Standard Webhooks specification. GitLab's secret token and a registry's are the secret itself: they say nothing of the body, so such a hook wants TLS.
 
 use actix_web::http::header::HeaderMap;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -58,16 +59,27 @@ pub(super) const KEPT: [&str; 20] = [
 ];
 
 /// Whether a request proves that its sender knows the secret.
-pub(super) fn proves(provider: HookProvider, secret: &SecretBytes, headers: &HeaderMap, body: &[u8]) -> bool {
+pub(super) fn proves(
+    provider: HookProvider,
+    secret: &SecretBytes,
+    now: Timestamp,
+    (headers, body): (&HeaderMap, &[u8]),
+) -> bool {
     let header = |name| text(headers, name);
+    let said = || {
+        let (id, timestamp) = (header("webhook-id")?, header("webhook-timestamp")?);
+        Some(signature::Standard { id, timestamp, signatures: header("webhook-signature")? })
+    };
+    let stands = || signature::stands(secret, now.as_second(), body, said());
     match provider {
         HookProvider::GitHub => signature::signs(secret, body, "sha256=", header("x-hub-signature-256")),
         HookProvider::Bitbucket => signature::signs(secret, body, "sha256=", header("x-hub-signature")),
         HookProvider::Gitea => signature::signs(secret, body, "", header("x-gitea-signature")),
-        HookProvider::GitLab => signature::shows(secret, "", header("x-gitlab-token")),
+        // The newer signing token, or the older secret one. Both are tried, so that neither is told by the time.
+        HookProvider::GitLab => stands() | signature::shows(secret, "", header("x-gitlab-token")),
         HookProvider::Registry => signature::shows(secret, "Bearer ", header("authorization")),
         HookProvider::CloudEvents | HookProvider::Generic => {
-            signature::signs(secret, body, "sha256=", header("x-skep-signature-256"))
+            stands() | signature::signs(secret, body, "sha256=", header("x-skep-signature-256"))
         }
         // Only a hook that says so takes what is not signed.
         HookProvider::DockerHub => false,
@@ -107,13 +119,18 @@ pub(super) fn happened(
     match provider {
         HookProvider::GitHub => one(named("X-GitHub-Delivery")?, word("x-github-event", "unknown"), payload),
         HookProvider::GitLab => {
-            let id = named("Idempotency-Key").or_else(|_| named("X-Gitlab-Event-UUID"))?;
+            let id =
+                named("Idempotency-Key").or_else(|_| named("webhook-id")).or_else(|_| named("X-Gitlab-Event-UUID"))?;
             let event = one_word(payload["object_kind"].as_str()).unwrap_or("unknown").to_owned();
             one(id, event, payload)
         }
         HookProvider::Gitea => one(named("X-Gitea-Delivery")?, word("x-gitea-event", "unknown"), payload),
         HookProvider::Bitbucket => one(named("X-Request-UUID")?, word("x-event-key", "unknown"), payload),
-        HookProvider::Generic => one(named("X-Skep-Delivery")?, word("x-skep-event", "delivery"), payload),
+        HookProvider::Generic => one(
+            named("X-Skep-Delivery").or_else(|missing| named("webhook-id").map_err(|_| missing))?,
+            word("x-skep-event", "delivery"),
+            payload,
+        ),
         HookProvider::DockerHub => one(digest(body), "push".to_owned(), payload),
         HookProvider::Registry => of_registry(&payload),
         HookProvider::CloudEvents => of_cloud_event(headers, payload).map(|event| vec![event]),
