@@ -299,17 +299,7 @@ impl Declare {
         }
         if !changes.is_empty() {
             let message = format!("environment `{}` was declared: {}", asked.name, asked.endpoints.join(", "));
-            let event = Event {
-                time: self.now(),
-                kind: EventType::EnvironmentDeclared,
-                environment: asked.name.clone(),
-                stack: None,
-                deployment: None,
-                reason: format!("{:?}", ask.trigger),
-                message,
-                actor: ask.actor.name.clone(),
-                via: ask.via,
-            };
+            let event = self.event_in(asked.name.clone(), EventType::EnvironmentDeclared, message, ask);
             let key = RecordKey::Environment(asked.name.clone());
             gather.batch =
                 std::mem::take(&mut gather.batch).expect(&key, revision).put_environment(asked).event(&event);
@@ -333,17 +323,12 @@ impl Declare {
             }
         }
         if !changes.is_empty() {
-            let event = Event {
-                time: self.now(),
-                kind: EventType::HookDeclared,
-                environment: asked.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
-                stack: None,
-                deployment: None,
-                reason: format!("{:?}", ask.trigger),
-                message: format!("hook `{}` was declared: {}{}", asked.name, changes.join(", "), unsigned(asked)),
-                actor: ask.actor.name.clone(),
-                via: ask.via,
-            };
+            let event = self.event_in(
+                asked.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
+                EventType::HookDeclared,
+                format!("hook `{}` was declared: {}{}", asked.name, changes.join(", "), unsigned(asked)),
+                ask,
+            );
             let key = RecordKey::Hook(asked.name.clone());
             gather.batch = std::mem::take(&mut gather.batch).expect(&key, revision).put_hook(asked).event(&event);
         }

@@ -102,7 +102,7 @@ impl Declare {
         let mut batch = Batch::new().put_catalog_status(&catalog.name, &status);
         if status.error != before.error {
             let message = format!("catalog `{}` cannot be read: {why}", catalog.name);
-            batch = batch.event(&self.catalog_event(EventType::CatalogRefused, message, &controller(catalog, "")));
+            batch = batch.event(&self.own_event(EventType::CatalogRefused, message, &controller(catalog, "")));
         }
         let found = self.ledger.catalog(&catalog.name)?;
         let Some(found) = found else { return Ok(()) };
@@ -256,7 +256,7 @@ impl Declare {
             true => EventType::CatalogApplied,
             false => EventType::CatalogRefused,
         };
-        let event = self.catalog_event(kind, told_of(&set, &status, commit), &set.ask);
+        let event = self.own_event(kind, told_of(&set, &status, commit), &set.ask);
         Ok((batch.event(&event), status))
     }
 

@@ -4,7 +4,7 @@ use super::apply::{Gather, plain};
 use super::fields::closest;
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, DocumentKind, Refusal};
-use crate::domain::{Access, Catalog, CatalogEntry, EnvironmentName, Event, EventType, Place, Stack};
+use crate::domain::{Access, Catalog, CatalogEntry, EventType, Place, Stack};
 use crate::ledger::{Batch, RecordKey, Versioned};
 
 impl Declare {
@@ -34,7 +34,7 @@ impl Declare {
             let sync_token = before.and_then(|it| it.sync_token.clone());
             let catalog = Catalog { generation, sync_token, ..asked.clone() };
             let message = format!("catalog `{}` was declared: {}", asked.name, changes.join(", "));
-            let event = self.catalog_event(EventType::CatalogDeclared, message, ask);
+            let event = self.own_event(EventType::CatalogDeclared, message, ask);
             let key = RecordKey::Catalog(asked.name.clone());
             gather.batch = std::mem::take(&mut gather.batch).expect(&key, revision).put_catalog(&catalog).event(&event);
         }
@@ -71,7 +71,7 @@ impl Declare {
             let found = self.declared_catalog(name)?;
             let key = RecordKey::Catalog(name.to_owned());
             let why = ask.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            let event = self.catalog_event(EventType::CatalogDeleted, format!("catalog `{name}` is gone{why}"), ask);
+            let event = self.own_event(EventType::CatalogDeleted, format!("catalog `{name}` is gone{why}"), ask);
             let mut batch = Batch::new().expect(&key, Some(found.revision)).delete_catalog(name).event(&event);
             for stack in self.ledger.stacks(None)? {
                 let (mut stack, revision) = (stack.value, stack.revision);
@@ -98,20 +98,6 @@ impl Declare {
             None => "see what there is: `skep catalog list`".to_owned(),
         };
         Err(Refusal::new(Code::NotFound, format!("there is no catalog `{name}`")).field("name").hint(hint).into())
-    }
-
-    pub(super) fn catalog_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
-        Event {
-            time: self.now(),
-            kind,
-            environment: EnvironmentName::default(),
-            stack: None,
-            deployment: None,
-            reason: format!("{:?}", ask.trigger),
-            message,
-            actor: ask.actor.name.clone(),
-            via: ask.via,
-        }
     }
 }
 

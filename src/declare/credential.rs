@@ -10,8 +10,8 @@ use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
 use crate::domain::{
-    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, Event, EventType,
-    NotifierName, Place, Sealed, SecretBytes, Source, StackKey,
+    Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, EventType, NotifierName,
+    Place, Sealed, SecretBytes, Source, StackKey,
 };
 use crate::keys;
 use crate::ledger::{Batch, HookSecret, RecordKey, Versioned, open_values};
@@ -205,8 +205,7 @@ impl Declare {
                 let hint = "have them name another one, or none, then delete it";
                 return Err(Refusal::new(Code::Conflict, message).field("name").hint(hint).into());
             }
-            let event =
-                self.credential_event(EventType::CredentialDeleted, format!("credential `{name}` is gone"), ask);
+            let event = self.own_event(EventType::CredentialDeleted, format!("credential `{name}` is gone"), ask);
             let key = RecordKey::Credential(name.clone());
             let batch = Batch::new().expect(&key, Some(found.revision)).delete_credential(&name).event(&event);
             if self.committed(batch).await? {
@@ -304,21 +303,7 @@ impl Declare {
                 (EventType::CredentialChanged, format!("credential `{name}` changes {}", changes.join(", ")))
             }
         };
-        batch.event(&self.credential_event(kind, message, ask))
-    }
-
-    fn credential_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
-        Event {
-            time: self.now(),
-            kind,
-            environment: EnvironmentName::default(),
-            stack: None,
-            deployment: None,
-            reason: format!("{:?}", ask.trigger),
-            message,
-            actor: ask.actor.name.clone(),
-            via: ask.via,
-        }
+        batch.event(&self.own_event(kind, message, ask))
     }
 
     /// Refuses what could not be used, or could go anywhere.

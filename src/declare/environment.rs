@@ -2,7 +2,7 @@
 
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal};
-use crate::domain::{Access, EnvironmentName, Event, EventType, Place};
+use crate::domain::{Access, EnvironmentName, EventType, Place};
 use crate::ledger::{Batch, RecordKey};
 
 impl Declare {
@@ -27,17 +27,12 @@ impl Declare {
                 let hint = "delete them first; `--keep-running` leaves their objects";
                 return Err(Refusal::new(Code::Conflict, message).field("name").hint(hint).into());
             }
-            let event = Event {
-                time: self.now(),
-                kind: EventType::EnvironmentDeleted,
-                environment: name.clone(),
-                stack: None,
-                deployment: None,
-                reason: format!("{:?}", ask.trigger),
-                message: format!("environment `{name}` is no longer declared"),
-                actor: ask.actor.name.clone(),
-                via: ask.via,
-            };
+            let event = self.event_in(
+                name.clone(),
+                EventType::EnvironmentDeleted,
+                format!("environment `{name}` is no longer declared"),
+                ask,
+            );
             let key = RecordKey::Environment(name.clone());
             let batch = Batch::new().expect(&key, Some(found.revision)).delete_environment(&name).event(&event);
             if self.committed(batch).await? {

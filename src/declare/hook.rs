@@ -8,7 +8,7 @@ use super::deliver::{Delivered, Delivery, objection, values};
 use super::rule::Facts;
 use super::write::{ATTEMPTS, Decision};
 use super::{Ask, Code, Declare, DeclareError, Refusal};
-use crate::domain::{Access, Event, EventType, Place, Sealed, StackKey};
+use crate::domain::{Access, EventType, Place, Sealed, StackKey};
 use crate::ledger::{Batch, Hook, HookDelivery, RecordKey};
 
 /// Deliveries that are kept of each hook; older ones make way.
@@ -124,17 +124,12 @@ impl Declare {
             let key = RecordKey::Hook(name.to_owned());
             let revision = self.ledger.hook(name)?.map(|found| found.revision);
             let why = ask.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            let event = Event {
-                time: self.now(),
-                kind: EventType::HookDeleted,
-                environment: hook.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
-                stack: None,
-                deployment: None,
-                reason: format!("{:?}", ask.trigger),
-                message: format!("hook `{name}` is gone{why}"),
-                actor: ask.actor.name.clone(),
-                via: ask.via,
-            };
+            let event = self.event_in(
+                hook.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
+                EventType::HookDeleted,
+                format!("hook `{name}` is gone{why}"),
+                ask,
+            );
             let batch = Batch::new().expect(&key, revision).delete_hook(name).event(&event);
             let kept = self.ledger.deliveries(name, 2 * DELIVERIES)?;
             let batch = kept.iter().fold(batch, |batch, delivery| batch.delete_delivery(delivery));

@@ -4,7 +4,7 @@ use super::apply::{DocumentKind, Gather, plain};
 use super::manifest::AskedNotifier;
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
-use crate::domain::{Access, EnvironmentName, Event, EventType, Notifier, NotifierName, Place};
+use crate::domain::{Access, EventType, Notifier, NotifierName, Place};
 use crate::ledger::{Batch, RecordKey};
 
 impl Declare {
@@ -50,7 +50,7 @@ impl Declare {
                 updated_at: now,
             };
             let message = format!("notifier `{}` was declared: {}", asked.name, changes.join(", "));
-            let event = self.notifier_event(EventType::NotifierDeclared, message, ask);
+            let event = self.own_event(EventType::NotifierDeclared, message, ask);
             let key = RecordKey::Notifier(asked.name.clone());
             let batch = std::mem::take(&mut gather.batch);
             gather.batch = batch.expect(&key, revision).put_notifier(&notifier).event(&event);
@@ -70,7 +70,7 @@ impl Declare {
         for _ in 0..ATTEMPTS {
             let Some(found) = self.ledger.notifier(&name)? else { return Err(self.no_such_notifier(&name)) };
             let message = format!("notifier `{name}` is gone");
-            let event = self.notifier_event(EventType::NotifierDeleted, message, ask);
+            let event = self.own_event(EventType::NotifierDeleted, message, ask);
             let key = RecordKey::Notifier(name.clone());
             let batch = Batch::new().expect(&key, Some(found.revision)).delete_notifier(&name).event(&event);
             if self.committed(batch).await? {
@@ -91,20 +91,6 @@ impl Declare {
         match self.ledger.notifier(&name)? {
             Some(_) => Ok(name),
             None => Err(self.no_such_notifier(&name)),
-        }
-    }
-
-    fn notifier_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
-        Event {
-            time: self.now(),
-            kind,
-            environment: EnvironmentName::default(),
-            stack: None,
-            deployment: None,
-            reason: format!("{:?}", ask.trigger),
-            message,
-            actor: ask.actor.name.clone(),
-            via: ask.via,
         }
     }
 

@@ -8,9 +8,7 @@ use zeroize::Zeroizing;
 
 use super::write::ATTEMPTS;
 use super::{Ask, Code, Declare, DeclareError, Refusal};
-use crate::domain::{
-    Access, ApiToken, EnvironmentName, Event, EventType, Grant, Place, Role, Scope, SecretBytes, TokenName,
-};
+use crate::domain::{Access, ApiToken, Event, EventType, Grant, Place, Role, Scope, SecretBytes, TokenName};
 use crate::ledger::{Batch, RecordKey};
 
 /// What every token begins with, so that scanners know one when they see it.
@@ -123,17 +121,7 @@ impl Declare {
 
     fn token_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
         let why = ask.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        Event {
-            time: self.now(),
-            kind,
-            environment: EnvironmentName::default(),
-            stack: None,
-            deployment: None,
-            reason: format!("{:?}", ask.trigger),
-            message: format!("{message}{why}"),
-            actor: ask.actor.name.clone(),
-            via: ask.via,
-        }
+        self.own_event(kind, format!("{message}{why}"), ask)
     }
 }
 

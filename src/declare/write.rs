@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal};
 use crate::domain::{
-    Access, Deployment, DeploymentPhase, Event, EventType, Origin, Place, Stack, StackKey, StackStatus, Version,
-    VersionSource,
+    Access, Deployment, DeploymentPhase, EnvironmentName, Event, EventType, Origin, Place, Stack, StackKey,
+    StackStatus, Version, VersionSource,
 };
 use crate::ledger::{Batch, LedgerError, Once, RecordKey};
 use crate::ports::StoreError;
@@ -149,11 +149,21 @@ impl Declare {
 
     /// An event about a stack.
     pub(super) fn event(&self, key: &StackKey, ask: &Ask, kind: EventType, message: String) -> Event {
+        Event { stack: Some(key.name.clone()), ..self.event_in(key.environment.clone(), kind, message, ask) }
+    }
+
+    /// An event about something that the whole installation has.
+    pub(super) fn own_event(&self, kind: EventType, message: String, ask: &Ask) -> Event {
+        self.event_in(EnvironmentName::default(), kind, message, ask)
+    }
+
+    /// An event about an environment, or what belongs to it.
+    pub(super) fn event_in(&self, environment: EnvironmentName, kind: EventType, message: String, ask: &Ask) -> Event {
         Event {
             time: self.now(),
             kind,
-            environment: key.environment.clone(),
-            stack: Some(key.name.clone()),
+            environment,
+            stack: None,
             deployment: None,
             reason: format!("{:?}", ask.trigger),
             message,
