@@ -43,6 +43,8 @@ pub(super) struct Stack {
     pub(super) suspension: Option<Suspension>,
     pub(super) deletion: Option<Deletion>,
     #[serde(default)]
+    pub(super) catalog: Option<StackCatalog>,
+    #[serde(default)]
     pub(super) drift: Drift,
     pub(super) updated_at: Timestamp,
 }
@@ -258,6 +260,12 @@ pub(super) struct Catalog {
     pub(super) kept: Vec<String>,
     pub(super) kept_because: Option<String>,
     pub(super) error: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct StackCatalog {
+    pub(super) name: String,
+    pub(super) file: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

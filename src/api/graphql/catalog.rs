@@ -5,7 +5,7 @@ use async_graphql::{InputObject, SimpleObject};
 use super::payload::{UserError, user_errors};
 use super::time::Time;
 use crate::declare::{DeclareError, format_duration};
-use crate::domain::{BrokenManifest, Catalog, CatalogStatus, Stack};
+use crate::domain::{BrokenManifest, Catalog, CatalogEntry, CatalogStatus, Stack};
 
 /// A repository of manifests that is followed.
 #[derive(SimpleObject)]
@@ -54,6 +54,21 @@ pub(super) struct CatalogView {
     kept_because: Option<String>,
     /// Why the repository cannot be read.
     error: Option<String>,
+}
+
+/// To which catalog a stack belongs.
+#[derive(SimpleObject)]
+pub(super) struct StackCatalog {
+    /// The catalog.
+    name: String,
+    /// The file that declares the stack.
+    file: String,
+}
+
+impl From<CatalogEntry> for StackCatalog {
+    fn from(it: CatalogEntry) -> Self {
+        Self { name: it.catalog, file: it.file }
+    }
 }
 
 /// A stack of a catalog.

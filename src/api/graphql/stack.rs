@@ -2,6 +2,7 @@
 
 use async_graphql::{ComplexObject, Context, ID, SimpleObject};
 
+use super::catalog::StackCatalog;
 use super::deployment::{DeploymentView, ImageView};
 use super::enums::{Compat, ConditionStatus, ConditionType, Reason, StackPhase, TargetKind};
 use super::guard;
@@ -51,6 +52,8 @@ pub(super) struct StackView {
     suspension: Option<SuspensionView>,
     /// The order to delete the stack, if it was given.
     deletion: Option<DeletionView>,
+    /// The catalog that declares it: nobody else changes what its manifest names.
+    catalog: Option<StackCatalog>,
     /// Foreign changes to what the stack owns.
     drift: DriftView,
     /// The deployment that was recorded together with this generation.
@@ -103,7 +106,7 @@ impl From<(Stack, StackStatus)> for StackView {
         let desired = DesiredView::of(&stack, &status);
         let source = SourceView::of(&stack.spec, &status);
         let Stack { key, spec, generation, control, deployment, created_at, updated_at, .. } = stack;
-        let StackControl { pin, suspension, deletion, reconcile_token, .. } = control;
+        let StackControl { pin, suspension, deletion, reconcile_token, catalog, .. } = control;
         Self {
             name: key.name.to_string(),
             environment: key.environment.to_string(),
@@ -122,6 +125,7 @@ impl From<(Stack, StackStatus)> for StackView {
             pin: pin.map(Into::into),
             suspension: suspension.map(Into::into),
             deletion: deletion.map(Into::into),
+            catalog: catalog.map(Into::into),
             drift: status.drift.into(),
             deployment_id: deployment.0,
             attempt: status.attempt.map(|attempt| attempt.id),

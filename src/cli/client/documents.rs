@@ -22,7 +22,7 @@ macro_rules! stack {
             " } held { revision deploymentId reason since ",
             images!(),
             " } pin { deploymentId versionOf actor reason until since } deploymentId ",
-            "suspension { reason actor until since } deletion { keepRunning actor since } ",
+            "suspension { reason actor until since } deletion { keepRunning actor since } catalog { name file } ",
             "drift { found corrections correctedAt } createdAt updatedAt "
         )
     };

@@ -131,6 +131,9 @@ fn standing_orders(stack: &Stack, now: Timestamp, facts: &mut Facts) {
             format!("{}{}, {who}; {} ends it", clean(&it.reason), until(it.until), type_in("resume")),
         );
     }
+    if let Some(it) = &stack.catalog {
+        facts.say("catalog", format!("{}, in {}", clean(&it.name), clean(&it.file)));
+    }
     if let Some(it) = &stack.deletion {
         facts.say("deleting", by(&it.actor, it.since));
     }
