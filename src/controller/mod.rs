@@ -32,6 +32,7 @@ mod outcome;
 mod output;
 mod pass;
 mod pinning;
+mod preflight;
 mod prepare;
 mod queue;
 mod reconcile;
