@@ -24,6 +24,7 @@ use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
+use crate::source::sops::SopsFiles;
 use crate::store::sled::SledStore;
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 
@@ -135,6 +136,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             ambient: ambient.clone(),
             sealer: sealer.clone(),
             source: Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
+            decrypter: Arc::new(SopsFiles),
             connector: Arc::new(
                 DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring)),
             ),

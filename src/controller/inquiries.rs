@@ -160,7 +160,7 @@ impl Answers {
             Source::Inline(_) => None,
             Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
         };
-        let rendition = self.shared.renderer.render(&key.name, spec, revision.as_ref()).await.map_err(failed)?;
+        let rendition = self.shared.renderer.render(key, spec, revision.as_ref()).await.map_err(failed)?;
         Ok((revision, rendition))
     }
 

@@ -180,7 +180,7 @@ impl Shared {
         let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
         self.tasks.spawn(async move {
-            let answer = renderer.render(&key.name, &spec, revision.as_ref()).await.map(Arc::new);
+            let answer = renderer.render(&key, &spec, revision.as_ref()).await.map(Arc::new);
             done.send_replace(Some(answer));
             environments.wake(&key, Priority::Event);
         });

@@ -22,7 +22,7 @@ fn options(value: &str) -> ApplyOptions {
 fn set(name: &str, data: &[(&str, &str)]) -> SetCredential {
     let data: BTreeMap<String, SecretBytes> =
         data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.as_bytes().to_vec()))).collect();
-    SetCredential { name: name.into(), kind: None, hosts: None, data, remove: Vec::new() }
+    SetCredential { name: name.into(), kind: None, hosts: None, stacks: None, data, remove: Vec::new() }
 }
 
 impl World {
@@ -172,6 +172,7 @@ async fn a_credential_goes_to_new_hosts_only_by_the_word_of_who_knows_it() {
     let world = World::with_token().await;
     let farther = |hosts: &[&str], data: &[(&str, &str)]| SetCredential {
         hosts: Some(hosts.iter().map(|host| (*host).to_owned()).collect()),
+        stacks: None,
         ..set("shop-git", data)
     };
     let evil = ["git.example.org", "evil.example"];
