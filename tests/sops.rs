@@ -189,3 +189,24 @@ proptest! {
         }
     }
 }
+
+// TEMPORARY
+#[test]
+fn local_fixtures() {
+    let key = |name: &str| SecretBytes::new(std::fs::read(format!("/tmp/fix/{name}")).unwrap());
+    let age = key("keys-age.txt");
+    let global = key("keys-age-global.txt");
+    for (file, path) in [
+        ("algorithms-age.yaml", "age.yaml"), ("envs-env.env", "env.env"), ("component-env.env", "env.env"), ("files-file.txt", "file.txt"),
+        ("global-secret.yaml", "s.yaml"), ("inside-secret.yaml", "s.yaml"), ("algorithms-pgp.yaml", "pgp.yaml"), ("algorithms-age-pq.yaml", "a.yaml"),
+    ] {
+        let bytes = std::fs::read(format!("/tmp/fix/{file}")).unwrap();
+        println!("== {file} encrypted={}", SopsFiles.is_encrypted(path, &bytes));
+        for identity in [&age, &global] {
+            match SopsFiles.decrypt(path, &bytes, identity) {
+                Ok(opened) => println!("OK {:?} values {}", String::from_utf8_lossy(opened.bytes.expose()), opened.values.len()),
+                Err(error) => println!("ERR {error}"),
+            }
+        }
+    }
+}

@@ -93,7 +93,7 @@ impl Answers {
         rendition: &Rendition,
     ) -> Result<PlanAnswer, InquiryError> {
         let plan = pass.plan(deployment, rendition, Prune::Asked).map_err(failed)?;
-        let found = pass.found_before(deployment, rendition, &plan).map_err(failed)?;
+        let found = pass.found_before(rendition, &plan).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
         Ok(PlanAnswer {

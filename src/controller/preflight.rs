@@ -8,17 +8,8 @@ use crate::domain::{
 use crate::plan::{Plan, Preflight, preflight};
 
 impl Pass<'_> {
-    /// What can be known before the first write of a new version. Going back, and putting right what runs, is never kept
-    /// from being tried.
-    pub(super) fn found_before(
-        &mut self,
-        deployment: &Deployment,
-        rendition: &Rendition,
-        plan: &Plan,
-    ) -> Result<Preflight, PassError> {
-        if !Self::is_new(deployment) || plan.steps.is_empty() {
-            return Ok(Preflight::default());
-        }
+    /// What can be known of a new version before its first write.
+    pub(super) fn found_before(&mut self, rendition: &Rendition, plan: &Plan) -> Result<Preflight, PassError> {
         let good = match self.last_good_rendition() {
             Err(PassError::Rendition(_)) => None,
             found => found?,
@@ -28,14 +19,18 @@ impl Pass<'_> {
     }
 
     /// Ends a new version that cannot come about: it is held, and what runs goes on undisturbed. Where the policy goes
-    /// back, the rollback is a deployment like any other; it finds the last good version running, and nothing to do.
+    /// back, the rollback is a deployment like any other; it finds the last good version running, and nothing to do. Going
+    /// back, and putting right what runs, is never kept from being tried.
     pub(super) fn cannot_come_about(
         &mut self,
         deployment: &mut Deployment,
         rendition: &Rendition,
         plan: &Plan,
     ) -> Result<bool, PassError> {
-        let found = self.found_before(deployment, rendition, plan)?;
+        if !Self::is_new(deployment) || plan.steps.is_empty() {
+            return Ok(false);
+        }
+        let found = self.found_before(rendition, plan)?;
         for warning in found.warnings {
             if !deployment.warnings.contains(&warning) {
                 deployment.warnings.push(warning);

@@ -150,21 +150,18 @@ async fn a_node_that_the_last_good_version_lacks_too_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn what_is_known_to_fail_stands_in_the_plan() {
     let world = World::running().await;
-    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.push(&two("app:1", "job:1"));
+    world.apply(&from_git("main", "")).await;
     world.until_phase(60, StackPhase::Converged).await;
     let place = "resources: { reservations: { memory: 900G }, limits: { memory: 990G } }, ";
-    world
-        .apply(&inline(
-            "shop",
-            "mode: observe",
-            &two("app:2", "job:1").replace("deploy: {", &format!("deploy: {{ {place}")),
-        ))
-        .await;
-    world.sleep(5).await;
-    let plan = world.inquiries().plan(&key("shop"), None).await.unwrap();
-    let told =
-        plan.waiting.iter().find(|told| told.contains("no node can take it")).unwrap_or_else(|| panic!("{plan:#?}"));
+    let bad = two("app:2", "job:1").replace("deploy: {", &format!("deploy: {{ {place}"));
+    world.source.commit(URL, "bad", &[("stack.yml", &bad)]);
+    let plan = world.inquiries().plan(&key("shop"), Some(&Wanted("bad".to_owned()))).await.unwrap();
+    let told = plan.waiting.iter().find(|told| told.contains("no node can take it"));
+    let told = told.unwrap_or_else(|| panic!("{plan:#?}"));
     assert!(told.starts_with("service `web`: ") && told.contains("node `node-1` has 8 GiB of memory"), "{told}");
+    let plan = world.inquiries().plan(&key("shop"), None).await.unwrap();
+    assert_eq!(plan.waiting, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]
