@@ -51,11 +51,11 @@ pub(super) fn data_key(metadata: &Tree, identity: &SecretBytes) -> Result<Zeroiz
     Err(DecryptError::WrongKey { recipients: recipients.join(", "), own: own.join(", ") })
 }
 
-/// The identities in what `age-keygen` writes: one a line, beside comments.
+/// The identities in what `age-keygen` writes: one a line, beside comments. Identities of other kinds are passed over.
 fn identities(text: &SecretBytes) -> Result<Vec<Identity>, DecryptError> {
     let lines = text.expose_text().unwrap_or_default().lines().map(str::trim);
     let found: Result<Vec<Identity>, _> =
-        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(Identity::from_str).collect();
+        lines.filter(|line| line.starts_with("AGE-SECRET-KEY-1")).map(Identity::from_str).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or(DecryptError::Identity)
 }
 
