@@ -40,7 +40,11 @@ def check(root, skep, write):
         metrics = set(re.findall(r"^# TYPE (\S+)", server.metrics(), re.M))
         told = set(re.findall(r"^\| `(skep_\w+)", (root / "docs/reference/metrics.md").read_text(), re.M))
         differ("docs/reference/metrics.md", "metrics", told, metrics)
-    print(f"docs/reference: {len(made)} pages are what the code says; {len(fields)} fields, {len(metrics)} metrics have their line")
+    sources = (p.read_text() for p in (root / "src").rglob("*.rs") if "tests" not in p.parts)
+    labels = set(re.findall(r'_LABEL: &str = "(dev\.skep\.\w+)"', "".join(sources)))
+    told = set(re.findall(r"^\| `(dev\.skep\.\w+)` \|", (root / "docs/reference/labels.md").read_text(), re.M))
+    differ("docs/reference/labels.md", "labels", told, labels)
+    print(f"docs/reference: {len(made)} pages are what the code says; {len(fields)} fields, {len(metrics)} metrics, {len(labels)} labels have their line")
 
 
 def differ(page, what, told, there):
@@ -226,13 +230,18 @@ class Server:
         self.folder.cleanup()
 
     def metrics(self):
+        """What `/metrics` says, with a stack declared."""
+        self.ask({"kind": "Stack", "name": "probe", "inline": "services: { web: { image: 'web:1' } }"}, dry=False)
         with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as answer:
             return answer.read().decode()
 
     def refusals(self, manifest):
         """What the server finds wrong with a manifest: nothing is recorded."""
-        query = "mutation($m: String!) { applyStack(input: {manifest: $m, dryRun: true}) { userErrors { message field hint } } }"
-        body = json.dumps({"query": query, "variables": {"m": json.dumps(manifest)}}).encode()
+        return self.ask(manifest, dry=True)
+
+    def ask(self, manifest, dry):
+        query = "mutation($m: String!, $d: Boolean!) { applyStack(input: {manifest: $m, dryRun: $d}) { userErrors { message field hint } } }"
+        body = json.dumps({"query": query, "variables": {"m": json.dumps(manifest), "d": dry}}).encode()
         request = urllib.request.Request(
             f"{self.address}/graphql", body, {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
         )
