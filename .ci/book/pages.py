@@ -4,14 +4,14 @@ A mark is an HTML comment right before a block (or before another mark); readers
 
     <!-- file: shop.yml -->         the block is written to this file of the page's folder, and checked by its kind
     <!-- exit: 11 -->               what the last command of the block ends with, when it is not 0
-    <!-- for: 3 -->                 the block does not end by itself: it is stopped after so many seconds
+    <!-- for: 3 -->                 commands that go on: each line is run by itself, and stopped after so many seconds
     <!-- output -->                 a text block: the lines that the block before printed, in this order; `…` is anything
     <!-- within: Stack -->          a part of a manifest: it is checked within a small whole one
     <!-- not run: REASON -->        it cannot be run here: its form is checked, with every `skep` command line in it
     <!-- only read: REASON -->      it is no file of ours: its form is checked, if it has one
 
 A comment `<!-- setup` with commands on the lines below is run as a block is, and shown to nobody. `<!-- no server -->`
-anywhere says that the page starts its own.
+anywhere says that the page starts its own. In commands `01k…` is what a hidden block has put into the variable ID.
 """
 
 import re

@@ -200,7 +200,7 @@ class Page:
             self.fail(block, "the mark has no reason")
         if block.language in ("sh", "bash", "console"):
             if block.language == "console":
-                text = "".join(line[2:] + "\n" for line in text.split("\n") if line.startswith(("$ ", "> ")))
+                text = "".join(found + "\n" for found in re.findall(r"^\$ ((?:.*\\\n)*.*)$", text, re.M))
             if only or "file" in marks:
                 self.form(block, text)
                 return "form checked" if only else "written"
@@ -223,10 +223,15 @@ class Page:
 
     def run(self, block, text):
         self.form(block, text)
-        seconds, wanted = block.marks.get("for"), int(block.marks.get("exit", 0))
-        code, self.printed = self.world.run(text, float(seconds) if seconds else None)
-        if seconds and code is None:
+        text = re.sub("01[kK]…", "$ID", text)
+        wanted = int(block.marks.get("exit", 0))
+        if seconds := block.marks.get("for"):
+            for command in re.sub(r"\\\n", " ", text).strip().split("\n"):
+                code, self.printed = self.world.run(command, float(seconds))
+                if code not in (0, None):
+                    self.fail(block, f"`{command}` ended with {code}:\n{self.printed}")
             return "run"
+        code, self.printed = self.world.run(text, None)
         if code is None:
             self.fail(block, f"it has not ended after {LONGEST} s:\n{self.printed}")
         if code != wanted:
@@ -274,14 +279,11 @@ class Page:
         if only:
             return "form checked"
         if inside := block.marks.get("within"):
-            whole = dict(WHOLE[inside])
-            for document in documents:
-                if "source" in document:
-                    whole.pop("inline", None)
-                whole.update(document)
-            return self.manifest(block, yaml.safe_dump(whole))
+            there = documents[0]
+            rest = {k: v for k, v in WHOLE[inside].items() if k not in there and not (k == "inline" and "source" in there)}
+            return self.manifest(block, block.text + (yaml.safe_dump(rest) if rest else ""))
         if all(isinstance(d, dict) and d.get("kind") in KINDS for d in documents):
-            return self.manifest(block, text)
+            return self.manifest(block, block.text)
         if all(isinstance(d, dict) and "services" in d for d in documents):
             return self.compose(block, text)
         if "file" in block.marks:
@@ -334,19 +336,19 @@ class Page:
 
 
 def commands(words):
-    """The arguments of each `skep` of a line."""
-    found, current = [], None
+    """The arguments of each `skep` that a line calls."""
+    found, current, first = [], None, True
     for word in words:
-        if set(word) <= set("();<>|&"):
+        if set(word) <= set("();<>|&{}!"):
+            current, first = None, set(word) != {"<"} and set(word) != {">"}
+        elif first and re.match(r"\w+=|\$$|(then|do|else|if|while|until|time|exec)$", word):
+            continue
+        elif first:
+            current, first = ([], False) if word.rpartition("/")[2] == "skep" else (None, False)
             if current is not None:
                 found.append(current)
-            current = None
-        elif current is None and word in ("skep", "target/demo/skep") :
-            current = []
         elif current is not None:
             current.append(word)
-    if current is not None:
-        found.append(current)
     # A redirection's number, and words that stand for something.
     return [[re.sub(r"^(…|01[kK]…)$", "x", word) for word in words if not re.fullmatch(r"[12]", word)] for words in found if words]
 

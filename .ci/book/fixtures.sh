@@ -1,0 +1,42 @@
+# For the hidden `<!-- setup` blocks of pages: . $ROOT/.ci/book/fixtures.sh
+# shellcheck shell=bash
+
+# repository NAME FOLDER: a repository at https://git.example.org/NAME.git, made of a folder, which becomes its clone.
+repository() {
+  git init -q --bare "$GIT/$1.git"
+  git -C "$2" init -q
+  git -C "$2" add -A
+  git -C "$2" commit -qm 'The first files'
+  git -C "$2" remote add origin "$GIT/$1.git"
+  git -C "$2" push -qu origin main
+}
+
+# A small compose file: web, and api with the text of its argument in its environment.
+compose_of_shop() {
+  cat <<'YAML'
+services:
+  web:
+    image: skep-example:1
+    stop_grace_period: 1s
+    healthcheck: { test: [CMD, wget, -q, -O-, "http://127.0.0.1:8080/healthz"], interval: 1s, retries: 3 }
+    deploy: { update_config: { monitor: 1s } }
+  api:
+    image: skep-example:1
+    stop_grace_period: 1s
+    deploy: { update_config: { monitor: 1s } }
+YAML
+}
+
+# The repository `shop`, its clone in the folder `shop`, and its manifest shop.yml.
+shop() {
+  mkdir shop
+  compose_of_shop >shop/docker-stack.yml
+  repository shop shop
+  url=$(git -C "$GIT" config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
+  cat >shop.yml <<YAML
+kind: Stack
+name: shop
+source: { git: ${url}shop.git, ref: main, poll: 2s }
+policy: { monitor: 1s, progressDeadline: 30s }
+YAML
+}
