@@ -40,3 +40,18 @@ source: { git: ${url}shop.git, ref: main, poll: 2s }
 policy: { monitor: 1s, progressDeadline: 30s }
 YAML
 }
+
+# proxied URL: through a proxy at URL, with the certificate skep.pem, Skep answers, takes what its page sends, and subscriptions live.
+proxied() {
+  local url=$1 origin
+  for _ in $(seq 100); do curl -fsS --cacert skep.pem "$url/healthz" >/dev/null 2>&1 && break; sleep 0.1; done
+  curl -fsS --cacert skep.pem "$url/readyz" >/dev/null
+  for origin in "$url" https://evil.example.org; do
+    curl -sS -o /dev/null -w '%{http_code}\n' --cacert skep.pem "$url/graphql" -H "Origin: $origin" -H "Authorization: Bearer $SKEP_TOKEN" \
+      -H 'Content-Type: application/json' -d '{"query":"{ environments { name } }"}'
+  done >codes
+  [ "$(tr '\n' ' ' <codes)" = "200 403 " ] || { echo "by origin: $(cat codes)"; return 1; }
+  printf 'kind: Stack\nname: seen\npolicy: { monitor: 1s }\ninline: |\n  services: { web: { image: "skep-example:1", stop_grace_period: 1s } }\n' |
+    SSL_CERT_FILE=$PWD/skep.pem SKEP_SERVER=$url skep apply -f - --wait
+  SSL_CERT_FILE=$PWD/skep.pem SKEP_SERVER=$url skep delete seen --yes
+}

@@ -72,11 +72,19 @@ def read(path, name):
                 raise Wrong(f"{name}:{begun}: the block has no language; `text` is one")
             blocks.append(Block(name, begun, language, text, marks))
             marks = {}
+        elif lines[at - 1].startswith("    ") and at > 1 and not lines[at - 2].strip() and not listed(lines[: at - 1]):
+            raise Wrong(f"{name}:{at}: a block without a fence: nobody knows how to try it")
         elif line and marks:
             raise Wrong(f"{name}:{at}: marks stand right before a block: {', '.join(marks)}")
     if marks:
         raise Wrong(f"{name}: marks without a block: {', '.join(marks)}")
     return blocks, server
+
+
+def listed(lines):
+    """Whether what comes next belongs to an item of a list."""
+    before = next((line for line in reversed(lines) if line.strip()), "")
+    return bool(re.match(r"\s*([-*¹²³]|\d+\.) ", before)) or before.startswith("  ")
 
 
 def all_of(root):

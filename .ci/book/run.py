@@ -38,7 +38,7 @@ LONGEST = 240
 class World:
     """One page's Skep, folder, repositories, and what its blocks have exported."""
 
-    def __init__(self, root, skep, served):
+    def __init__(self, root, skep, tools, served):
         self.root, self.skep = root, skep
         self.place = Path(tempfile.mkdtemp(prefix="skep-docs-"))
         self.work, self.home = self.place / "work", self.place / "home"
@@ -52,7 +52,7 @@ class World:
         self.started, self.groups = [], []
         self.git = self.start(["python3", str(root / "examples/git-server.py"), str(self.place / "git"), "0"], r"serving (http://\S+)")
         self.env = {
-            "PATH": f"{self.place / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{self.place / 'bin'}:{tools}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "GIT": str(self.place / "git"),
             "ROOT": str(root),
@@ -380,7 +380,7 @@ def check(root, target, skep, venv, only):
             continue
         at, world = time.monotonic(), None
         try:
-            world = World(root, skep, served)
+            world = World(root, skep, target / "tools", served)
             page = Page(world, venv, schema, name)
             for block in blocks:
                 page.block(block)
