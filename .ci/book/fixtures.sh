@@ -55,3 +55,33 @@ proxied() {
     SSL_CERT_FILE=$PWD/skep.pem SKEP_SERVER=$url skep apply -f - --wait
   SSL_CERT_FILE=$PWD/skep.pem SKEP_SERVER=$url skep delete seen --yes
 }
+
+# release: an archive as `make dist` makes it, at https://downloads.example.org, with this page's skep in it.
+release() {
+  local archive
+  archive=skep-$(skep --version | cut -d' ' -f2)-x86_64-unknown-linux-gnu
+  mkdir -p "$DOWNLOADS/$archive"
+  printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v skep)" >"$DOWNLOADS/$archive/skep"
+  chmod +x "$DOWNLOADS/$archive/skep"
+  (cd "$DOWNLOADS" && tar -czf "$archive.tar.gz" "$archive" && sha256sum "$archive.tar.gz" >SHA256SUMS)
+}
+
+# typescript FILE: its types hold, by the compiler of the page's sources. Node before 22.6 gets it as JavaScript, and the
+# WebSocket that it has behind a flag.
+typescript() {
+  local bin=$ROOT/dashboard/node_modules
+  [ -x "$bin/.bin/tsc" ] || (cd "$ROOT/dashboard" && npm ci --no-audit --no-fund --loglevel=error)
+  "$bin/.bin/tsc" --strict --target es2022 --module esnext --moduleDetection force --lib es2023,dom --typeRoots js --outDir js "$1"
+  node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 6) ? 0 : 1)' && return
+  printf '{"type":"module"}' >js/package.json
+  printf '#!/bin/sh\nshift\nfile=js/$(basename "$1" .ts).js\nshift\nexec %s --experimental-websocket "$file" "$@"\n' "$(command -v node)" >node
+  chmod +x node
+  export PATH=$PWD:$PATH
+}
+
+# here FILE…: what the files name under git.example.org is this page's git host.
+here() {
+  local url
+  url=$(git config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
+  sed -i "s|https://git.example.org/|$url|" "$@"
+}

@@ -6,6 +6,8 @@ A mark is an HTML comment right before a block (or before another mark); readers
     <!-- exit: 11 -->               what the last command of the block ends with, when it is not 0
     <!-- for: 3 -->                 commands that go on: each line is run by itself, and stopped after so many seconds
     <!-- output -->                 a text block: the lines that the block before printed, in this order; `…` is anything
+    <!-- same as: PATH -->          it is this file of the repository
+    <!-- steps: github -->          a workflow: it fits its schema, and its steps run, in order; or `gitlab`
     <!-- within: Stack -->          a part of a manifest: it is checked within a small whole one
     <!-- not run: REASON -->        it cannot be run here: its form is checked, with every `skep` command line in it
     <!-- only read: REASON -->      it is no file of ours: its form is checked, if it has one
@@ -37,7 +39,7 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
-MARK = re.compile(r"<!-- (file|exit|for|output|within|not run|only read)(?:: (.+?))? -->$")
+MARK = re.compile(r"<!-- (file|exit|for|output|same as|steps|within|not run|only read)(?:: (.+?))? -->$")
 FENCE = re.compile(r"( *)(`{3,})(\w*)(.*)$")
 
 

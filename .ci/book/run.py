@@ -2,7 +2,7 @@
 are checked. Each page has a Skep, a folder and repositories of its own, and begins with nothing declared.
 
 What a page names under example.org is played by this machine: `https://git.example.org/NAME.git` is a repository that the page
-can push to, `https://skep.example.org` the page's Skep. Images of registries that need not be reachable have stand-ins."""
+can push to, `https://skep.example.org` the page's Skep, `https://downloads.example.org` a folder with its release. Images of registries that need not be reachable have stand-ins."""
 
 import json
 import os
@@ -55,6 +55,7 @@ class World:
             "PATH": f"{self.place / 'bin'}:{tools}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "GIT": str(self.place / "git"),
+            "DOWNLOADS": str(self.place / "downloads"),
             "ROOT": str(root),
             "LC_ALL": "C.UTF-8",
             "SKEP_COLOR": "never",
@@ -93,6 +94,7 @@ class World:
     def text(self, text):
         """The text with the machines of example.org, and images, in their places."""
         text = text.replace("https://git.example.org", self.git)
+        text = text.replace("https://downloads.example.org", f"file://{self.place / 'downloads'}")
         if self.server:
             text = text.replace("https://skep.example.org:7717", self.server).replace("https://skep.example.org", self.server)
         return re.sub(rf"(?<![\w/]){IMAGE}(?=1)", STAND_IN, text)
@@ -192,6 +194,10 @@ class Page:
             path.write_text(text)
             if text.startswith("#!"):
                 path.chmod(0o755)
+        if "same as" in marks and block.text != (self.world.root / marks["same as"]).read_text():
+            self.fail(block, f"it is not what {marks['same as']} says")
+        if "steps" in marks:
+            return self.steps(block, text)
         if "output" in marks:
             self.compare(block, text)
             return "compared"
@@ -290,6 +296,29 @@ class Page:
             return "written"
         self.fail(block, "a manifest, a compose file, a part (`within: KIND`), or something else (`only read: REASON`)?")
 
+    def steps(self, block, text):
+        """A workflow of a CI: by its schema, and then as its runner would do it, with what the page has exported."""
+        kind = block.marks["steps"]
+        path = self.world.place / "workflow.yml"
+        path.write_text(block.text)
+        schema = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}[kind]
+        asked = [self.venv / "bin/check-jsonschema", "--builtin-schema", schema, path]
+        if kind == "gitlab":
+            asked += ["--data-transform", "gitlab-ci"]
+        checked = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if checked.returncode:
+            self.fail(block, checked.stdout + checked.stderr)
+        document, number = yaml.safe_load(text), 0
+        for env, script in (of_github if kind == "github" else of_gitlab)(document):
+            number += 1
+            exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items() if "${{" not in value)
+            self.form(block, script)
+            into = "export GITHUB_PATH=$PWD/github-path\n[ ! -e $GITHUB_PATH ] || PATH=$(tail -n 1 $GITHUB_PATH):$PATH\n"
+            code, self.printed = self.world.run(into + exports + script, None)
+            if code:
+                self.fail(block, f"step {number} ended with {code}:\n{self.printed}")
+        return "workflow run"
+
     def manifest(self, block, text):
         env, folder = dict(self.world.env), self.world.place / "manifest"
         shutil.rmtree(folder, ignore_errors=True)
@@ -333,6 +362,23 @@ class Page:
             if not only:
                 self.fail(block, error)
         return "form checked"
+
+
+def of_github(document):
+    """The steps of a workflow of GitHub, each with its variables; what comes from an expression is the page's to export."""
+    for job in document["jobs"].values():
+        for step in job["steps"]:
+            if "run" in step:
+                yield {**job.get("env", {}), **step.get("env", {})}, step["run"]
+
+
+def of_gitlab(document):
+    """The jobs of a pipeline of GitLab, each as one script."""
+    for name, job in document.items():
+        if isinstance(job, dict) and "script" in job and not name.startswith("."):
+            base = document.get(job.get("extends"), {})
+            lines = [*base.get("before_script", []), *job["script"]]
+            yield {**base.get("variables", {}), **job.get("variables", {})}, "\n".join(lines) + "\n"
 
 
 def commands(words):
