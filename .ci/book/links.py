@@ -54,6 +54,10 @@ def check(root, mdbook, place):
             if book not in goal.parents and place in goal.parents:
                 # A file of the repository: it goes along with the book, beside it.
                 source = root / goal.relative_to(place)
+                if not source.exists() and source.with_suffix(".md").is_file():
+                    # mdBook takes it for one of its pages.
+                    source = source.with_suffix(".md")
+                    path.write_text(path.read_text().replace(f'href="{link}"', f'href="{link.replace(".html", ".md")}"'))
                 if not source.is_file():
                     broken.append(f"{path.relative_to(book)}: {link}: no file of the repository")
                     continue
