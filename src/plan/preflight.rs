@@ -99,7 +99,7 @@ impl<'a> Version<'a> {
             hold(&service.spec);
             let spec = match live.services.get(name) {
                 Some(live) => effective(desired, &service.spec, live),
-                None => service.spec.clone(),
+                None => ServiceSpec::clone(&service.spec),
             };
             services.insert(name.as_str(), spec);
         }

@@ -60,7 +60,7 @@ fn version(specs: &[ServiceSpec]) -> Desired {
     let mut desired = Desired::empty(stack().name);
     for spec in specs {
         let key = spec.name.trim_start_matches("shop_").to_owned();
-        desired.services.insert(spec.name.clone(), DesiredService { key, spec: spec.clone() });
+        desired.services.insert(spec.name.clone(), DesiredService { key, spec: Box::new(spec.clone()) });
     }
     desired
 }
