@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,8 +11,11 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::advance;
 use super::ambient::SystemAmbient;
-use super::{metrics, tls};
+use super::logging::Logging;
+use super::metrics::Scraped;
+use super::tls;
 use crate::api::{ApiOptions, ApiParts, ApiState, Auth, AuthError, Listen, Routes, bind, hooks, rest};
 use crate::controller::{Controller, Parts};
 use crate::declare::{Declare, Limits};
@@ -24,8 +27,9 @@ use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
-use crate::store::sled::SledStore;
+use crate::store::sled::{Migration, SledOptions, SledStore};
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
+use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedSource, WatchedStore};
 
 /// Where the key that everything is sealed with is kept.
 pub(super) const KEY_FILE: &str = "seal.key";
@@ -57,6 +61,10 @@ pub struct ServeOptions {
     pub graphiql: bool,
     /// Deliveries of one hook that are taken in a second; 0 for as many as come.
     pub hook_rate: u32,
+    /// The log, to be changed while the server runs.
+    pub logging: Logging,
+    /// The collector that gets traces, by OTLP over HTTP.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Why the server could not be started, or ended by itself.
@@ -98,6 +106,9 @@ pub enum ServeError {
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// The collector of traces.
+    #[error(transparent)]
+    Tracer(#[from] TracerError),
     /// The runtime or the server broke.
     #[error("the server ended: {0}")]
     Ended(io::Error),
@@ -121,8 +132,14 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 async fn run(options: ServeOptions) -> Result<(), ServeError> {
     make_folder(&options)?;
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient::default());
-    let ledger = Ledger::new(Arc::new(SledStore::open(&options.data)?));
+    let meters = Meters::new();
+    let store = open_store(&options.data, &meters)?;
+    let ledger = Ledger::new(Arc::new(WatchedStore::new(store.clone(), meters.clone())));
     let (instance, sealer) = installation(&options, &ledger, ambient.as_ref()).await?;
+    let tracer = match &options.otlp_endpoint {
+        Some(endpoint) => Tracer::to(endpoint, &instance)?,
+        None => Tracer::default(),
+    };
     default_environment(&options, &ledger, ambient.now()).await?;
     let auth = Arc::new(Auth::of_folder(&options.data)?);
     let cancel = CancellationToken::new();
@@ -134,26 +151,37 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             ledger: ledger.clone(),
             ambient: ambient.clone(),
             sealer: sealer.clone(),
-            source: Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
-            connector: Arc::new(
-                DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring)),
-            ),
+            source: Arc::new(WatchedSource::new(
+                Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
+                meters.clone(),
+            )),
+            connector: Arc::new(WatchedConnector::new(
+                Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
+                meters.clone(),
+            )),
             instance,
             restored: ledger.restored()?,
+            meters: meters.clone(),
+            tracer: tracer.clone(),
         },
         cancel.clone(),
     );
     let ready = Arc::new(AtomicBool::new(false));
-    let scraped = ledger.clone();
+    let backlog = controller.backlog();
+    let advance = advance::after_a_healthy_round(store, ledger.clone(), backlog.clone());
+    let scraped = Scraped { ledger: ledger.clone(), backlog, meters: meters.clone(), data: options.data.clone() };
     let state = ApiState::new(ApiParts {
         declare: Declare::new(ledger.clone(), sealer, ambient.clone(), Limits::default()),
         ledger,
         inquiries: controller.inquiries(),
         notifiers: Arc::new(couriers.clone()),
+        log: Arc::new(options.logging.clone()),
         auth,
         ambient,
         ready: ready.clone(),
-        metrics: Arc::new(move || metrics::text(&scraped)),
+        metrics: Arc::new(move || scraped.text()),
+        meters,
+        tracer: tracer.clone(),
         options: ApiOptions {
             graphiql: options.graphiql,
             metrics_public: options.metrics_public,
@@ -177,6 +205,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });
     tokio::spawn(couriers.run(cancel.clone()));
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(advance));
     if let Some(certificate) = certificate {
         tokio::spawn(cancel.clone().run_until_cancelled_owned(certificate.follow()));
     }
@@ -193,10 +222,39 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     ready.store(false, Ordering::Release);
     cancel.cancel();
     handle.stop(true).await;
-    match kept.await {
+    let kept = kept.await;
+    // The last spans are sent by a thread of their own, which is waited for.
+    drop(tokio::task::spawn_blocking(move || tracer.end()).await);
+    match kept {
         Ok(ended) => Ok(ended?),
         Err(panicked) => Err(ServeError::Ended(io::Error::other(panicked))),
     }
+}
+
+/// Opens the store; its transactions and syncs are counted.
+fn open_store(data: &Path, meters: &Meters) -> Result<Arc<SledStore>, StoreError> {
+    let (options, counted) = (SledOptions::default(), meters.clone());
+    let sync = options.sync.clone();
+    let timed = move |file: &std::fs::File| {
+        let begun = std::time::Instant::now();
+        let synced = sync(file);
+        counted.synced(begun.elapsed());
+        synced
+    };
+    let options = SledOptions { sync: Arc::new(timed), migration: migration(), ..options };
+    Ok(Arc::new(SledStore::open_with(data, &options)?))
+}
+
+/// The way to this version's format from the one before: there is none yet.
+#[cfg(not(feature = "sim"))]
+fn migration() -> Option<Migration> {
+    None
+}
+
+/// One that tests ask for.
+#[cfg(feature = "sim")]
+fn migration() -> Option<Migration> {
+    super::trial::migration()
 }
 
 fn make_folder(options: &ServeOptions) -> Result<(), ServeError> {

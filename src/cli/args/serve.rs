@@ -46,6 +46,9 @@ pub struct ServeArgs {
     /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
     #[arg(long, env = "SKEP_HOOK_RATE", default_value_t = 50, value_name = "N")]
     pub hook_rate: u32,
+    /// Collector that gets the traces of deployments, by OTLP over HTTP: http://collector:4318. None are sent without it.
+    #[arg(long, env = "SKEP_OTLP_ENDPOINT", value_name = "URL", value_parser = public_url, value_hint = ValueHint::Url)]
+    pub otlp_endpoint: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
     #[arg(long, env = "SKEP_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
