@@ -39,6 +39,7 @@ pub(crate) fn serve_if_asked() -> bool {
         graphiql: false,
         hook_rate: 1_000_000,
         logging,
+        instance: None,
         otlp_endpoint: None,
     };
     serve(options).unwrap();

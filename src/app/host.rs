@@ -35,6 +35,7 @@ impl Host for Server {
             graphiql: args.graphiql,
             hook_rate: args.hook_rate,
             logging,
+            instance: args.instance.clone(),
             otlp_endpoint: args.otlp_endpoint.clone(),
         };
         serve(options).map_err(|error| match error {

@@ -61,6 +61,8 @@ pub struct ServeOptions {
     pub graphiql: bool,
     /// Deliveries of one hook that are taken in a second; 0 for as many as come.
     pub hook_rate: u32,
+    /// The id of a Skep whose data is lost and whose place this one takes.
+    pub instance: Option<String>,
     /// The log, to be changed while the server runs.
     pub logging: Logging,
     /// The collector that gets traces, by OTLP over HTTP.
@@ -97,6 +99,14 @@ pub enum ServeError {
     /// The records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The data folder belongs to another installation than the one that was named.
+    #[error("this data folder is that of instance {known}, not of {asked}: an id is taken over by an empty folder alone")]
+    Instance {
+        /// The folder's own.
+        known: String,
+        /// The one that was named.
+        asked: String,
+    },
     /// The key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -267,19 +277,26 @@ fn make_folder(options: &ServeOptions) -> Result<(), ServeError> {
         .map_err(|cause| ServeError::Folder { path: path.clone(), cause })
 }
 
-/// The installation's id and key: made together by the first start. A store without its key is refused.
+/// The installation's id and key: made together by the first start, or taken over from one that is lost. A store without its
+/// key is refused.
 async fn installation(
     options: &ServeOptions,
     ledger: &Ledger,
     ambient: &dyn Ambient,
 ) -> Result<(String, Arc<dyn Sealer>), ServeError> {
     let path = options.data.join(KEY_FILE);
-    match ledger.instance()? {
-        Some(instance) => Ok((instance, Arc::new(KeyFile::open(&path)?))),
-        None => {
+    match (ledger.instance()?, options.instance.clone()) {
+        (Some(known), Some(asked)) if known != asked => Err(ServeError::Instance { known, asked }),
+        (Some(instance), _) => Ok((instance, Arc::new(KeyFile::open(&path)?))),
+        (None, asked) => {
             let key = KeyFile::open_or_create(&path)?;
-            let instance = ambient.new_id();
-            ledger.commit(Batch::new().put_instance(&instance)).await?;
+            let batch = Batch::new();
+            let (instance, batch) = match asked {
+                // The lost one may not be as lost as it seems: as after a restore, a person has the last word.
+                Some(asked) => (asked, batch.put_restored(&ambient.new_id())),
+                None => (ambient.new_id(), batch),
+            };
+            ledger.commit(batch.put_instance(&instance)).await?;
             Ok((instance, Arc::new(key)))
         }
     }
