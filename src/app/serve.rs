@@ -100,7 +100,9 @@ pub enum ServeError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The data folder belongs to another installation than the one that was named.
-    #[error("this data folder is that of instance {known}, not of {asked}: an id is taken over by an empty folder alone")]
+    #[error(
+        "this data folder is that of instance {known}, not of {asked}: an id is taken over by an empty folder alone"
+    )]
     Instance {
         /// The folder's own.
         known: String,

@@ -77,7 +77,8 @@ async fn a_new_skep_takes_the_place_of_one_whose_data_is_lost_and_restarts_nothi
     drop(before);
     let service = format!("{name}_web");
     let written = docker::version_of(&service);
-    let containers = || docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
+    let containers =
+        || docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
     let running = containers();
     assert!(!running.is_empty());
     // All that is left: the key, the manifest, and what the labels say.

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not there fails it")]
 
-#[expect(unreachable_pub, reason = "another test uses it too")]
+#[expect(dead_code, unreachable_pub, reason = "another test uses the rest of it")]
 #[path = "../support/collector.rs"]
 mod collector;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]

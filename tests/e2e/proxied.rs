@@ -119,7 +119,11 @@ async fn skep_works_through_the_socket_proxy_and_other_calls_are_refused() {
     // Created, updated, taken back, pruned, read, removed: every call there is.
     assert_eq!(skep.apply(&name, &stack("1", "hello", "[serve]")), Some(0));
     assert_eq!(skep.apply(&name, &stack("2", "goodbye", "[serve]")), Some(0));
-    assert_eq!(skep.apply(&name, &stack("3", "alas", "[sh, -c, 'exit 3']")), Some(11), "taken back through the proxy, too");
+    assert_eq!(
+        skep.apply(&name, &stack("3", "alas", "[sh, -c, 'exit 3']")),
+        Some(11),
+        "taken back through the proxy, too"
+    );
     assert!(docker::service(&format!("{name}_web")).unwrap().to_string().contains("skep-example:2"));
     skep.must(&["logs", &name]);
     skep.must(&["diff", &name]);

@@ -16,8 +16,8 @@ pub(super) struct SetLogFilterInput {
 /// What `setLogFilter` answers.
 #[derive(SimpleObject)]
 pub(super) struct SetLogFilterPayload {
-    /// What is logged now.
-    filter: String,
+    /// What is logged now; null when the request was refused.
+    filter: Option<String>,
     /// Why nothing was changed; empty when the request was carried out.
     user_errors: Vec<UserError>,
 }
@@ -26,17 +26,17 @@ impl SetLogFilterPayload {
     /// Changes what is logged.
     pub(super) fn set(log: &dyn LogFilter, filter: &str, actor: &str) -> async_graphql::Result<Self> {
         let before = log.filter();
-        let user_errors = match log.set(filter) {
-            Ok(()) => {
-                tracing::info!(actor, before, filter, "what is logged was changed");
-                Vec::new()
-            }
-            Err(error) => {
-                let refusal = Refusal::new(Code::Invalid, format!("the filter makes no sense: {error}"));
-                let hint = "error, warn, info, debug or trace; or for parts: `info,skep::source=debug`";
-                user_errors(refusal.field("filter").hint(hint).into())?
-            }
-        };
-        Ok(Self { filter: log.filter(), user_errors })
+        if let Err(error) = log.set(filter) {
+            let hint = "error, warn, info, debug or trace; or for parts: `info,skep::source=debug`";
+            let refusal = Refusal::new(Code::Invalid, format!("the filter makes no sense: {error}"));
+            return Self::refused(refusal.field("filter").hint(hint));
+        }
+        tracing::info!(actor, before, filter, "what is logged was changed");
+        Ok(Self { filter: Some(log.filter()), user_errors: Vec::new() })
+    }
+
+    /// Changes nothing.
+    pub(super) fn refused(refusal: Refusal) -> async_graphql::Result<Self> {
+        Ok(Self { filter: None, user_errors: user_errors(refusal.into())? })
     }
 }

@@ -19,7 +19,7 @@ use super::node::DeleteEnvironmentPayload;
 use super::notifier::{DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload};
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
-use super::{caller, context, guard, refused};
+use super::{caller, context, guard};
 use crate::declare::{
     ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
 };
@@ -338,7 +338,9 @@ impl Mutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The filter.")] input: SetLogFilterInput,
     ) -> async_graphql::Result<SetLogFilterPayload> {
-        guard(ctx)?.everywhere(Access::Administer).map_err(|cause| refused(cause.into()))?;
+        if let Err(cause) = guard(ctx)?.everywhere(Access::Administer) {
+            return SetLogFilterPayload::refused(Refusal::new(Code::Forbidden, cause.to_string()));
+        }
         SetLogFilterPayload::set(context(ctx)?.log.as_ref(), &input.filter, &caller(ctx)?.actor.name)
     }
 
