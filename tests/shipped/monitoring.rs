@@ -61,16 +61,16 @@ fn what_is_asked_of_the_metrics_is_there() {
     there.extend(meters.names().iter().map(String::as_str));
     let expressions = expressions();
     assert!(expressions.len() >= 12, "{expressions:?}");
-    let (phases, docs) = (file("schema.graphql"), file("docs/monitoring.md"));
+    let (phases, docs) = (file("schema.graphql"), file("docs/reference/metrics.md"));
     for name in &there {
         // A histogram's three are one to people.
         let name = ["_bucket", "_sum", "_count"].iter().find_map(|it| name.strip_suffix(it)).unwrap_or(name);
-        assert!(docs.contains(&format!("`{name}")), "docs/monitoring.md does not tell of {name}");
+        assert!(docs.contains(&format!("`{name}")), "docs/reference/metrics.md does not tell of {name}");
     }
     for name in docs.lines().filter_map(|line| line.strip_prefix("| `skep_")?.split(['{', '`']).next()) {
         let histogram = format!("skep_{name}_bucket");
         let known = there.contains(format!("skep_{name}").as_str()) || there.contains(histogram.as_str());
-        assert!(known, "docs/monitoring.md tells of skep_{name}, and there is none");
+        assert!(known, "docs/reference/metrics.md tells of skep_{name}, and there is none");
     }
     for expression in &expressions {
         let asked: Vec<_> = words(expression).filter(|word| word.starts_with("skep_")).collect();
