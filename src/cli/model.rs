@@ -131,6 +131,8 @@ pub(super) struct Deployment {
     pub(super) rollback_of: Option<String>,
     pub(super) rolled_back_by: Option<String>,
     #[serde(default)]
+    pub(super) trace_id: Option<String>,
+    #[serde(default)]
     pub(super) services: Vec<Service>,
     #[serde(default)]
     pub(super) warnings: Vec<String>,

@@ -27,6 +27,7 @@ mod source;
 mod stack;
 mod status;
 mod task;
+mod trace;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
@@ -68,3 +69,4 @@ pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,
 };
 pub use task::{Task, TaskState};
+pub use trace::TraceContext;

@@ -7,6 +7,7 @@ mod ambient;
 mod decrypter;
 mod inquiry;
 mod keyring;
+mod log_filter;
 mod logs;
 mod notifier;
 mod sealer;
@@ -19,10 +20,11 @@ pub use decrypter::{DecryptError, Decrypter, Opened};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
-    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
-    RenderAnswer, StepAnswer, TaskAnswer,
+    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_REGISTRIES, MOST_SOURCES,
+    MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use log_filter::{LogFilter, NoLog};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};

@@ -24,6 +24,7 @@ use crate::source::memory::MemorySource;
 use crate::source::sops::SopsFiles;
 use crate::store::memory::MemoryStore;
 use crate::swarm::sim::{SimAmbient, SimNode, SimOptions, SimSwarm};
+use crate::telemetry::{Meters, Tracer};
 
 /// The id of the Skep under test.
 pub(super) const INSTANCE: &str = "skep-a";
@@ -189,6 +190,8 @@ impl World {
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         tokio::spawn(async move { controller.run().await });

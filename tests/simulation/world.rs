@@ -17,6 +17,7 @@ use skep::source::memory::MemorySource;
 use skep::source::sops::SopsFiles;
 use skep::store::memory::MemoryStore;
 use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
+use skep::telemetry::{Meters, Tracer};
 use tokio_util::sync::CancellationToken;
 
 pub const URL: &str = "https://git.example/shop.git";
@@ -129,6 +130,8 @@ impl World {
             connector: Arc::new(connector),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         let inquiries = controller.inquiries();
