@@ -134,6 +134,60 @@ async fn many_at_once_work_once() {
     assert_eq!(world.ledger.deployments(None, 100).unwrap().len(), 3 + 2);
 }
 
+/// Sixty-four senders at a time, several of them about the same stacks, each delivery sent twice at once: what is answered with
+/// 202 is recorded once, and nothing else is.
+#[tokio::test]
+async fn under_load_what_is_taken_is_recorded_and_nothing_is_twice() {
+    const SENDERS: usize = 64;
+    const EACH: usize = 3;
+    let world = World::new().await;
+    world.apply(HOOKS).await;
+    for stack in 0..8 {
+        world.declare(&format!("shop{stack}")).await;
+        world
+            .apply(&format!(
+                "kind: Hook\nname: h{stack}\nprovider: GitHub\nsecret: {{ value: \"{SECRET}\" }}\n\
+            rules: [{{ stacks: [shop{stack}], set: {{ ref: after }} }}]\n"
+            ))
+            .await;
+    }
+    let before = world.ledger.deployments(None, 10_000).unwrap().len();
+    let send = async |sender: usize| {
+        let mut made = Vec::new();
+        for number in 0..EACH {
+            let (hook, id) = (format!("h{}", sender % 8), format!("{sender}-{number}"));
+            let commit = format!("{:040x}", 1 + sender * EACH + number);
+            let body = json!({ "ref": "refs/heads/main", "after": commit }).to_string();
+            let once = || world.send(github(&world, &hook, &id, &body).header("x-hub-signature-256", sign(&body)));
+            loop {
+                let (one, other) = tokio::join!(once(), once());
+                let taken: Vec<&Answer> = [&one, &other].into_iter().filter(|answer| answer.status == 202).collect();
+                assert!(taken.len() <= 1, "{} {}", one.text, other.text);
+                let replayed = [&one, &other].into_iter().any(|answer| answer.json()["code"] == "REPLAYED");
+                if let [taken] = taken.as_slice() {
+                    made.extend(taken.json()["deployments"].as_array().unwrap().clone());
+                    break;
+                }
+                // Others change the same stack all the time: it is sent again, as a sender does. A replay means that the first
+                // of the two was taken.
+                assert!(!replayed, "{} {}", one.text, other.text);
+            }
+        }
+        made
+    };
+    let made: Vec<Value> = futures_util::future::join_all((0..SENDERS).map(send)).await.into_iter().flatten().collect();
+    let mut ids: Vec<&str> = made.iter().map(|id| id.as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), SENDERS * EACH, "each delivery was taken, and has a deployment of its own");
+    let recorded = world.ledger.deployments(None, 10_000).unwrap();
+    assert_eq!(recorded.len() - before, SENDERS * EACH, "count in = count recorded");
+    for stack in 0..8 {
+        let found = world.ledger.stack(&key(&format!("shop{stack}"))).unwrap().unwrap().value;
+        assert_eq!(found.generation, 1 + (SENDERS * EACH / 8) as u64);
+    }
+}
+
 #[tokio::test]
 async fn what_could_not_be_recorded_can_be_sent_again() {
     let world = world().await;
@@ -270,7 +324,7 @@ async fn anyone_who_can_sign_may_set_an_image() {
     assert_eq!(answer.status, 202, "{}", answer.text);
     assert_eq!(answer.json()["deployments"].as_array().unwrap().len(), 2);
     for name in ["shop", "text"] {
-        assert_eq!(world.ledger.stack(&key(name)).unwrap().unwrap().value.spec.images["web"], "1.4.2");
+        assert_eq!(world.ledger.stack(&key(name)).unwrap().unwrap().value.spec.named_images()["web"], "1.4.2");
     }
     assert_eq!(world.send(generic(&world, Some("a"), &body)).await.status, 409);
 }

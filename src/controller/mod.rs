@@ -21,6 +21,7 @@ mod claim;
 mod delete;
 mod doctor;
 mod environment;
+mod following;
 mod gate;
 mod glance;
 mod housekeeping;
@@ -37,9 +38,11 @@ mod queue;
 mod reconcile;
 mod rendering;
 mod rendition;
+mod repositories;
 mod shared;
 mod snapshot;
 mod sources;
+mod spread;
 mod steady;
 mod take_up;
 mod tasks;
@@ -65,6 +68,7 @@ use self::environment::{Connection, Observed};
 use self::pass::{Next, Pass, PassError};
 use self::queue::Priority;
 use self::rendition::Renderer;
+use self::repositories::Repositories;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
 use self::waiting::Waiting;
@@ -73,7 +77,7 @@ use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
+use crate::ports::{Ambient, Inquiries, Registry, Sealer, Source, SwarmConnector};
 
 /// A pass never asks for another one sooner than this: rules that disagree cost little.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
@@ -91,6 +95,8 @@ pub struct Parts {
     pub sealer: Arc<dyn Sealer>,
     /// Reads repositories.
     pub source: Arc<dyn Source>,
+    /// Asks registries about images that are followed.
+    pub registry: Arc<dyn Registry>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
     /// This installation's id.
@@ -115,9 +121,20 @@ impl Controller {
     pub fn new(parts: Parts, cancel: CancellationToken) -> Self {
         let environments = Arc::new(Environments::default());
         let wake = environments.clone();
-        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), cancel.child_token(), move |key| {
-            wake.wake(key, Priority::Event);
-        });
+        let sources = Sources::new(
+            parts.source.clone(),
+            parts.ambient.clone(),
+            cancel.child_token(),
+            Box::new(move |keys| wake.wake_spread(keys)),
+        );
+        let wake = environments.clone();
+        let repositories = Repositories::new(
+            parts.registry,
+            parts.ledger.clone(),
+            parts.ambient.clone(),
+            cancel.child_token(),
+            Box::new(move |keys| wake.wake_spread(keys)),
+        );
         let declare = Declare::new(
             parts.ledger.clone(),
             parts.sealer.clone(),
@@ -136,6 +153,7 @@ impl Controller {
             ambient: parts.ambient,
             renderer: Arc::new(renderer),
             sources: Arc::new(sources),
+            repositories: Arc::new(repositories),
             instance: parts.instance,
             restored: parts.restored,
             renditions: Arc::new(Renditions::default()),
@@ -174,9 +192,14 @@ impl Controller {
             };
             match note {
                 Some(Noted::Note(note)) => {
+                    let pushed = spread::of_one_push(&note);
                     for (key, value) in &note.records {
-                        self.noted(key, value.is_some());
+                        match key {
+                            RecordKey::Stack(stack) if pushed.contains(stack) => self.wake_waiting(stack),
+                            key => self.noted(key, value.is_some()),
+                        }
                     }
+                    self.shared.environments.wake_spread(&pushed);
                 }
                 Some(Noted::Missed) => self.read_all()?,
                 None => break,
@@ -235,6 +258,7 @@ impl Controller {
     fn credential_changed(&self, name: &CredentialName) {
         self.shared.sources.look_with(name);
         self.catalogs.look_with(name);
+        self.shared.repositories.look_at_failed();
         let using: Vec<Environment> = {
             let mut running = self.running();
             let names: Vec<EnvironmentName> = running

@@ -116,13 +116,14 @@ impl Renderer {
                 return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
             }
         };
+        let images = spec.named_images();
         let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
         loop {
             let input = RenderInput {
                 stack,
                 files: &files,
                 variables: &variables,
-                images: &spec.images,
+                images: &images,
                 compat: spec.compat,
                 unset: spec.policy.unset_variables,
                 attachments: &attachments,

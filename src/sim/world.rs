@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::ledger::{Batch, Ledger};
 use crate::ports::{Sealer, Source};
+use crate::registry::memory::MemoryRegistry;
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
 use crate::store::memory::MemoryStore;
@@ -60,6 +61,7 @@ struct Life {
 pub(super) struct World {
     pub(super) swarms: BTreeMap<EnvironmentName, SimSwarm>,
     pub(super) source: MemorySource,
+    registry: MemoryRegistry,
     pub(super) store: Arc<MemoryStore>,
     /// Past all gates, for looking.
     pub(super) ledger: Ledger,
@@ -116,6 +118,7 @@ impl World {
         let world = Self {
             swarms,
             source,
+            registry: MemoryRegistry::new(),
             store,
             ledger,
             laws,
@@ -184,6 +187,7 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not there fails it")]
 
+#[expect(unreachable_pub, reason = "shared with the tests of logins")]
+#[path = "../support/registry.rs"]
+mod docker_registry;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
@@ -26,5 +29,6 @@ mod logs;
 mod ownership;
 mod pin;
 mod preempt;
+mod registry;
 mod rollback;
 mod versions;

@@ -10,6 +10,7 @@ use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
 use skep::ledger::{Batch, Ledger, RecordKey};
 use skep::ports::{Inquiries, Sealer, Source, Store, Transaction, Write};
+use skep::registry::memory::MemoryRegistry;
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
@@ -33,6 +34,7 @@ struct Life {
 pub struct World {
     pub swarm: SimSwarm,
     pub source: MemorySource,
+    pub registry: MemoryRegistry,
     pub ledger: Ledger,
     pub declare: Declare,
     pub ambient: Arc<SimAmbient>,
@@ -94,7 +96,20 @@ impl World {
         };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
-        Self { swarm, source, ledger, declare, ambient, store, laws, sealer, lives: Vec::new(), key: key("shop") }
+        let registry = MemoryRegistry::new();
+        Self {
+            swarm,
+            source,
+            registry,
+            ledger,
+            declare,
+            ambient,
+            store,
+            laws,
+            sealer,
+            lives: Vec::new(),
+            key: key("shop"),
+        }
     }
 
     /// A world whose controller runs.
@@ -124,6 +139,7 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
