@@ -120,21 +120,10 @@ impl Controller {
     #[must_use]
     pub fn new(parts: Parts, cancel: CancellationToken) -> Self {
         let environments = Arc::new(Environments::default());
-        let wake = environments.clone();
-        let sources = Sources::new(
-            parts.source.clone(),
-            parts.ambient.clone(),
-            cancel.child_token(),
-            Box::new(move |keys| wake.wake_spread(keys)),
-        );
-        let wake = environments.clone();
-        let repositories = Repositories::new(
-            parts.registry,
-            parts.ledger.clone(),
-            parts.ambient.clone(),
-            cancel.child_token(),
-            Box::new(move |keys| wake.wake_spread(keys)),
-        );
+        let stop = || cancel.child_token();
+        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), stop(), environments.waker());
+        let (ledger, ambient) = (parts.ledger.clone(), parts.ambient.clone());
+        let repositories = Repositories::new(parts.registry, ledger, ambient, stop(), environments.waker());
         let declare = Declare::new(
             parts.ledger.clone(),
             parts.sealer.clone(),

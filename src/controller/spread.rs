@@ -3,12 +3,14 @@
 //! asks for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::queue::Priority;
 use super::shared::Environments;
+use super::sources::Wake;
 use crate::domain::{Deployment, Event, StackKey, Trigger, Way};
 use crate::ledger::{Note, RecordKey, read};
 
@@ -18,6 +20,12 @@ const STEP: Duration = Duration::from_millis(250);
 const WINDOW: Duration = Duration::from_secs(30);
 
 impl Environments {
+    /// Has stacks looked at that what they follow has moved for.
+    pub(super) fn waker(self: &Arc<Self>) -> Wake {
+        let environments = self.clone();
+        Box::new(move |keys| environments.wake_spread(keys))
+    }
+
     /// Asks for a look at all of these, one after the other.
     pub(super) fn wake_spread(&self, keys: &[StackKey]) {
         let step = STEP.min(WINDOW / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX));
