@@ -6,7 +6,7 @@
 //!   ┌─────┴──────┬──────────────┬───────────────────────────────┐
 //!   ▼            ▼              ▼                               ▼
 //!  cli          api         controller                      adapters
-//!                │              │                 swarm::docker · source::git · store::sled · seal · notify
+//!                │              │                 swarm::docker · source::git · registry · store · seal · notify
 //!                └─► declare    │                               │ implement
 //!                       │       │                               ▼
 //!                       └─► ledger ───────────────────────►   ports
@@ -37,6 +37,7 @@ pub mod notify;
 pub mod outbound;
 pub mod plan;
 pub mod ports;
+pub mod registry;
 pub mod seal;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -14,6 +14,7 @@
 mod change;
 mod engine;
 mod fleet;
+mod hooks;
 mod http;
 mod idle;
 mod process;
@@ -83,6 +84,7 @@ pub(crate) fn run(figure: &'static str) {
                 match figure {
                     "change" => change::measure(&options).await,
                     "fleet" => fleet::measure(&options).await,
+                    "hooks" => hooks::measure(&options).await,
                     _ => idle::measure(&options).await,
                 }
             }

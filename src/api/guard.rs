@@ -15,7 +15,7 @@ use super::caller::Caller;
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
     Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
-    Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
+    Repository, RepositoryStatus, Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
@@ -374,6 +374,11 @@ impl Guard {
                 Ok((catalog, status.map(|status| status.value).unwrap_or_default()))
             })
             .collect()
+    }
+
+    /// What is known of a repository of images. Asked for by who sees a stack that follows it.
+    pub(super) fn repository(&self, repository: &Repository) -> Result<Option<RepositoryStatus>, LedgerError> {
+        self.shelf.ledger.repository_status(repository)
     }
 
     /// All hooks, by name.

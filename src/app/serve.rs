@@ -25,6 +25,7 @@ use crate::notify::http::Http;
 use crate::notify::{Couriers, NotifyOptions, NotifyParts};
 use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
+use crate::registry::HttpRegistry;
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
 use crate::source::sops::SopsFiles;
@@ -168,6 +169,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
                 Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
                 meters.clone(),
             )),
+            registry: registry(&options, keyring.clone())?,
             decrypter: Arc::new(SopsFiles),
             connector: Arc::new(WatchedConnector::new(
                 Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
@@ -365,6 +367,13 @@ fn couriers(
         instance: instance.to_owned(),
         options: NotifyOptions { public_url: options.public_url.clone(), ..NotifyOptions::default() },
     }))
+}
+
+/// What a stack names is asked where repositories may be.
+fn registry(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> Result<Arc<HttpRegistry>, ServeError> {
+    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Public };
+    let registry = HttpRegistry::new(Outbound::new(reach), keyring);
+    Ok(Arc::new(registry.map_err(|error| ServeError::Ended(io::Error::other(error)))?))
 }
 
 fn git_options(options: &ServeOptions) -> GitOptions {

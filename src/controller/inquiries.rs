@@ -12,8 +12,8 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind, Revision,
-    Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
+    Action, CredentialName, Deployment, Effect, EnvironmentName, GitSource, GitUrl, ImageWish, Node, ObjectKind,
+    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
@@ -78,6 +78,7 @@ impl Answers {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         // It is thought of only, and written nowhere.
@@ -139,11 +140,13 @@ impl Answers {
         images: &BTreeMap<String, String>,
     ) -> Result<(Deployment, Rendition), InquiryError> {
         let mut spec = pass.stack.spec.clone();
-        spec.images.extend(images.clone());
+        spec.images
+            .extend(images.iter().map(|(service, version)| (service.clone(), ImageWish::Named(version.clone()))));
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
-        let (revision, rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        let (revision, mut rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        pass.followed_now(&spec, &mut rendition);
         let declared = pass.stack.deployment.clone();
         let mut deployment = pass
             .deployment(&declared)

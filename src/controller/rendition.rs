@@ -126,6 +126,7 @@ impl Renderer {
                 return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
             }
         };
+        let images = spec.named_images();
         let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
         attachments = confidence.opened(attachments);
         loop {
@@ -133,7 +134,7 @@ impl Renderer {
                 stack: &stack.name,
                 files: &files,
                 variables: &variables,
-                images: &spec.images,
+                images: &images,
                 compat: spec.compat,
                 unset: spec.policy.unset_variables,
                 attachments: &attachments,

@@ -208,6 +208,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let deployment = self.new_deployment(trigger, version, reason);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::format_duration;
-use crate::domain::{Digester, Schedule, Source, StackSpec, Variable};
+use crate::domain::{Digester, ImageWish, Schedule, Source, StackSpec, Variable};
 
 /// Every field of a spec by its path in a manifest. Secrets and inline text are there as digests.
 pub(super) type Leaves = BTreeMap<String, Value>;
@@ -37,7 +37,7 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
         put(&format!("variables.{name}"), value);
     }
     for (service, version) in &spec.images {
-        put(&format!("images.{service}"), version.clone().into());
+        put(&format!("images.{service}"), image_wish(version));
     }
     if let Some(name) = &spec.decryption {
         put("decryption.credential", json!(name));
@@ -62,6 +62,14 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
         put("policy.schedule", json!(policy.schedule));
     }
     leaves
+}
+
+/// The desired version of a service, in the shape of a manifest.
+fn image_wish(wish: &ImageWish) -> Value {
+    match wish {
+        ImageWish::Named(version) => version.clone().into(),
+        ImageWish::Followed(it) => json!({ it.rule.word(): it.rule.text(), "poll": format_duration(it.poll) }),
+    }
 }
 
 /// The paths at which two specs differ.
@@ -163,13 +171,15 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
         }),
         Source::Inline(text) => json!({ "inlineBytes": text.len() }),
     };
+    let images: serde_json::Map<String, Value> =
+        spec.images.iter().map(|(service, wish)| (service.clone(), image_wish(wish))).collect();
     let policy = &spec.policy;
     json!({
         "source": source,
         "compose": spec.compose,
         "compat": spec.compat,
         "variables": variables,
-        "images": spec.images,
+        "images": images,
         "decryption": spec.decryption.as_ref().map(|credential| json!({ "credential": credential })),
         "dependsOn": spec.depends_on,
         "policy": {
@@ -208,7 +218,7 @@ mod tests {
             compose: vec!["a.yml".into()],
             compat: Compat::Strict,
             variables: [("A".to_owned(), Variable::Plain("1".into()))].into(),
-            images: [("web".to_owned(), "1".to_owned())].into(),
+            images: [("web".to_owned(), ImageWish::Named("1".to_owned()))].into(),
             decryption: None,
             depends_on: Vec::new(),
             policy: Policy::default(),
@@ -236,7 +246,12 @@ mod tests {
             |s| s.compat = Compat::Cli,
             |s| s.decryption = crate::domain::CredentialName::parse("age").ok(),
             |s| s.variables = [("B".to_owned(), Variable::Plain("2".into()))].into(),
-            |s| s.images = [("db".to_owned(), "2".to_owned())].into(),
+            |s| s.images = [("db".to_owned(), ImageWish::Named("2".to_owned()))].into(),
+            |s| {
+                let rule = crate::domain::FollowRule::Semver("~1".into());
+                let followed = crate::domain::FollowedImage { rule, poll: SignedDuration::from_mins(5) };
+                s.images.insert("web".to_owned(), ImageWish::Followed(followed));
+            },
             |s| s.policy.mode = crate::domain::Mode::Observe,
             |s| s.policy.on_failure = crate::domain::OnFailure::Hold,
             |s| s.policy.irreversible = true,
@@ -290,13 +305,13 @@ mod tests {
         let digester = Digester::new([1; 32]);
         let before = spec("main");
         let mut deployed = before.clone();
-        deployed.images.insert("web".into(), "2".into());
+        deployed.images.insert("web".into(), ImageWish::Named("2".into()));
         deployed.variables.insert("EXTRA".into(), Variable::Plain("x".into()));
         let mut document = before.clone();
         document.policy.prune = false;
         document.variables.clear();
         let merged = merge(&leaves(&before, &digester), &document, &deployed, &digester);
-        assert_eq!(merged.images["web"], "2");
+        assert_eq!(merged.images["web"], ImageWish::Named("2".into()));
         assert!(!merged.policy.prune);
         assert_eq!(merged.variables.keys().collect::<Vec<_>>(), ["EXTRA"]);
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, Revision, StackKey, StackSpec, TraceContext};
+use super::{Actor, Digest, Failure, FollowedVersions, Revision, StackKey, StackSpec, TraceContext};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub struct Version {
     pub revision: Option<Revision>,
     /// The images; known after rendering.
     pub images: Vec<ImageChoice>,
+    /// What the followed images were found to be: found once and then kept.
+    #[serde(default, skip_serializing_if = "FollowedVersions::is_empty")]
+    pub followed: FollowedVersions,
     /// Keyed digest of the desired objects; known after rendering. Two versions with equal digests are the same version.
     pub digest: Option<Digest>,
 }

@@ -8,6 +8,9 @@
 #[expect(dead_code, unreachable_pub, reason = "another test uses the rest of it")]
 #[path = "../support/collector.rs"]
 mod collector;
+#[expect(unreachable_pub, reason = "shared with the tests of logins")]
+#[path = "../support/registry.rs"]
+mod docker_registry;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
@@ -32,5 +35,6 @@ mod ownership;
 mod pin;
 mod preempt;
 mod proxied;
+mod registry;
 mod rollback;
 mod versions;

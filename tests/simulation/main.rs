@@ -23,6 +23,7 @@ mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod tags;
 mod telling;
 mod waiting;
 mod world;

@@ -10,6 +10,7 @@ use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
 use skep::ledger::{Batch, Ledger, RecordKey};
 use skep::ports::{Inquiries, Sealer, Source, Store, Transaction, Write};
+use skep::registry::memory::MemoryRegistry;
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
@@ -35,6 +36,7 @@ struct Life {
 pub struct World {
     pub swarm: SimSwarm,
     pub source: MemorySource,
+    pub registry: MemoryRegistry,
     pub ledger: Ledger,
     pub declare: Declare,
     pub ambient: Arc<SimAmbient>,
@@ -96,7 +98,20 @@ impl World {
         };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
-        Self { swarm, source, ledger, declare, ambient, store, laws, sealer, lives: Vec::new(), key: key("shop") }
+        let registry = MemoryRegistry::new();
+        Self {
+            swarm,
+            source,
+            registry,
+            ledger,
+            declare,
+            ambient,
+            store,
+            laws,
+            sealer,
+            lives: Vec::new(),
+            key: key("shop"),
+        }
     }
 
     /// A world whose controller runs.
@@ -127,6 +142,7 @@ impl World {
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             decrypter: Arc::new(SopsFiles),
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),

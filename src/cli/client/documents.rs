@@ -23,6 +23,7 @@ macro_rules! stack {
             images!(),
             " } pin { deploymentId versionOf actor reason until since } deploymentId ",
             "suspension { reason actor until since } deletion { keepRunning actor since } catalog { name file } ",
+            "followedImages { service rule wanted poll repository tag digest since skipped tags checkedAt nextLook error } ",
             "drift { found corrections correctedAt } createdAt updatedAt "
         )
     };
