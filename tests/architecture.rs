@@ -64,7 +64,9 @@ const ACTING: [&str; 3] = ["Swarm", "Source", "SwarmConnector"];
 const NOT_ACTING: [&str; 4] = ["declare", "api", "cli", "notify"];
 
 /// Where a library may be named: below these modules only.
-const LIBRARIES: [(&str, &str); 14] = [
+const LIBRARIES: [(&str, &str); 16] = [
+    ("age", "source::sops"),
+    ("aes_gcm", "source::sops"),
     ("bollard", "swarm::docker"),
     ("hyper", "swarm::docker"),
     ("hyper_util", "swarm::docker"),

@@ -27,6 +27,7 @@ use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
+use crate::source::sops::SopsFiles;
 use crate::store::sled::{Migration, SledOptions, SledStore};
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedSource, WatchedStore};
@@ -167,6 +168,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
                 Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
                 meters.clone(),
             )),
+            decrypter: Arc::new(SopsFiles),
             connector: Arc::new(WatchedConnector::new(
                 Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
                 meters.clone(),

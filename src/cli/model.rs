@@ -219,6 +219,8 @@ pub(super) struct Credential {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) stacks: Vec<String>,
     pub(super) keys: Vec<String>,
     pub(super) updated_at: Timestamp,
     #[serde(default)]

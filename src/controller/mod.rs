@@ -18,6 +18,7 @@ mod approval;
 mod backoff;
 mod catalogs;
 mod claim;
+mod confidence;
 mod delete;
 mod doctor;
 mod environment;
@@ -32,6 +33,7 @@ mod outcome;
 mod output;
 mod pass;
 mod pinning;
+mod preflight;
 mod prepare;
 mod queue;
 mod reconcile;
@@ -73,7 +75,7 @@ use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
+use crate::ports::{Ambient, Decrypter, Inquiries, Sealer, Source, SwarmConnector};
 use crate::telemetry::{Meters, Tracer};
 
 /// What the controller is made of.
@@ -86,6 +88,8 @@ pub struct Parts {
     pub sealer: Arc<dyn Sealer>,
     /// Reads repositories.
     pub source: Arc<dyn Source>,
+    /// Opens what is encrypted in them.
+    pub decrypter: Arc<dyn Decrypter>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
     /// This installation's id.
@@ -141,7 +145,7 @@ impl Controller {
             parts.ambient.clone(),
             cancel.child_token(),
         );
-        let renderer = Renderer::new(parts.source, parts.sealer, parts.ledger.clone());
+        let renderer = Renderer::new(parts.source, parts.decrypter, parts.sealer, parts.ledger.clone());
         let shared = Shared {
             ledger: parts.ledger,
             ambient: parts.ambient,

@@ -191,7 +191,7 @@ impl Shared {
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
         let (tracer, deployment) = (self.tracer.clone(), deployment.clone());
         self.tasks.spawn(async move {
-            let rendering = renderer.render(&key.name, &spec, revision.as_ref());
+            let rendering = renderer.render(&key, &spec, revision.as_ref());
             let answer = tracer.stage("render", &deployment, rendering).await.map(Arc::new);
             done.send_replace(Some(answer));
             environments.wake(&key, Priority::Event);

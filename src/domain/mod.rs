@@ -33,7 +33,7 @@ pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
 pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
-pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
+pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form, names_stack};
 pub use dependency::Dependency;
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,

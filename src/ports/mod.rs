@@ -4,6 +4,7 @@
 //! `Arc<dyn …>` and swapped in tests.
 
 mod ambient;
+mod decrypter;
 mod inquiry;
 mod keyring;
 mod log_filter;
@@ -15,6 +16,7 @@ mod store;
 mod swarm;
 
 pub use ambient::Ambient;
+pub use decrypter::{DecryptError, Decrypter, Opened};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{

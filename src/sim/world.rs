@@ -21,6 +21,7 @@ use crate::ledger::{Batch, Ledger};
 use crate::ports::{Sealer, Source};
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
+use crate::source::sops::SopsFiles;
 use crate::store::memory::MemoryStore;
 use crate::swarm::sim::{SimAmbient, SimNode, SimOptions, SimSwarm};
 use crate::telemetry::{Meters, Tracer};
@@ -185,6 +186,7 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            decrypter: Arc::new(SopsFiles),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,

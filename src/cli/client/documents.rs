@@ -58,7 +58,7 @@ macro_rules! environment {
 
 macro_rules! credential {
     () => {
-        "name type hosts keys createdAt updatedAt usedBy { kind name environment } "
+        "name type hosts stacks keys createdAt updatedAt usedBy { kind name environment } "
     };
 }
 
