@@ -15,8 +15,9 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Beside them: `telemetry` (what counts the work, for those that do it); `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
-//! to, and ssh with a credential), for `declare` and the adapters that go out.
+//! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! to, and ssh with a credential), for `declare` and the adapters that go out; `telemetry` (what counts and traces the work),
+//! for those that do it.
 //!
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
 

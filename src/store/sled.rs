@@ -39,7 +39,7 @@ use self::engine::{record_key, store_key};
 use self::files::Files;
 pub use self::folder::FORMAT;
 use self::folder::{Folder, Found};
-pub use self::migrate::{Migration, Point};
+pub use self::migrate::{Migration, Point, Step};
 use self::record::{Body, Record};
 pub use self::restore::{RestoreError, Reviewed, restore, review, undo};
 use super::{WATCH_CAPACITY, fit, range, watched};
