@@ -3,71 +3,27 @@
 //! A deployment's versions are found once and then kept, like its commit. A newer one becomes a deployment of its own, at the
 //! commit that is deployed; it waits behind a pin, and for approval, schedule and suspension like what git brings.
 
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use self::place::{Lack, Place, Places, places, put_versions};
 use super::pass::{Next, Pass, PassError};
 use super::prepare::Prepared;
 use super::rendition::{Renderer, Rendition};
 use super::repositories::{Look, Want};
 use crate::domain::{
     Choice, Chosen, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, EventType,
-    Failed, Failure, FailureClass, FollowedImage, FollowedStatus, FollowedVersion, FollowedVersions, IMAGE_LABEL,
-    Pointer, Reason, Repository, Revision, StackSpec, Trigger, Version, VersionSource, choose, name_of,
+    Failed, Failure, FailureClass, FollowedStatus, FollowedVersion, FollowedVersions, Pointer, Reason, Repository,
+    Revision, StackSpec, Trigger, Version, VersionSource, choose,
 };
 use crate::ports::RegistryError;
 
 /// An image that cannot be had is looked for again after this time, while a deployment waits for it.
 const AGAIN: SignedDuration = SignedDuration::from_secs(30);
-
-/// A followed service: its rule, and where its image is.
-struct Place {
-    followed: FollowedImage,
-    repository: Repository,
-}
-
-type Places = BTreeMap<String, Place>;
-
-/// Why there is no version for a service.
-enum Lack {
-    /// It is being asked.
-    Asking,
-    /// The registry gives no answer.
-    Registry(RegistryError),
-    /// Nothing fits.
-    Nothing(String),
-    /// All that fits has failed here.
-    AllFailed,
-}
-
-impl Lack {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Asking => Reason::Progressing,
-            Self::Registry(error) if error.is_about_trust() => Reason::AuthenticationFailed,
-            Self::Registry(RegistryError::NotFound { .. }) => Reason::ImageMissing,
-            Self::Registry(_) => Reason::RegistryUnreachable,
-            Self::Nothing(_) => Reason::NothingFits,
-            Self::AllFailed => Reason::Held,
-        }
-    }
-
-    fn sentence(&self, place: &Place) -> String {
-        let (rule, repository) = (&place.followed.rule, &place.repository);
-        match self {
-            Self::Asking => format!("asking `{repository}` what fits `{rule}`"),
-            Self::Registry(error) => error.to_string(),
-            Self::Nothing(why) => format!("nothing of `{repository}` fits `{rule}`: {why}"),
-            Self::AllFailed => {
-                format!(
-                    "all that fits `{rule}` of `{repository}` failed here and is held; `release-hold` tries it again"
-                )
-            }
-        }
-    }
-}
 
 /// What is to be said of one service.
 struct Finding {
@@ -214,16 +170,23 @@ impl Pass<'_> {
     fn choose(&self, service: &str, place: &Place, look: &Look, failed: &BTreeMap<String, Vec<Failed>>) -> Chosen {
         let good = self.good_version(service, &place.repository);
         let failed = failed.get(service).map_or(&[][..], Vec::as_slice);
-        choose(&place.followed.rule, &look.seen, failed, good.as_ref())
+        let mut seen = look.seen.clone();
+        if look.error.is_some() && place.followed.rule.one_tag().is_none() {
+            // It cannot be asked whether what failed was pushed anew: it was not.
+            failed.iter().for_each(|failed| drop(seen.digests.entry(failed.tag.clone()).or_insert(None)));
+        }
+        choose(&place.followed.rule, &seen, failed, good.as_ref())
     }
 
     fn finding(&self, service: &str, place: &Place, look: Look, chosen: Chosen) -> Finding {
         let known = || {
             let known = self.status.followed.get(service)?;
             let same = known.rule == place.followed.rule && known.repository == place.repository;
-            known.version.clone().filter(|_| same)
+            let failed = place.followed.rule.one_tag().is_none();
+            let failed = |version: &FollowedVersion| failed && chosen.watched.contains(&version.tag);
+            known.version.clone().filter(|version| same && !failed(version))
         };
-        let version = match (chosen.choice, &look.error) {
+        let version = match (chosen.choice.clone(), &look.error) {
             (Choice::Version(version), _) => Ok(version),
             // What was found before is found as long as nobody says otherwise.
             (Choice::Ask(_), error) => known().ok_or_else(|| match error {
@@ -456,42 +419,4 @@ fn wants_versions(deployment: &Deployment) -> bool {
 /// Whether two findings are the same version: of a range the tag tells, and the digest only where both have it.
 fn is_same(one: &FollowedVersion, other: &FollowedVersion) -> bool {
     one.tag == other.tag && (one.digest == other.digest || one.digest.is_none() || other.digest.is_none())
-}
-
-/// Where the images of the followed services are, by the files.
-fn places(spec: &StackSpec, rendition: &Rendition) -> Result<Places, String> {
-    let mut places = Places::new();
-    for (service, followed) in spec.followed_images() {
-        let Some(found) = rendition.desired.services.values().find(|found| found.key == *service) else {
-            let known: Vec<&str> = rendition.desired.services.values().map(|found| found.key.as_str()).collect();
-            return Err(format!(
-                "images.{service}: there is no service `{service}`; the services are {}",
-                known.join(", ")
-            ));
-        };
-        let repository = Repository::of_image(&found.spec.task_template.container_spec.image);
-        places.insert(service.clone(), Place { followed: followed.clone(), repository });
-    }
-    Ok(places)
-}
-
-/// Has the services run these versions.
-fn put_versions(rendition: &mut Rendition, versions: &FollowedVersions, renderer: &Renderer) {
-    if versions.is_empty() {
-        return;
-    }
-    for service in rendition.desired.services.values_mut() {
-        let Some(version) = versions.get(&service.key) else { continue };
-        let image = &mut service.spec.task_template.container_spec.image;
-        let name = name_of(image);
-        *image = match &version.digest {
-            Some(digest) => format!("{name}:{}@{digest}", version.tag),
-            None => format!("{name}:{}", version.tag),
-        };
-        let text = image.clone();
-        if let Some(label) = service.spec.labels.get_mut(IMAGE_LABEL) {
-            *label = text;
-        }
-    }
-    rendition.digest = rendition.desired.digest(&renderer.digester());
 }
