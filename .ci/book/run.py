@@ -32,7 +32,7 @@ WHOLE = {
     "Hook": {"kind": "Hook", "name": "part", "provider": "Generic", "unsigned": True, "rules": [{"stacks": ["*"]}]},
 }
 # The longest that a block may take, in seconds.
-LONGEST = 240
+LONGEST = 120
 
 
 class World:
