@@ -85,3 +85,16 @@ here() {
   url=$(git config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
   sed -i "s|https://git.example.org/|$url|" "$@"
 }
+
+# examples: the folder of examples as the demo has it, in a repository that its manifests name; ports of the host moved aside.
+examples() {
+  local url
+  url=$(git config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
+  cp -r "$ROOT/examples" .
+  find examples -name '*.yml' -exec sed -i "s|http://127.0.0.1:7718/|$url|; s/published: 180/published: 280/" {} +
+  repository examples examples
+  # What a page asks of the ports that it names.
+  printf '#!/bin/sh\nfor word; do shift; set -- "$@" "$(echo "$word" | sed s/:180/:280/)"; done\nexec %s "$@"\n' "$(command -v curl)" >curl
+  chmod +x curl
+  export PATH=$PWD:$PATH
+}
