@@ -74,6 +74,7 @@ typescript() {
   "$bin/.bin/tsc" --strict --target es2022 --module esnext --moduleDetection force --lib es2023,dom --typeRoots js --outDir js "$1"
   node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 6) ? 0 : 1)' && return
   printf '{"type":"module"}' >js/package.json
+  # shellcheck disable=SC2016
   printf '#!/bin/sh\nshift\nfile=js/$(basename "$1" .ts).js\nshift\nexec %s --experimental-websocket "$file" "$@"\n' "$(command -v node)" >node
   chmod +x node
   export PATH=$PWD:$PATH
@@ -94,6 +95,7 @@ examples() {
   find examples -name '*.yml' -exec sed -i "s|http://127.0.0.1:7718/|$url|; s/published: 180/published: 280/" {} +
   repository examples examples
   # What a page asks of the ports that it names.
+  # shellcheck disable=SC2016
   printf '#!/bin/sh\nfor word; do shift; set -- "$@" "$(echo "$word" | sed s/:180/:280/)"; done\nexec %s "$@"\n' "$(command -v curl)" >curl
   chmod +x curl
   export PATH=$PWD:$PATH
