@@ -70,7 +70,6 @@ release() {
 # WebSocket that it has behind a flag.
 typescript() {
   local bin=$ROOT/dashboard/node_modules
-  [ -x "$bin/.bin/tsc" ] || (cd "$ROOT/dashboard" && npm ci --no-audit --no-fund --loglevel=error)
   "$bin/.bin/tsc" --strict --target es2022 --module esnext --moduleDetection force --lib es2023,dom --typeRoots js --outDir js "$1"
   node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 6) ? 0 : 1)' && return
   printf '{"type":"module"}' >js/package.json
