@@ -15,7 +15,7 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! Beside them: `telemetry` (what counts the work, for those that do it); `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
 //! to, and ssh with a credential), for `declare` and the adapters that go out.
 //!
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
@@ -43,3 +43,4 @@ pub mod sim;
 pub mod source;
 pub mod store;
 pub mod swarm;
+pub mod telemetry;

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "api",
     "app",
     "assess",
@@ -31,6 +31,7 @@ const ROOMS: [&str; 18] = [
     "sim",
     "source",
     "store",
+    "telemetry",
 ];
 
 /// Rooms without I/O, async, clock or randomness.
@@ -44,10 +45,10 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "compose" | "plan" | "ports" => &["domain"],
         // Whether a task is the wanted one is asked in the same canonical form that the plan compares.
         "assess" => &["domain", "plan"],
-        "ledger" => &["domain", "ports"],
+        "ledger" | "telemetry" => &["domain", "ports"],
         "declare" => &["domain", "keys", "ledger", "ports"],
-        "api" => &["declare", "domain", "ledger", "ports"],
-        "controller" => &["assess", "compose", "declare", "domain", "ledger", "plan", "ports"],
+        "api" => &["declare", "domain", "ledger", "ports", "telemetry"],
+        "controller" => &["assess", "compose", "declare", "domain", "ledger", "plan", "ports", "telemetry"],
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
         "outbound" => &["domain", "keys", "ports"],
         "notify" => &["domain", "keys", "ledger", "outbound", "ports"],
@@ -63,7 +64,9 @@ const ACTING: [&str; 3] = ["Swarm", "Source", "SwarmConnector"];
 const NOT_ACTING: [&str; 4] = ["declare", "api", "cli", "notify"];
 
 /// Where a library may be named: below these modules only.
-const LIBRARIES: [(&str, &str); 11] = [
+const LIBRARIES: [(&str, &str); 16] = [
+    ("age", "source::sops"),
+    ("aes_gcm", "source::sops"),
     ("bollard", "swarm::docker"),
     ("hyper", "swarm::docker"),
     ("hyper_util", "swarm::docker"),
@@ -72,6 +75,9 @@ const LIBRARIES: [(&str, &str); 11] = [
     ("crc32c", "store::sled"),
     ("tar", "store::sled"),
     ("chacha20poly1305", "seal"),
+    ("opentelemetry", "telemetry"),
+    ("opentelemetry_sdk", "telemetry"),
+    ("opentelemetry_otlp", "telemetry"),
     ("actix_web", "api"),
     ("async_graphql", "api"),
     ("async_graphql_actix_web", "api"),

@@ -120,6 +120,7 @@ impl Ring {
             id: "1".into(),
             kind: CredentialType::Registry,
             hosts: vec![CredentialHost::parse(host).unwrap()],
+            stacks: Vec::new(),
             print: Digest::of(host.as_bytes()),
             data: values.iter().map(value).collect(),
         }));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use skep::app::{LogFormat, ServeOptions, init_telemetry, serve};
+use skep::app::{LogFormat, ServeOptions, init_logging, serve};
 use tempfile::TempDir;
 
 use super::Options;
@@ -25,7 +25,7 @@ pub(crate) fn serve_if_asked() -> bool {
     if first != SERVE {
         return false;
     }
-    init_telemetry(LogFormat::Text, "warn");
+    let logging = init_logging(LogFormat::Text, "warn");
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: data.into(),
@@ -38,6 +38,9 @@ pub(crate) fn serve_if_asked() -> bool {
         metrics_public: true,
         graphiql: false,
         hook_rate: 1_000_000,
+        logging,
+        instance: None,
+        otlp_endpoint: None,
     };
     serve(options).unwrap();
     true

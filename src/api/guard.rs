@@ -37,6 +37,19 @@ pub(super) struct Shelf {
     backups: Arc<Semaphore>,
 }
 
+/// What is ready, and what is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Readiness {
+    /// The server has been started, and was not asked to end.
+    pub(super) serves: bool,
+    /// The store takes writes.
+    pub(super) writes: bool,
+    /// How many environments answer, ...
+    pub(super) connected: usize,
+    /// ... of how many.
+    pub(super) environments: usize,
+}
+
 /// The caller may not do this anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{actor}` may not: it takes the right {access:?}, over everything")]
@@ -68,6 +81,15 @@ impl Shelf {
     pub(super) fn guard(&self, caller: &Caller) -> Guard {
         let (shelf, grant) = (self.clone(), Arc::clone(&caller.grant));
         Guard { shelf, grant, actor: Arc::from(caller.actor.name.as_str()) }
+    }
+
+    /// What of that which work needs is there. Nothing in it names anything.
+    pub(super) async fn readiness(&self) -> Readiness {
+        let writes = self.ledger.takes_writes().await.is_ok();
+        let environments = self.ledger.environments().unwrap_or_default();
+        let up = |name| self.ledger.environment_status(name).ok().flatten().is_some_and(|it| it.value.connected);
+        let connected = environments.iter().filter(|found| up(&found.value.name)).count();
+        Readiness { serves: true, writes, connected, environments: environments.len() }
     }
 
     /// The store's revision.

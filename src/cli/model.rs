@@ -131,6 +131,8 @@ pub(super) struct Deployment {
     pub(super) rollback_of: Option<String>,
     pub(super) rolled_back_by: Option<String>,
     #[serde(default)]
+    pub(super) trace_id: Option<String>,
+    #[serde(default)]
     pub(super) services: Vec<Service>,
     #[serde(default)]
     pub(super) warnings: Vec<String>,
@@ -217,6 +219,8 @@ pub(super) struct Credential {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) stacks: Vec<String>,
     pub(super) keys: Vec<String>,
     pub(super) updated_at: Timestamp,
     #[serde(default)]

@@ -162,6 +162,9 @@ impl Pass<'_> {
             if let Some(waits) = self.wait_at_gate(&mut deployment, &plan)? {
                 return Ok(waits);
             }
+            if self.cannot_come_about(&mut deployment, rendition, &plan)? {
+                return Ok(Carried::Ended);
+            }
             self.begin(&mut deployment, rendition, &plan).await?;
             if plan.steps.is_empty() {
                 return self.all_applied(deployment, rendition).map(|()| Carried::All);

@@ -13,6 +13,7 @@ use super::queue::Priority;
 use super::shared::{Environments, Shared};
 use crate::domain::{EnvironmentName, StackKey, registry_of};
 use crate::ports::{Ambient, ImageError, ResolvedImage};
+use crate::telemetry::carried;
 
 /// The longest a lookup may take.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ impl Shared {
                 environment: environment.clone(),
             };
             let image = image.to_owned();
-            self.tasks.spawn(async move { asking.ask(image, &places).await });
+            self.tasks.spawn(carried(async move { asking.ask(image, &places).await }));
         }
         None
     }

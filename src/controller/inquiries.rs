@@ -93,6 +93,7 @@ impl Answers {
         rendition: &Rendition,
     ) -> Result<PlanAnswer, InquiryError> {
         let plan = pass.plan(deployment, rendition, Prune::Asked).map_err(failed)?;
+        let found = pass.found_before(rendition, &plan).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
         Ok(PlanAnswer {
@@ -122,9 +123,10 @@ impl Answers {
                 .refused
                 .iter()
                 .map(ToString::to_string)
+                .chain(found.refused.iter().map(|failure| masker.mask(&failure.sentence())))
                 .chain(plan.waiting.iter().map(ToString::to_string))
                 .collect(),
-            warnings: rendition.warnings.clone(),
+            warnings: rendition.warnings.iter().chain(&found.warnings).cloned().collect(),
             unchanged: plan.unchanged,
         })
     }
@@ -158,7 +160,7 @@ impl Answers {
             Source::Inline(_) => None,
             Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
         };
-        let rendition = self.shared.renderer.render(&key.name, spec, revision.as_ref()).await.map_err(failed)?;
+        let rendition = self.shared.renderer.render(key, spec, revision.as_ref()).await.map_err(failed)?;
         Ok((revision, rendition))
     }
 

@@ -267,7 +267,11 @@ impl Pass<'_> {
         let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
         if !deployment.phase.is_terminal() {
             let why = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
-            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; the last good version is back"));
+            let then = match deployment.progress {
+                Some(_) => "the last good version is back",
+                None => "nothing was changed for it, and the last good version runs",
+            };
+            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; {then}"));
             self.put(deployment);
         }
         Ok(())

@@ -18,6 +18,7 @@ mod approval;
 mod backoff;
 mod catalogs;
 mod claim;
+mod confidence;
 mod delete;
 mod doctor;
 mod environment;
@@ -32,6 +33,7 @@ mod outcome;
 mod output;
 mod pass;
 mod pinning;
+mod preflight;
 mod prepare;
 mod queue;
 mod reconcile;
@@ -44,6 +46,7 @@ mod steady;
 mod take_up;
 mod tasks;
 mod waiting;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -58,11 +61,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::backoff::backoff;
 use self::catalogs::Catalogs;
 use self::claim::Claimer;
 use self::environment::{Connection, Observed};
-use self::pass::{Next, Pass, PassError};
+pub use self::queue::Depth;
 use self::queue::Priority;
 use self::rendition::Renderer;
 use self::shared::{Environments, Renditions, Shared};
@@ -73,13 +75,8 @@ use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, Inquiries, Sealer, Source, SwarmConnector};
-
-/// A pass never asks for another one sooner than this: rules that disagree cost little.
-const SHORTEST_WAIT: Duration = Duration::from_millis(20);
-
-/// A pass that takes longer than this is broken off and begun anew: no call it makes should.
-const LONGEST_PASS: Duration = Duration::from_secs(300);
+use crate::ports::{Ambient, Decrypter, Inquiries, Sealer, Source, SwarmConnector};
+use crate::telemetry::{Meters, Tracer};
 
 /// What the controller is made of.
 pub struct Parts {
@@ -91,6 +88,8 @@ pub struct Parts {
     pub sealer: Arc<dyn Sealer>,
     /// Reads repositories.
     pub source: Arc<dyn Source>,
+    /// Opens what is encrypted in them.
+    pub decrypter: Arc<dyn Decrypter>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
     /// This installation's id.
@@ -98,6 +97,22 @@ pub struct Parts {
     /// The mark of the restore that this installation came from, if it did: it writes to no Swarm before a person has it
     /// claimed.
     pub restored: Option<String>,
+    /// What counts.
+    pub meters: Meters,
+    /// Who gets the spans of deployments.
+    pub tracer: Tracer,
+}
+
+/// How many stacks of each environment wait for a look.
+#[derive(Clone)]
+pub struct Backlog(Arc<Environments>);
+
+impl Backlog {
+    /// The environments under watch, with what waits in each.
+    #[must_use]
+    pub fn depths(&self) -> Vec<(EnvironmentName, Depth)> {
+        self.0.depths()
+    }
 }
 
 /// The controller. [`Controller::run`] does the work; [`Controller::inquiries`] answers readers meanwhile.
@@ -130,7 +145,7 @@ impl Controller {
             parts.ambient.clone(),
             cancel.child_token(),
         );
-        let renderer = Renderer::new(parts.source, parts.sealer, parts.ledger.clone());
+        let renderer = Renderer::new(parts.source, parts.decrypter, parts.sealer, parts.ledger.clone());
         let shared = Shared {
             ledger: parts.ledger,
             ambient: parts.ambient,
@@ -138,6 +153,8 @@ impl Controller {
             sources: Arc::new(sources),
             instance: parts.instance,
             restored: parts.restored,
+            meters: parts.meters,
+            tracer: parts.tracer,
             renditions: Arc::new(Renditions::default()),
             environments,
             lookups: Arc::default(),
@@ -153,6 +170,12 @@ impl Controller {
     #[must_use]
     pub fn inquiries(&self) -> Arc<dyn Inquiries> {
         Arc::new(inquiries::Answers::new(self.shared.clone()))
+    }
+
+    /// Tells how much waits, whenever it is asked.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        Backlog(self.shared.environments.clone())
     }
 
     /// Runs until cancelled. On the way out no new look is begun, and those under way are waited for, for five seconds.
@@ -311,94 +334,7 @@ impl Controller {
         self.shared.tasks.spawn(observed.clone().run(cancel.clone()));
         self.shared.tasks.spawn(tasks::run(observed.clone(), move || ambient.now(), cancel.clone()));
         self.shared.tasks.spawn(report(self.shared.clone(), observed.clone(), cancel.clone()));
-        self.shared.tasks.spawn(work(self.shared.clone(), observed, cancel));
-    }
-}
-
-/// Takes keys from an environment's queue, and looks at each in a task of its own.
-async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
-    loop {
-        let place = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            place = environment.workers.clone().acquire_owned() => place,
-        };
-        let Ok(place) = place else { return };
-        let (key, priority) = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            taken = environment.queue.next() => taken,
-        };
-        let (shared, environment) = (shared.clone(), environment.clone());
-        shared.tasks.clone().spawn(async move {
-            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone(), priority));
-            if look.await.is_err() {
-                tracing::error!(stack = %key, "a pass panicked; the stack is looked at again in a minute");
-                environment.queue.add(&key, Instant::now() + Duration::from_secs(60), Priority::Resync);
-            }
-            environment.queue.done(&key);
-            drop(place);
-        });
-    }
-}
-
-/// One look, and when the next one is due.
-async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, priority: Priority) {
-    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key, priority)).await;
-    let mut errors = shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
-    match outcome {
-        Ok(Ok(next)) => {
-            errors.remove(&key);
-            if let Some(Next::At(at)) = next {
-                let wait = at.duration_since(shared.ambient.now());
-                let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO).max(SHORTEST_WAIT);
-                environment.queue.add(&key, Instant::now() + wait, Priority::Event);
-            }
-        }
-        Ok(Err(error)) if error.is_conflict() => {
-            tracing::debug!(stack = %key, %error, "somebody else wrote meanwhile; the stack is looked at again");
-            environment.queue.add(&key, Instant::now() + SHORTEST_WAIT, Priority::Event);
-        }
-        Ok(Err(error)) => {
-            let count = errors.entry(key.clone()).or_insert(0);
-            *count += 1;
-            let wait = backoff(*count, shared.ambient.random());
-            let wait = if planted!("an error is answered at once") { SHORTEST_WAIT } else { wait };
-            tracing::warn!(stack = %key, %error, errors = *count, ?wait, "a pass broke off");
-            environment.queue.add(&key, Instant::now() + wait, Priority::Event);
-        }
-        Err(_) => {
-            tracing::error!(stack = %key, "a pass took too long and was broken off");
-            environment.queue.add(&key, Instant::now() + Duration::from_secs(10), Priority::Event);
-        }
-    }
-}
-
-async fn one_pass(
-    shared: &Shared,
-    environment: &Arc<Observed>,
-    key: &StackKey,
-    priority: Priority,
-) -> Result<Option<Next>, PassError> {
-    if priority == Priority::Resync && environment.at_rest.holds(environment, &shared.ledger, key)? {
-        return Ok(Some(Next::Idle));
-    }
-    tracing::trace!(stack = %key, "a pass begins");
-    environment.at_rest.forget(key);
-    match Pass::load(shared, environment.clone(), key)? {
-        Some(mut pass) => {
-            let next = reconcile::reconcile(&mut pass).await?;
-            if next == Some(Next::Idle) && pass.is_at_rest() {
-                environment.at_rest.note(&pass);
-            }
-            Ok(next)
-        }
-        None => {
-            shared.sources.leave(key);
-            environment.tasks.leave(key);
-            shared.renditions.forget(key);
-            Ok(None)
-        }
+        self.shared.tasks.spawn(worker::work(self.shared.clone(), observed, cancel));
     }
 }
 

@@ -299,6 +299,7 @@ impl Pass<'_> {
                 reason: Some(reason),
                 original_request: serde_json::Value::Null,
                 mapped_request: mapped,
+                trace: None,
             },
             version,
             phase: Phase::Pending,

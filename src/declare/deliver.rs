@@ -14,7 +14,7 @@ use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
     Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack,
-    StackKey, Trigger, Way, fits,
+    StackKey, TraceContext, Trigger, Way, fits,
 };
 use crate::ledger::{
     Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
@@ -38,6 +38,8 @@ pub struct Delivery {
     pub original: Value,
     /// Who has it done again; none for one that came from outside.
     pub again_by: Option<Actor>,
+    /// The request's place in a trace, if it has one.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a delivery.
@@ -334,7 +336,7 @@ fn actor(hook: &Hook) -> Actor {
 }
 
 fn ask(hook: &Hook, delivery: &Delivery) -> Ask {
-    Ask { original: Some(delivery.original.clone()), ..Ask::new(actor(hook), Trigger::Hook) }
+    Ask { original: Some(delivery.original.clone()), trace: delivery.trace, ..Ask::new(actor(hook), Trigger::Hook) }
 }
 
 /// An id becomes part of a key of the store, and of lines for people.

@@ -39,6 +39,9 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     for (service, version) in &spec.images {
         put(&format!("images.{service}"), version.clone().into());
     }
+    if let Some(name) = &spec.decryption {
+        put("decryption.credential", json!(name));
+    }
     if !spec.depends_on.is_empty() {
         put("dependsOn", json!(spec.depends_on));
     }
@@ -89,6 +92,7 @@ fn take_over(path: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         Some(("images", service)) => follow(service, &wanted.images, &mut spec.images),
         Some(("policy", field)) => policy(field, wanted, spec),
         Some(("source", field)) => source(field, wanted, spec),
+        Some(("decryption", _)) => spec.decryption.clone_from(&wanted.decryption),
         _ => match path {
             "compose" => spec.compose.clone_from(&wanted.compose),
             "compat" => spec.compat = wanted.compat,
@@ -166,6 +170,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
         "compat": spec.compat,
         "variables": variables,
         "images": spec.images,
+        "decryption": spec.decryption.as_ref().map(|credential| json!({ "credential": credential })),
         "dependsOn": spec.depends_on,
         "policy": {
             "mode": policy.mode,
@@ -204,6 +209,7 @@ mod tests {
             compat: Compat::Strict,
             variables: [("A".to_owned(), Variable::Plain("1".into()))].into(),
             images: [("web".to_owned(), "1".to_owned())].into(),
+            decryption: None,
             depends_on: Vec::new(),
             policy: Policy::default(),
         }
@@ -228,6 +234,7 @@ mod tests {
             |s| git(s).poll = SignedDuration::from_mins(9),
             |s| s.compose = vec!["b.yml".into()],
             |s| s.compat = Compat::Cli,
+            |s| s.decryption = crate::domain::CredentialName::parse("age").ok(),
             |s| s.variables = [("B".to_owned(), Variable::Plain("2".into()))].into(),
             |s| s.images = [("db".to_owned(), "2".to_owned())].into(),
             |s| s.policy.mode = crate::domain::Mode::Observe,

@@ -202,6 +202,7 @@ impl Declare {
                 reason: ask.reason.clone(),
                 original_request: ask.original.clone().unwrap_or(original),
                 mapped_request: mapped,
+                trace: ask.trace,
             },
             version,
             phase: DeploymentPhase::Pending,

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, Revision, StackKey, StackSpec};
+use super::{Actor, Digest, Failure, Revision, StackKey, StackSpec, TraceContext};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +125,9 @@ pub struct Origin {
     pub original_request: serde_json::Value,
     /// What it was taken to mean.
     pub mapped_request: serde_json::Value,
+    /// The place of the request in a trace, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// One attempt at one version.
@@ -166,6 +169,14 @@ pub struct Deployment {
     pub created_at: Timestamp,
     /// When it reached a terminal phase.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Deployment {
+    /// Its span in the trace that leads from the request to the engine.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        TraceContext::of_deployment(&self.id, self.origin.trace.as_ref())
+    }
 }
 
 /// How one service of a deployment stands, for people.

@@ -27,12 +27,13 @@ mod source;
 mod stack;
 mod status;
 mod task;
+mod trace;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
 pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
-pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
+pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form, names_stack};
 pub use dependency::Dependency;
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
@@ -68,3 +69,4 @@ pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,
 };
 pub use task::{Task, TaskState};
+pub use trace::TraceContext;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Adoption, CatalogEntry, Dependency, DeploymentId, Digest, Schedule, Sealed, Source, StackKey};
+use super::{
+    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, Schedule, Sealed, Source, StackKey,
+};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct StackSpec {
     pub variables: BTreeMap<String, Variable>,
     /// Desired versions by service: a tag (`1.4.2`), a digest (`sha256:…`), or a whole image reference.
     pub images: BTreeMap<String, String>,
+    /// The age credential that opens what is encrypted in the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<CredentialName>,
     /// Stacks that must be ready before a new version is applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,

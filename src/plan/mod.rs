@@ -18,6 +18,7 @@
 //! | `pace` | how fast services are updated on the way back |
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
+//! | `preflight`, `places` | what can be known to fail before anything is changed; what a node can take |
 //! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
 
@@ -27,7 +28,9 @@ mod diff;
 mod objects;
 mod ownership;
 mod pace;
+mod places;
 mod ports;
+mod preflight;
 mod prune;
 mod recreate;
 mod services;
@@ -49,6 +52,7 @@ pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
+pub use preflight::{Preflight, preflight};
 pub use services::{effective, keep_live};
 
 /// Everything a plan is made from.

@@ -29,7 +29,8 @@ pub(super) fn published(spec: &ServiceSpec) -> impl Iterator<Item = (Port<'_>, b
     })
 }
 
-fn new_spec(step: &Step) -> Option<&ServiceSpec> {
+/// What a step makes of a service.
+pub(super) fn new_spec(step: &Step) -> Option<&ServiceSpec> {
     match &step.effect {
         Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => Some(spec),
         _ => None,

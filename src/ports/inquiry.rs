@@ -109,6 +109,7 @@ pub enum Area {
     Claim,
     Clock,
     Git,
+    Registry,
 }
 
 /// How something is.
@@ -139,6 +140,9 @@ pub struct Finding {
 
 /// Repositories that a doctor asks at most.
 pub const MOST_SOURCES: usize = 50;
+
+/// Registries that a doctor asks at most, in each environment.
+pub const MOST_REGISTRIES: usize = 20;
 
 /// Tasks that an answer names at most.
 pub const MOST_TASKS: usize = 1000;

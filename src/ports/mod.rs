@@ -4,8 +4,10 @@
 //! `Arc<dyn …>` and swapped in tests.
 
 mod ambient;
+mod decrypter;
 mod inquiry;
 mod keyring;
+mod log_filter;
 mod logs;
 mod notifier;
 mod sealer;
@@ -14,13 +16,15 @@ mod store;
 mod swarm;
 
 pub use ambient::Ambient;
+pub use decrypter::{DecryptError, Decrypter, Opened};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
-    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
-    RenderAnswer, StepAnswer, TaskAnswer,
+    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_REGISTRIES, MOST_SOURCES,
+    MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use log_filter::{LogFilter, NoLog};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use sealer::{SealError, Sealer};

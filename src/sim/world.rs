@@ -21,8 +21,10 @@ use crate::ledger::{Batch, Ledger};
 use crate::ports::{Sealer, Source};
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
+use crate::source::sops::SopsFiles;
 use crate::store::memory::MemoryStore;
 use crate::swarm::sim::{SimAmbient, SimNode, SimOptions, SimSwarm};
+use crate::telemetry::{Meters, Tracer};
 
 /// The id of the Skep under test.
 pub(super) const INSTANCE: &str = "skep-a";
@@ -184,9 +186,12 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            decrypter: Arc::new(SopsFiles),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         tokio::spawn(async move { controller.run().await });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use skep::compose::{Attachment, ComposeFile, Render, RenderInput, VariableValue, render};
+use skep::compose::{Attachment, ComposeFile, Confidential, Render, RenderInput, VariableValue, render};
 use skep::domain::{
     Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
 };
@@ -109,11 +109,12 @@ impl Engine {
                 unset: UnsetVariables::Empty,
                 attachments: &attachments,
                 folder: "",
+                confidential: &Confidential::default(),
                 digester: &self.digester,
             };
             match render(&input).map_err(|errors| format!("{compat:?} refuses it:\n{errors}"))? {
                 Render::Done(rendered) => return Ok(*rendered),
-                Render::Needs(paths) => attachments.extend(paths.into_iter().map(|path| {
+                Render::Needs(needs) => attachments.extend(needs.files.into_iter().map(|path| {
                     let content = std::fs::read(folder.join(&path));
                     (path, content.map(Arc::from).map_err(|_| "no such file".to_owned()))
                 })),

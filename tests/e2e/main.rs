@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not there fails it")]
 
+#[expect(dead_code, unreachable_pub, reason = "another test uses the rest of it")]
+#[path = "../support/collector.rs"]
+mod collector;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
@@ -23,8 +26,11 @@ mod image;
 mod install;
 mod kill;
 mod logs;
+mod lost;
+mod observed;
 mod ownership;
 mod pin;
 mod preempt;
+mod proxied;
 mod rollback;
 mod versions;

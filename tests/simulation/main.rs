@@ -4,7 +4,11 @@
 //! between them, lets it crash, and shows the laws all that goes through. `storms` plays whole seeded schedules.
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
+#[path = "../support/sops.rs"]
+mod encrypt;
+
 mod adopting;
+mod confidential;
 mod control;
 mod converging;
 mod crashing;

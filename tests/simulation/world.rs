@@ -14,8 +14,10 @@ use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
 use skep::source::memory::MemorySource;
+use skep::source::sops::SopsFiles;
 use skep::store::memory::MemoryStore;
 use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
+use skep::telemetry::{Meters, Tracer};
 use tokio_util::sync::CancellationToken;
 
 pub const URL: &str = "https://git.example/shop.git";
@@ -124,9 +126,12 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            decrypter: Arc::new(SopsFiles),
             connector: Arc::new(connector),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         let inquiries = controller.inquiries();

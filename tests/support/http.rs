@@ -14,11 +14,12 @@ use skep::declare::{Declare, Limits};
 use skep::domain::{Deployment, DeploymentId, Environment, EnvironmentName, StackKey, StackName, Wanted};
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoLog,
     NoNotifiers, PlanAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
+use skep::telemetry::{Meters, Tracer};
 use tokio::sync::mpsc;
 
 pub const TOKEN: &str = "the-token-of-these-tests";
@@ -133,10 +134,13 @@ impl World {
             ledger: ledger.clone(),
             inquiries: Arc::clone(&logs) as Arc<_>,
             notifiers: Arc::new(NoNotifiers),
+            log: Arc::new(NoLog),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::new(AtomicBool::new(true)),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
             options: ApiOptions::default(),
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };

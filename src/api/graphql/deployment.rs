@@ -49,6 +49,8 @@ pub(super) struct DeploymentView {
     rolled_back_by: Option<String>,
     /// The deployment whose kept objects this one brings back, when it renders nothing itself.
     version_of: Option<String>,
+    /// The trace that leads from the request to the engine: 32 hex digits.
+    trace_id: String,
     /// The digest of the plan that waits for approval, or was approved: only in the mode `Approve`.
     plan: Option<String>,
     /// Clocks, and what is known of each service, once applying has begun.
@@ -81,6 +83,7 @@ impl DeploymentView {
 impl From<Deployment> for DeploymentView {
     fn from(it: Deployment) -> Self {
         let phase = DeploymentPhase::from(it.phase);
+        let trace_id = it.trace().trace_id();
         let reason = match &it.failure {
             Some(failure) => failure.class.to_string(),
             None => format!("{phase:?}"),
@@ -110,6 +113,7 @@ impl From<Deployment> for DeploymentView {
             rollback_of: it.rollback_of.map(|id| id.0),
             rolled_back_by: it.rolled_back_by.map(|id| id.0),
             version_of,
+            trace_id,
             plan: it.plan.map(|plan| plan.as_str().to_owned()),
             progress: it.progress.map(Into::into),
             services: it.services.into_iter().map(Into::into).collect(),

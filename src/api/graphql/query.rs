@@ -145,6 +145,12 @@ impl Query {
         Ok(guard(ctx)?.notifiers().map_err(refused)?.into_iter().map(Into::into).collect())
     }
 
+    /// What the server logs: a level, or a filter. For admins.
+    async fn log_filter(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
+        guard(ctx)?.everywhere(Access::Administer).map_err(|cause| refused(cause.into()))?;
+        Ok(context(ctx)?.log.filter())
+    }
+
     /// All tokens, by name. What they are is known by their digests alone.
     async fn tokens(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TokenView>> {
         Ok(guard(ctx)?.tokens().map_err(refused)?.into_iter().map(Into::into).collect())

@@ -20,6 +20,8 @@ pub(super) struct SourceView {
     path: Option<String>,
     /// The name of the credential it is read with.
     credential: Option<String>,
+    /// The name of the credential that opens what is encrypted in it.
+    decryption: Option<String>,
     /// How often the refs are listed.
     poll: Option<String>,
     /// The compose text itself, when there is no repository.
@@ -44,6 +46,7 @@ impl SourceView {
             wanted: git.map(|git| git.wanted.0.clone()),
             path: git.map(|git| git.path.clone()),
             credential: git.and_then(|git| git.credential.as_ref()).map(ToString::to_string),
+            decryption: spec.decryption.as_ref().map(ToString::to_string),
             poll: git.map(|git| format_duration(git.poll)),
             inline,
             revision: found.as_ref().and_then(|found| found.revision.as_ref()).map(ToString::to_string),

@@ -230,6 +230,7 @@ pub(super) fn node(id: &str) -> Node {
         engine: "20.10.24".into(),
         platform: Platform::default(),
         labels: BTreeMap::new(),
+        engine_labels: BTreeMap::new(),
         nano_cpus: 0,
         memory_bytes: 0,
     }

@@ -199,6 +199,11 @@ pub enum Command {
     /// Look whether everything works: server, store, disk, engines, claims, clocks, repositories; says what to mend. Exits
     /// with 1 when something does not.
     Doctor,
+    /// Say what the server logs, or change it until it ends.
+    LogFilter {
+        /// error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
+        filter: Option<String>,
+    },
     /// Ask the server of this machine whether it is well, without a token: for health checks. Exits with 1 when it is not.
     Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.

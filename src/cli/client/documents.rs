@@ -34,7 +34,7 @@ macro_rules! deployment {
             "id: deploymentId stack environment generation trigger phase verdict reason message ",
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
-            " actor statedReason rollbackOf rolledBackBy versionOf ",
+            " actor statedReason rollbackOf rolledBackBy versionOf traceId ",
             "services { service wanted healthy obstacle } plan warnings createdAt finishedAt "
         )
     };
@@ -58,7 +58,7 @@ macro_rules! environment {
 
 macro_rules! credential {
     () => {
-        "name type hosts keys createdAt updatedAt usedBy { kind name environment } "
+        "name type hosts stacks keys createdAt updatedAt usedBy { kind name environment } "
     };
 }
 
@@ -153,6 +153,9 @@ pub(in crate::cli) const TEST_NOTIFIER: &str = "mutation TestNotifier($input: Te
     userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const DELETE_NOTIFIER: &str = "mutation DeleteNotifier($input: DeleteNotifierInput!) { \
     deleteNotifier(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const LOG_FILTER: &str = "query LogFilter { logFilter }";
+pub(in crate::cli) const SET_LOG_FILTER: &str = "mutation SetLogFilter($input: SetLogFilterInput!) { \
+    setLogFilter(input: $input) { filter userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
 pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
     "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
@@ -255,7 +258,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 46] = [
+pub(in crate::cli) const ALL: [&str; 48] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -271,6 +274,8 @@ pub(in crate::cli) const ALL: [&str; 46] = [
     NOTIFIERS,
     TEST_NOTIFIER,
     DELETE_NOTIFIER,
+    LOG_FILTER,
+    SET_LOG_FILTER,
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,

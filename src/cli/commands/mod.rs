@@ -16,6 +16,7 @@ mod get;
 pub(super) mod health;
 mod hook;
 pub(super) mod init;
+mod log_filter;
 mod logs;
 mod manifest;
 mod notifier;
@@ -70,6 +71,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Catalog(args) => catalog::catalog(session, &args.what).await,
         Command::Hook(args) => hook::hook(session, &args.what).await,
         Command::Notifier(args) => notifier::notifier(session, &args.what).await,
+        Command::LogFilter { filter } => log_filter::log_filter(session, filter.as_deref()).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

@@ -9,8 +9,8 @@ use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, credential_name, environment_name, order, stack_name};
 use crate::domain::{
-    Compat, DriftPolicy, GitSource, GitUrl, Ignored, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey,
-    StackSpec, UnsetVariables, Variable, Wanted,
+    Compat, CredentialName, DriftPolicy, GitSource, GitUrl, Ignored, ImagesPolicy, Mode, OnFailure, Policy, Source,
+    StackKey, StackSpec, UnsetVariables, Variable, Wanted,
 };
 use crate::ports::Sealer;
 
@@ -38,13 +38,14 @@ pub(super) fn read(
         None => BTreeMap::new(),
     };
     let images = fields.take("images").map(|field| images(reader, &field)).unwrap_or_default();
+    let decryption = fields.take("decryption").and_then(|field| decryption(reader, &field));
     let depends_on = fields.take("dependsOn").map(|field| order::dependencies(reader, &field, environment.as_ref()));
     let policy = fields.take("policy").map_or_else(|| Some(Policy::default()), |field| policy(reader, &field));
     reader.finish(fields);
     let parts = (name, environment, source, compat, policy);
     let (Some(name), Some(environment), Some(source), Some(compat), Some(policy)) = parts else { return Ok(None) };
     let depends_on = depends_on.unwrap_or_default();
-    let spec = StackSpec { source, compose, compat, variables, images, depends_on, policy };
+    let spec = StackSpec { source, compose, compat, variables, images, decryption, depends_on, policy };
     Ok(Some(Body::Stack(StackKey { environment, name }, Box::new(spec))))
 }
 
@@ -115,6 +116,15 @@ pub(super) fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
     let poll = fields.take("poll").map_or(Some(POLL), |field| reader.duration(&field, least));
     reader.finish(fields);
     Some(GitSource { url: url?, wanted: Wanted(wanted?), path: path?, credential, poll: poll? })
+}
+
+/// Which credential opens what is encrypted in the repository.
+fn decryption(reader: &mut Reader, field: &Field<'_>) -> Option<CredentialName> {
+    let mut fields = reader.map(field)?;
+    let credential = required(reader, &mut fields, "credential", "the credential of type Age that opens the files");
+    let credential = credential.and_then(|field| credential_name(reader, &field));
+    reader.finish(fields);
+    credential
 }
 
 fn required<'n>(reader: &mut Reader, fields: &mut Fields<'n>, name: &'static str, what: &str) -> Option<Field<'n>> {

@@ -34,6 +34,7 @@ compose: [a.yml, b/c.yml]
 compat: cli
 variables: { A: 1.10, B: { value: x, secret: false }, C: { value: no } }
 images: { web: 1.20, db: 'postgres:16' }
+decryption: { credential: shop-age }
 dependsOn: [{ stack: db }, { stack: auth, environment: prod, images: { api: ~1.4 } }]
 policy:
   mode: observe
@@ -61,6 +62,7 @@ policy:
     assert_eq!(git.poll, SignedDuration::from_secs(30));
     assert_eq!(spec.compose, ["a.yml", "b/c.yml"]);
     assert_eq!((spec.compat, spec.policy.mode), (Compat::Cli, Mode::Observe));
+    assert_eq!(spec.decryption.as_ref().map(ToString::to_string).as_deref(), Some("shop-age"));
     assert_eq!(spec.images["web"], "1.20");
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["A"]["Plain"], "1.10");
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["C"]["Plain"], "no");

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::docker;
 use super::graphql::Client;
+use crate::collector::Collector;
 use crate::git_http::GitServer;
 
 /// How long a Skep may take to be ready, or to end.
@@ -38,6 +39,8 @@ pub(crate) struct Hive {
     pub(crate) address: String,
     /// The git host.
     pub(crate) git: GitServer,
+    /// Who gets its traces.
+    pub(crate) collector: Collector,
 }
 
 /// The guards are held, not read.
@@ -110,9 +113,10 @@ impl Hive {
     pub(crate) fn start() -> Self {
         let data = TempDir::with_prefix("skep-e2e-").unwrap();
         let repositories = TempDir::with_prefix("skep-e2e-git-").unwrap();
-        let (process, address) = serve(data.path(), "127.0.0.1:0");
+        let collector = Collector::start();
+        let (process, address) = serve(data.path(), "127.0.0.1:0", &collector);
         let git = GitServer::start(repositories.path());
-        Self { process: Mutex::new(Some(process)), data, repositories, address, git }
+        Self { process: Mutex::new(Some(process)), data, repositories, address, git, collector }
     }
 
     /// Where bare repositories lie.
@@ -159,7 +163,7 @@ impl Hive {
 
     /// Starts it again on the same data, at the same address.
     pub(crate) fn restart(&self) {
-        let (child, _) = serve(self.data.path(), &self.address);
+        let (child, _) = serve(self.data.path(), &self.address, &self.collector);
         *self.process.lock().unwrap() = Some(child);
     }
 
@@ -259,9 +263,10 @@ fn log() -> PathBuf {
 }
 
 /// Starts `skep serve`; gives the process and its address when it is ready.
-fn serve(data: &Path, listen: &str) -> (Child, String) {
+fn serve(data: &Path, listen: &str, collector: &Collector) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
-        .args(["serve", "--listen", listen, "--allow-private-addresses", "--allow-file-sources", "--data"])
+        .args(["serve", "--listen", listen, "--otlp-endpoint", &collector.endpoint])
+        .args(["--allow-private-addresses", "--allow-file-sources", "--data"])
         .arg(data)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
