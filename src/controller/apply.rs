@@ -146,6 +146,10 @@ impl Pass<'_> {
             let when = if planted!("pruned before it has converged") { Prune::Asked } else { Prune::Later };
             let plan = self.plan(&deployment, rendition, when)?;
             if !plan.refused.is_empty() {
+                // What is missing may be for one of those to make that it depends on: a network, say.
+                if let Some(waits) = self.wait_for_others(&mut deployment)? {
+                    return Ok(waits);
+                }
                 let text = plan.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
                 self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
