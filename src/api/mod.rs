@@ -15,6 +15,7 @@ mod page;
 mod request_id;
 mod respond;
 pub mod rest;
+mod roster;
 mod server;
 mod socket;
 pub mod view;
@@ -114,7 +115,7 @@ impl ApiState {
         let ApiParts { declare, ledger, inquiries, notifiers, auth, ambient, ready, metrics, options } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
-        let shelf = Shelf::new(ledger, inquiries);
+        let shelf = Shelf::new(ledger, inquiries, feed.clone());
         let schema = graphql::schema(graphql::GraphContext {
             declare: declare.clone(),
             shelf: shelf.clone(),

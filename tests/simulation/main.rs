@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod adopting;
+mod comparing;
 mod control;
 mod converging;
 mod crashing;
