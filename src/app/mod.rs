@@ -5,6 +5,8 @@ mod care;
 mod examine;
 mod host;
 mod metrics;
+#[cfg(feature = "sim")]
+mod pretend;
 mod rotate;
 mod serve;
 #[cfg(feature = "sim")]

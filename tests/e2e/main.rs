@@ -27,4 +27,5 @@ mod ownership;
 mod pin;
 mod preempt;
 mod rollback;
+mod terminal;
 mod versions;

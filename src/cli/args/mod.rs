@@ -8,16 +8,19 @@ mod health;
 mod hook;
 mod keys;
 mod logs;
+mod look;
 mod notifier;
 mod parse;
 mod serve;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
@@ -31,10 +34,12 @@ pub(in crate::cli) use keys::{
     TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use logs::LogsArgs;
+pub(in crate::cli) use look::{DiffArgs, DiffForm, ManArgs, WatchArgs};
 pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
 
+use super::complete;
 use super::console::Color;
 use super::exit::CODES;
 
@@ -61,7 +66,8 @@ pub struct Globals {
           value_hint = ValueHint::Url, help_heading = "Global options")]
     pub server: String,
     /// Context to use: a server that was kept under a name with `context add`. A server that is given goes before it.
-    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options",
+          add = ArgValueCompleter::new(complete::contexts))]
     pub context: Option<String>,
     /// Token to sign in with; for a server on this machine, that of its data folder when left out.
     #[arg(
@@ -78,7 +84,8 @@ pub struct Globals {
           default_value_os_t = parse::data_folder(), help_heading = "Global options")]
     pub data: PathBuf,
     /// Environment of the stack; `default` when left out. Lists show all environments then.
-    #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options",
+          add = ArgValueCompleter::new(complete::environments))]
     pub environment: Option<String>,
     /// Form of the result.
     #[arg(
@@ -203,15 +210,17 @@ pub enum Command {
     Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
-    /// Show all stacks as they change, until Ctrl-C.
-    Watch,
+    /// Show all stacks, or one of them, as they change, until Ctrl-C.
+    Watch(WatchArgs),
     /// Write a first manifest for the folder one is in.
     Init(InitArgs),
     /// Keep servers by name, and say which one to ask.
     Context(ContextArgs),
     /// Print the GraphQL schema.
     Schema,
-    /// Print completions for a shell.
+    /// Write manual pages, one for each command.
+    Man(ManArgs),
+    /// Print completions for a shell: what is typed is completed with commands, flags, and the names of stacks.
     Completions {
         /// The shell.
         #[arg(value_enum)]
@@ -232,6 +241,7 @@ impl Command {
                 | Self::Check(_)
                 | Self::Simulate(_)
                 | Self::Schema
+                | Self::Man(_)
                 | Self::Completions { .. }
         )
     }
@@ -249,6 +259,15 @@ pub struct SimulateArgs {
     /// Play so many schedules, and tell what they come to instead of a story.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+    /// Play no schedule: serve API and page over a simulated Swarm, at this address of this machine. For work on the page.
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with_all = ["count", "only"])]
+    pub serve: Option<SocketAddr>,
+    /// How many stacks that Swarm has.
+    #[arg(long, default_value_t = 20, value_name = "N", requires = "serve", value_parser = clap::value_parser!(u32).range(0..=5_000))]
+    pub stacks: u32,
+    /// How many of them get another version in a second.
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "serve", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub changes: u32,
     /// File that holds the next seed: begins there, and can be broken off and begun again.
     #[arg(long, value_name = "FILE", requires = "count", value_hint = ValueHint::FilePath)]
     pub resume: Option<PathBuf>,
@@ -258,6 +277,7 @@ pub struct SimulateArgs {
 #[derive(Debug, Args)]
 pub struct StackArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
@@ -285,6 +305,7 @@ pub struct ApplyArgs {
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Branch, tag, commit, or a range over tags: ">=1.2 <2".
     #[arg(long = "ref", value_name = "REF")]
@@ -328,11 +349,13 @@ pub enum What {
     /// One stack.
     Stack {
         /// Its name.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         name: String,
     },
     /// Deployments, the newest first.
     Deployments {
         /// Only those of this stack.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         stack: Option<String>,
     },
     /// One deployment.
@@ -347,24 +370,16 @@ pub enum What {
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         stack: Option<String>,
     },
-}
-
-/// `diff`.
-#[derive(Debug, Args)]
-pub struct DiffArgs {
-    /// Name of the stack.
-    pub stack: String,
-    /// The ref to compare with what runs; what is declared, when left out.
-    #[arg(long = "ref", value_name = "REF")]
-    pub wanted: Option<String>,
 }
 
 /// `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// How many at most.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -375,8 +390,10 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
-    /// Deployment whose version is to come back; the one that converged before, when left out.
+    /// Deployment whose version is to come back. When left out, a terminal shows which there are and asks; elsewhere it is
+    /// the one that converged before.
     pub deployment: Option<String>,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
@@ -393,6 +410,7 @@ pub struct RollbackArgs {
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// The deployment; the one under way, when left out.
     pub deployment: Option<String>,
@@ -421,6 +439,7 @@ pub struct ApproveArgs {
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Why: whoever finds the stack suspended reads it.
     #[arg(long, value_name = "TEXT")]
@@ -434,6 +453,7 @@ pub struct SuspendArgs {
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Do not ask.
     #[arg(short, long)]
@@ -450,6 +470,7 @@ pub struct DeleteArgs {
 #[derive(Debug, Args)]
 pub struct EventsArgs {
     /// Only those about this stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: Option<String>,
     /// Go on showing what is added.
     #[arg(short, long)]
@@ -463,6 +484,7 @@ pub struct EventsArgs {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// The deployment; the newest that is not an automatic rollback, when left out.
     pub deployment: Option<String>,
@@ -500,6 +522,10 @@ mod tests {
             "skep get environments -o name",
             "skep get events -w",
             "skep diff shop --ref main",
+            "skep diff shop --format unified",
+            "skep watch",
+            "skep watch shop",
+            "skep man pages",
             "skep history shop",
             "skep events -w",
             "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
@@ -521,6 +547,7 @@ mod tests {
             "skep environment claim prod --reason moved",
             "skep health --ready --patience 30s",
             "skep schema",
+            "skep simulate --serve 127.0.0.1:0 --stacks 2000 --changes 20",
             "skep completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -546,6 +573,7 @@ mod tests {
             "skep logs shop/",
             "skep logs shop --since soon",
             "skep get stacks -o xml",
+            "skep diff shop --format colour",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",
             "skep serve --tls-cert c",
