@@ -10,18 +10,26 @@ import { theme, turn } from '../theme'
 import { close, Dialog, dialog, OpenDialog } from '../ui/dialog'
 import { Icon, Mark } from '../ui/icons'
 import { Activity } from './activity'
+import { CatalogsView } from './catalogs'
 import { CredentialsView } from './credentials'
 import { DeploymentView } from './deployment'
 import { EnvironmentsView } from './environments'
+import { HooksView } from './hooks'
+import { NotifiersView } from './notifiers'
 import { SignIn } from './signin'
 import { StackView } from './stack'
 import { Stacks } from './stacks'
+import { TokensView } from './tokens'
 
 const PLACES: readonly [string, string, readonly Route['view'][]][] = [
   ['/', 'Stacks', ['stacks', 'stack', 'deployment']],
   ['/activity', 'Activity', ['activity']],
   ['/environments', 'Environments', ['environments']],
   ['/credentials', 'Credentials', ['credentials']],
+  ['/hooks', 'Hooks', ['hooks']],
+  ['/catalogs', 'Catalogs', ['catalogs']],
+  ['/notifiers', 'Notifiers', ['notifiers']],
+  ['/tokens', 'Tokens', ['tokens']],
 ]
 
 export function Shell() {
@@ -84,6 +92,14 @@ function View(): ComponentChildren {
       return <Activity />
     case 'credentials':
       return <CredentialsView />
+    case 'hooks':
+      return <HooksView />
+    case 'catalogs':
+      return <CatalogsView />
+    case 'notifiers':
+      return <NotifiersView />
+    case 'tokens':
+      return <TokensView />
     case 'nowhere':
       return (
         <div class="empty">
