@@ -6,7 +6,7 @@ import { locked } from '../live/now'
 import { short } from '../model/version'
 import { stackUrl } from '../route'
 import { useAsked } from '../ui/asked'
-import { Ago, Copy, Empty, Fact } from '../ui/bits'
+import { Ago, Copy, Empty, Fact, Said, Scope } from '../ui/bits'
 import { confirm } from '../ui/confirm'
 import { Dialog, dialog } from '../ui/dialog'
 import { Ask, Field, listed, type Payload } from '../ui/form'
@@ -75,14 +75,18 @@ function CatalogCard({ it, again }: { it: CatalogLine; again: () => void }) {
           </button>
         </span>
       </h2>
-      {it.error && <p class="note tone-bad">{it.error}</p>}
+      {it.error && (
+        <p class="note tone-bad">
+          <Said text={it.error} />
+        </p>
+      )}
       {it.broken.map((file) => (
         <p key={file.file} class="note tone-bad">
           <code>
             {file.file}
             {file.line !== null && `:${file.line}`}
           </code>
-          : {file.message}
+          : <Said text={file.message} />
         </p>
       ))}
       {it.kept.length > 0 && (
@@ -108,7 +112,7 @@ function CatalogCard({ it, again }: { it: CatalogLine; again: () => void }) {
         <Fact name="Looked at every">{it.poll}</Fact>
         {it.credential && <Fact name="Credential">{it.credential}</Fact>}
         <Fact name="May declare">
-          <code>{it.names.join(', ')}</code> in <code>{it.environments.join(', ')}</code>
+          <Scope stacks={it.names} environments={it.environments} />
         </Fact>
         <Fact name="When a manifest goes">{it.prune ? `its stack is deleted, at most ${it.pruneLimit} a commit` : 'its stack stays'}</Fact>
         <Fact name={`Stacks (${it.stacks.length})`}>

@@ -6,7 +6,7 @@ import { locked, now } from '../live/now'
 import { words } from '../model/phase'
 import { until } from '../model/time'
 import { useAsked } from '../ui/asked'
-import { Ago, Copy, Empty, Fact } from '../ui/bits'
+import { Ago, Copy, Empty, Fact, Scope } from '../ui/bits'
 import { confirm } from '../ui/confirm'
 import { Dialog, dialog } from '../ui/dialog'
 import { Ask, Choice, Field, listed, problem, type Payload } from '../ui/form'
@@ -106,7 +106,7 @@ function NotifierCard({ it, again }: { it: NotifierLine; again: () => void }) {
           ))}
         </Fact>
         <Fact name="Stacks">
-          <code>{it.stacks.join(', ')}</code> in <code>{it.environments.join(', ')}</code>
+          <Scope stacks={it.stacks} environments={it.environments} />
         </Fact>
         <Fact name="Messages">
           {status.delivered} taken, {status.pending} waiting, {status.givenUp} given up

@@ -4,7 +4,7 @@ import * as api from '../api/documents'
 import type { TokenLine } from '../api/documents'
 import { locked, now } from '../live/now'
 import { useAsked } from '../ui/asked'
-import { Ago, Copy, Empty } from '../ui/bits'
+import { Ago, Copy, Empty, Scope } from '../ui/bits'
 import { confirm } from '../ui/confirm'
 import { close, Dialog, dialog } from '../ui/dialog'
 import { Choice, Field, listed, problem, Problems, type Problem } from '../ui/form'
@@ -81,7 +81,7 @@ function TokenRow({ it, again }: { it: TokenLine; again: () => void }) {
       <th scope="row">{it.name}</th>
       <td>{it.role}</td>
       <td>
-        <code>{it.stacks.join(', ')}</code> in <code>{it.environments.join(', ')}</code>
+        <Scope stacks={it.stacks} environments={it.environments} />
       </td>
       <td>
         <Ago time={it.createdAt} /> by {it.createdBy}
