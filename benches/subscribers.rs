@@ -105,7 +105,7 @@ async fn serve() {
         options: ApiOptions::default(),
     });
     let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None, workers: 2 };
-    let bound = bind(listen, state, Arc::new(|_| {})).unwrap();
+    let bound = bind(listen, state, Arc::new(skep::api::rest::routes)).unwrap();
     tokio::spawn(bound.server);
     say(&bound.address.to_string());
     let key = StackKey { environment: EnvironmentName::default(), name: StackName::parse("shop").unwrap() };

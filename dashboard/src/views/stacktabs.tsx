@@ -24,7 +24,7 @@ export function Changes({ stack }: { stack: StackDetail }) {
       .then((found) => setPlan(found.plan))
       .catch((cause: unknown) => abort.signal.aborted || setError(problem(cause).message))
     return () => abort.abort()
-  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.phase, round])
+  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.phase, stack.drift.found.join(), round])
   return (
     <section class="panel" aria-labelledby="changes">
       <h2 id="changes">
