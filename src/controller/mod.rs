@@ -18,6 +18,7 @@ mod approval;
 mod backoff;
 mod catalogs;
 mod claim;
+mod compare;
 mod confidence;
 mod delete;
 mod doctor;

@@ -16,7 +16,7 @@ use crate::domain::{
     StackKey, StackSpec, Variable,
 };
 use crate::ledger::{Ledger, LedgerError, LedgerKeyring};
-use crate::ports::{Decrypter, FileError, SealError, Sealer, Source, SourceError};
+use crate::ports::{CommitInfo, Decrypter, FileError, SealError, Sealer, Source, SourceError};
 
 /// One version, ready to be planned for.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +104,11 @@ impl Renderer {
     /// [`RenditionError::Source`].
     pub(super) async fn refs(&self, git: &GitSource) -> Result<BTreeMap<String, String>, RenditionError> {
         Ok(self.source.refs(git).await?)
+    }
+
+    /// The commit, if it is in the local copy of its repository. It is not worth asking a host for.
+    pub(super) async fn commit(&self, git: &GitSource, revision: &Revision) -> Option<CommitInfo> {
+        self.source.commit_info(git, revision).await.ok()
     }
 
     /// Renders a spec at a revision (`None` for an inline source).

@@ -37,4 +37,5 @@ mod preempt;
 mod proxied;
 mod registry;
 mod rollback;
+mod terminal;
 mod versions;

@@ -8,6 +8,7 @@
 mod encrypt;
 
 mod adopting;
+mod comparing;
 mod confidential;
 mod control;
 mod converging;

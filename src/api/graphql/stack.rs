@@ -91,13 +91,6 @@ pub(super) struct StackView {
     updated_at: Time,
 }
 
-impl StackView {
-    /// What identifies the stack.
-    pub(super) fn key(&self) -> &StackKey {
-        &self.key
-    }
-}
-
 /// What a stack's record and status say together.
 impl From<(Stack, StackStatus)> for StackView {
     fn from((stack, status): (Stack, StackStatus)) -> Self {
