@@ -5,13 +5,15 @@
 #[path = "support/engine.rs"]
 #[expect(dead_code, reason = "what writes with its own connection is for other tests")]
 mod engine;
+#[path = "support/registry.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
+mod registry;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::{PATIENCE, Scratch};
+use registry::{PASSWORD, Registry, USER, forget, run};
 use skep::domain::{
     CredentialHost, CredentialName, CredentialType, Digest, Effect, Environment, EnvironmentName, Material,
     SecretBytes, ServiceSpec, Task, TaskState,
@@ -19,84 +21,6 @@ use skep::domain::{
 use skep::outbound::{Outbound, Reach};
 use skep::ports::{ImageError, Keyring, KeyringError, OpenCredential, Swarm, SwarmConnector};
 use skep::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
-use tempfile::TempDir;
-
-const USER: &str = "ann";
-const PASSWORD: &str = "correct-horse";
-
-/// A registry on a free port of loopback, which engines speak plain http to.
-struct Registry {
-    child: Child,
-    address: String,
-    folder: TempDir,
-    /// Images that were put on the engine under the registry's name.
-    tags: Mutex<Vec<String>>,
-}
-
-fn run(program: &str, arguments: &[&str]) -> String {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(ran.status.success(), "{program} {arguments:?}: {said}");
-    String::from_utf8(ran.stdout).unwrap()
-}
-
-impl Registry {
-    fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        run("htpasswd", &["-Bbc", &at("htpasswd"), USER, PASSWORD]);
-        let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n\
-             auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
-            at("data"),
-            at("htpasswd")
-        );
-        std::fs::write(at("config.yml"), config).unwrap();
-        let mut child = Command::new("docker-registry")
-            .args(["serve", &at("config.yml")])
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("these tests need the package docker-registry");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("it says where it listens").unwrap();
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                break rest.split(['"', ' ', ',']).next().unwrap().to_owned();
-            }
-        };
-        // What it goes on to say is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, folder, tags: Mutex::default() }
-    }
-
-    /// Puts an image of the engine's into the registry, and takes the name away from the engine again.
-    fn push(&self, image: &str, tag: &str) -> String {
-        let name = format!("{}/private:{tag}", self.address);
-        let config = self.folder.path().join("docker").display().to_string();
-        run("docker", &["--config", &config, "login", "-u", USER, "-p", PASSWORD, &self.address]);
-        run("docker", &["tag", image, &name]);
-        self.tags.lock().unwrap().push(name.clone());
-        run("docker", &["--config", &config, "push", "-q", &name]);
-        forget(&name);
-        name
-    }
-}
-
-/// Takes an image's name away from the engine. One that it does not have is no fault.
-fn forget(image: &str) {
-    let image = ["rmi", "-f", image];
-    drop(Command::new("docker").args(image).stdout(Stdio::null()).stderr(Stdio::null()).status());
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        self.tags.lock().unwrap().iter().for_each(|name| forget(name));
-    }
-}
 
 /// One login, or none.
 #[derive(Default)]
