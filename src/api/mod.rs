@@ -158,10 +158,15 @@ impl ApiState {
         &self.parts.hook_rates
     }
 
-    /// Whether everything has been started.
+    /// Whether everything has been started, and what is asked can be recorded.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.parts.ready.load(Ordering::Acquire)
+        self.parts.ready.load(Ordering::Acquire) && !self.is_broken()
+    }
+
+    /// Whether nothing can be recorded any more.
+    fn is_broken(&self) -> bool {
+        self.parts.ledger.broken().is_some()
     }
 
     fn metrics(&self) -> String {

@@ -161,6 +161,9 @@ async fn healthy() -> HttpResponse {
 async fn ready(state: web::Data<ApiState>) -> HttpResponse {
     let (mut answer, text) = match state.is_ready() {
         true => (HttpResponse::Ok(), "ready\n"),
+        false if state.is_broken() => {
+            (HttpResponse::ServiceUnavailable(), "the store takes no more writes; make room on its disk\n")
+        }
         false => (HttpResponse::ServiceUnavailable(), "starting\n"),
     };
     answer.content_type("text/plain; charset=utf-8").body(text)

@@ -37,6 +37,7 @@ mod queue;
 mod reconcile;
 mod rendering;
 mod rendition;
+mod second_opinion;
 mod shared;
 mod snapshot;
 mod sources;
@@ -44,6 +45,7 @@ mod steady;
 mod take_up;
 mod tasks;
 mod waiting;
+mod way_back;
 
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,20 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod adopting;
+mod baking;
 mod control;
 mod converging;
 mod crashing;
 mod credentials;
 mod drifting;
 mod failing;
+#[path = "../support/failure_table.rs"]
+mod failure_table;
+mod failures;
 mod following;
 mod housekeeping;
 mod images;
+mod isolation;
 mod logs;
 mod modes;
 mod outages;
