@@ -131,17 +131,17 @@ fn every_case_renders_to_what_is_expected() {
     }
 }
 
-/// `docs/compose.md` holds the code's own tables. `SKEP_GOLDEN=write` writes them anew.
+/// `docs/reference/compose.md` holds the code's own tables. `SKEP_GOLDEN=write` writes them anew.
 #[test]
 fn the_documentation_has_the_tables_of_the_code() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/compose.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/compose.md");
     let text = std::fs::read_to_string(path).expect("the documentation");
     let found = with_table(&with_table(&text, "keys", &table_of_keys()), "differences", &table_of_differences());
     if std::env::var_os("SKEP_GOLDEN").is_some_and(|value| value == "write") {
         std::fs::write(path, found).expect("written");
         return;
     }
-    assert!(found == text, "docs/compose.md is not what the code says: SKEP_GOLDEN=write writes it anew");
+    assert!(found == text, "docs/reference/compose.md is not what the code says: SKEP_GOLDEN=write writes it anew");
 }
 
 /// The text with what stands between the marks of a table replaced.

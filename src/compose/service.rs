@@ -95,7 +95,7 @@ impl Surroundings<'_> {
             endpoint_spec: Some(endpoint_spec),
             ..ServiceSpec::default()
         };
-        Some(DesiredService { key: key.to_owned(), spec })
+        Some(DesiredService { key: key.to_owned(), spec: Box::new(spec) })
     }
 
     fn container(&mut self, table: &Table<'_>, stack: &str) -> ContainerSpec {

@@ -75,7 +75,7 @@ impl Pass<'_> {
         &mut self,
         deployment: &Deployment,
         policy: ImagesPolicy,
-    ) -> Result<BTreeMap<String, ServiceSpec>, PassError> {
+    ) -> Result<BTreeMap<String, Box<ServiceSpec>>, PassError> {
         // Going on after a restart: what was found before the digest of the version was recorded is found again.
         let again = deployment.version.digest.is_some();
         if policy == ImagesPolicy::Always && !again {

@@ -30,14 +30,14 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
         let mut spec = if live.spec.mode.kind() == wanted.spec.mode.kind() {
             effective(input.desired, &wanted.spec, live)
         } else {
-            wanted.spec.clone()
+            ServiceSpec::clone(&wanted.spec)
         };
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
         let (reason, effect) = (reason.clone(), Effect::CreateService(spec));
         return plan.steps.push(Step { object, action: Action::Recreate, reason, changes: Vec::new(), effect });
     }
     let Some(live) = input.live.services.get(&wanted.spec.name) else {
-        let mut spec = wanted.spec.clone();
+        let mut spec = ServiceSpec::clone(&wanted.spec);
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
         let reason = why_missing(input, &object);
         return create(plan, object, reason, Effect::CreateService(spec));

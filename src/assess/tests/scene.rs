@@ -26,7 +26,7 @@ pub(super) fn service(key: &str) -> Svc {
     let mut spec = ServiceSpec { name: format!("shop_{key}"), ..Default::default() };
     spec.task_template.container_spec.image = "demo:1".into();
     spec.mode.replicated = Some(Replicated { replicas: Some(1) });
-    Svc(DesiredService { key: key.into(), spec })
+    Svc(DesiredService { key: key.into(), spec: Box::new(spec) })
 }
 
 impl Svc {
