@@ -100,6 +100,7 @@ struct Kept {
     declare: Declare,
     door: Door,
     shelf: Shelf,
+    ledger: Ledger,
     ambient: Arc<dyn Ambient>,
     ready: Arc<AtomicBool>,
     metrics: Metrics,
@@ -114,7 +115,7 @@ impl ApiState {
         let ApiParts { declare, ledger, inquiries, notifiers, auth, ambient, ready, metrics, options } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
-        let shelf = Shelf::new(ledger, inquiries);
+        let shelf = Shelf::new(ledger.clone(), inquiries);
         let schema = graphql::schema(graphql::GraphContext {
             declare: declare.clone(),
             shelf: shelf.clone(),
@@ -123,7 +124,10 @@ impl ApiState {
             notifiers,
         });
         let hook_rates = hooks::Rates::new(options.hook_rate);
-        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options, hook_rates }), schema }
+        Self {
+            parts: Arc::new(Kept { declare, door, shelf, ledger, ambient, ready, metrics, options, hook_rates }),
+            schema,
+        }
     }
 
     /// The use-cases.
