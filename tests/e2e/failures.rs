@@ -1,4 +1,4 @@
-//! The table of docs/failures.md on the real engine, as far as it can be provoked there: what the CLI ends with, what is
+//! The table of docs/explanation/failures.md on the real engine, as far as it can be provoked there: what the CLI ends with, what is
 //! recorded, and what runs. By default some of the rows; `SKEP_ROWS=all` for all of them, or a piece of a row's text.
 
 use std::fs;

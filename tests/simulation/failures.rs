@@ -1,4 +1,4 @@
-//! The table of docs/failures.md, row by row.
+//! The table of docs/explanation/failures.md, row by row.
 
 use std::time::Duration;
 

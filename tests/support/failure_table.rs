@@ -1,4 +1,4 @@
-//! The table of docs/failures.md: what users read is what the tests expect.
+//! The table of docs/explanation/failures.md: what users read is what the tests expect.
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Row {
 
 /// All rows.
 pub(crate) fn rows() -> Vec<Row> {
-    let text = include_str!("../../docs/failures.md");
+    let text = include_str!("../../docs/explanation/failures.md");
     let lines = text.lines().filter(|line| line.starts_with('|')).skip(2);
     let rows: Vec<Row> = lines
         .map(|line| {
