@@ -22,6 +22,8 @@
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
 
 #[macro_use]
+mod killed;
+#[macro_use]
 mod planted;
 
 pub mod api;

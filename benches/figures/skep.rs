@@ -51,7 +51,7 @@ pub(crate) struct Skep {
     child: Child,
     pub(crate) data: TempDir,
     pub(crate) address: SocketAddr,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Skep {

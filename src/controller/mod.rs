@@ -42,6 +42,7 @@ mod reconcile;
 mod rendering;
 mod rendition;
 mod repositories;
+mod second_opinion;
 mod shared;
 mod snapshot;
 mod sources;
@@ -50,6 +51,7 @@ mod steady;
 mod take_up;
 mod tasks;
 mod waiting;
+mod way_back;
 mod worker;
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         rendition: Arc<Rendition>,
     ) -> Result<Prepared, PassError> {
+        self.look_at_the_way_back(deployment, &rendition);
         let open = unpinned(&rendition, deployment);
         if rendition.pinned || open.is_empty() {
             return Ok(Prepared::Ready(rendition));
@@ -131,7 +132,7 @@ impl Pass<'_> {
         }
     }
 
-    fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
+    pub(super) fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
         self.shared.look_up(&self.environment, image, (self.key(), deployment.created_at))
     }
 

@@ -65,6 +65,7 @@ impl Pass<'_> {
         deployment.version.digest = Some(rendition.digest.clone());
         deployment.version.images = rendition.desired.images();
         deployment.warnings.clone_from(&rendition.warnings);
+        self.warn_of_the_way_back(&mut deployment);
         self.say(Kind::Rendered, Is::True, Reason::Succeeded, "the compose files are rendered");
         if matches!(deployment.version.source, VersionSource::Spec(_)) {
             self.status.desired = Some(Self::pointer(&deployment));

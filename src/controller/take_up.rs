@@ -71,6 +71,9 @@ impl Pass<'_> {
             if let Some(waiting) = &mut progress.waiting_since {
                 shift(waiting, pause);
             }
+            if let Some(baking) = &mut progress.baking_since {
+                shift(baking, pause);
+            }
             progress.healthy_since = None;
         }
         self.put(deployment);

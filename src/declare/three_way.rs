@@ -52,6 +52,7 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     put("policy.progressDeadline", format_duration(policy.progress_deadline).into());
     put("policy.totalDeadline", format_duration(policy.total_deadline).into());
     put("policy.monitor", format_duration(policy.monitor).into());
+    put("policy.bake", format_duration(policy.bake).into());
     put("policy.drift", json!(policy.drift));
     put("policy.prune", policy.prune.into());
     put("policy.images", json!(policy.images));
@@ -143,6 +144,7 @@ fn policy(field: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         "progressDeadline" => to.progress_deadline = from.progress_deadline,
         "totalDeadline" => to.total_deadline = from.total_deadline,
         "monitor" => to.monitor = from.monitor,
+        "bake" => to.bake = from.bake,
         "drift" => to.drift = from.drift,
         "prune" => to.prune = from.prune,
         "images" => to.images = from.images,
@@ -189,6 +191,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
             "progressDeadline": format_duration(policy.progress_deadline),
             "totalDeadline": format_duration(policy.total_deadline),
             "monitor": format_duration(policy.monitor),
+            "bake": format_duration(policy.bake),
             "drift": policy.drift,
             "prune": policy.prune,
             "images": policy.images,
@@ -258,6 +261,7 @@ mod tests {
             |s| s.policy.progress_deadline = SignedDuration::from_mins(9),
             |s| s.policy.total_deadline = SignedDuration::from_mins(9),
             |s| s.policy.monitor = SignedDuration::from_mins(9),
+            |s| s.policy.bake = SignedDuration::from_mins(9),
             |s| s.policy.drift = crate::domain::DriftPolicy::Report,
             |s| s.policy.prune = false,
             |s| s.policy.images = crate::domain::ImagesPolicy::Never,

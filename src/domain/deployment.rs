@@ -207,7 +207,7 @@ pub struct Progress {
     pub started_at: Timestamp,
     /// Moved on by each newly healthy task.
     pub progress_deadline: Timestamp,
-    /// Never moved, but by suspended time.
+    /// Never moved, but by suspended time, and by the time to bake when that begins.
     pub total_deadline: Timestamp,
     /// Since when the progress clock stands still because the infrastructure is at fault.
     pub waiting_since: Option<Timestamp>,
@@ -219,6 +219,9 @@ pub struct Progress {
     pub healthy_most: u64,
     /// Since when every wanted task has been healthy without a break.
     pub healthy_since: Option<Timestamp>,
+    /// Since when the version bakes: all its tasks had run through the monitor period by then.
+    #[serde(default)]
+    pub baking_since: Option<Timestamp>,
     /// The latest time at which the engine reported one of those tasks to have begun running: when it moves, a task was
     /// replaced unseen, and `healthy_since` begins anew.
     pub newest_task: Option<Timestamp>,

@@ -103,6 +103,10 @@ pub struct Policy {
     pub total_deadline: SignedDuration,
     /// How long all tasks must stay healthy; the greater of this and the service's own monitor counts.
     pub monitor: SignedDuration,
+    /// How long a new version is watched after that, before it counts as good: a task of it that fails within this time is
+    /// a failure of the version, also when it has come up again. Zero: not at all.
+    #[serde(default)]
+    pub bake: SignedDuration,
     /// What happens to foreign changes.
     pub drift: DriftPolicy,
     /// Whether owned objects that are no longer wanted are removed.
@@ -171,6 +175,7 @@ impl Default for Policy {
             progress_deadline: SignedDuration::from_mins(5),
             total_deadline: SignedDuration::from_hours(1),
             monitor: SignedDuration::from_secs(5),
+            bake: SignedDuration::ZERO,
             drift: DriftPolicy::Correct,
             prune: true,
             images: ImagesPolicy::Changed,

@@ -407,6 +407,12 @@ impl Ledger {
         Ok(self.one::<String>(&RecordKey::Restored)?.map(|found| found.value))
     }
 
+    /// Why nothing can be recorded until the server is started again, if so: see [`Store::broken`].
+    #[must_use]
+    pub fn broken(&self) -> Option<StoreError> {
+        self.store.broken()
+    }
+
     /// The disk the records are on: see [`Store::room`].
     ///
     /// # Errors

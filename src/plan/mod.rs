@@ -23,6 +23,7 @@
 //! | `prune` | what may go, and when |
 
 mod adopt;
+mod author;
 mod canonical;
 mod diff;
 mod objects;
@@ -47,6 +48,7 @@ use crate::domain::{
 };
 
 pub use adopt::{adopted_names, release};
+pub use author::author;
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};

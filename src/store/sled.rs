@@ -353,6 +353,10 @@ impl Store for SledStore {
         folder::room(shared.folder.path()).map(Some)
     }
 
+    fn broken(&self) -> Option<StoreError> {
+        self.shared.as_ref()?.broken()
+    }
+
     fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {
         self.shared.as_ref().ok_or(StoreError::Closed)?.export()
     }

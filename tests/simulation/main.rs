@@ -8,6 +8,7 @@
 mod encrypt;
 
 mod adopting;
+mod baking;
 mod comparing;
 mod confidential;
 mod control;
@@ -16,9 +17,13 @@ mod crashing;
 mod credentials;
 mod drifting;
 mod failing;
+#[path = "../support/failure_table.rs"]
+mod failure_table;
+mod failures;
 mod following;
 mod housekeeping;
 mod images;
+mod isolation;
 mod logs;
 mod modes;
 mod outages;

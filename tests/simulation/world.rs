@@ -44,6 +44,8 @@ pub struct World {
     laws: Arc<Laws>,
     sealer: Arc<KeyFile>,
     lives: Vec<Life>,
+    /// Environments beside `default`.
+    others: BTreeMap<EnvironmentName, SimSwarm>,
     key: StackKey,
 }
 
@@ -110,8 +112,21 @@ impl World {
             laws,
             sealer,
             lives: Vec::new(),
+            others: BTreeMap::new(),
             key: key("shop"),
         }
+    }
+
+    /// Another environment, for the controllers that are started from now on.
+    pub async fn second(&mut self, name: &str) -> SimSwarm {
+        let name = EnvironmentName::parse(name).unwrap();
+        let swarm = SimSwarm::new(SimOptions { clock: self.swarm.clock(), ..SimOptions::default() });
+        self.laws.watch_swarm(&name, &swarm);
+        let endpoints = vec!["unix:///other".into()];
+        let environment = Environment { name: name.clone(), endpoints, ..Environment::default() };
+        self.ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
+        self.others.insert(name, swarm.clone());
+        swarm
     }
 
     /// A world whose controller runs.
@@ -134,7 +149,8 @@ impl World {
         let cancel = CancellationToken::new();
         let gated = GatedStore { store: self.store.clone(), gate: gate.clone(), writer: Writer::Controller };
         let store: Arc<dyn Store> = Arc::new(gated);
-        let swarms = BTreeMap::from([(EnvironmentName::default(), self.swarm.clone())]);
+        let mut swarms = self.others.clone();
+        swarms.insert(EnvironmentName::default(), self.swarm.clone());
         let connector = GatedConnector { swarms, gate: gate.clone() };
         let parts = Parts {
             ledger: Ledger::new(store),

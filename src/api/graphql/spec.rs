@@ -239,6 +239,8 @@ pub(super) struct PolicyView {
     total_deadline: String,
     /// How long all tasks must stay healthy.
     monitor: String,
+    /// How long a new version is watched after that, before it counts as good.
+    bake: String,
     /// What foreign changes lead to.
     drift: DriftPolicy,
     /// Whether owned objects that are no longer wanted are removed.
@@ -264,6 +266,7 @@ impl From<domain::Policy> for PolicyView {
             progress_deadline: format_duration(it.progress_deadline),
             total_deadline: format_duration(it.total_deadline),
             monitor: format_duration(it.monitor),
+            bake: format_duration(it.bake),
             drift: it.drift.into(),
             prune: it.prune,
             images: it.images.into(),

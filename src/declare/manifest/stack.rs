@@ -264,6 +264,7 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
     set(reader, &mut fields, "progressDeadline", &mut policy.progress_deadline, |r, f| r.duration(f, second));
     set(reader, &mut fields, "totalDeadline", &mut policy.total_deadline, |r, f| r.duration(f, second));
     set(reader, &mut fields, "monitor", &mut policy.monitor, |r, f| r.duration(f, SignedDuration::ZERO));
+    set(reader, &mut fields, "bake", &mut policy.bake, |r, f| r.duration(f, SignedDuration::ZERO));
     let drifts = [("correct", DriftPolicy::Correct), ("report", DriftPolicy::Report)];
     set(reader, &mut fields, "drift", &mut policy.drift, |r, f| r.choice(f, &drifts));
     set(reader, &mut fields, "prune", &mut policy.prune, Reader::boolean);
