@@ -1,6 +1,6 @@
 # Each command does its own set-up; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build static image figures dist docs test lint bench soak screenshots demo demo-stop
+.PHONY: help setup build static image figures dist docs test lint bench matrix soak screenshots demo demo-stop
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ lint: ## form and lints only
 
 bench: setup ## the figures of the README, on this machine
 	@cargo bench --locked --features sim
+
+matrix: setup ## the contract, the rendering and the stories on other engines: 26.1 and 28 of Debian, by debootstrap
+	@.ci/matrix
 
 soak: ## the randomised tests with many more cases; SOAK_MINUTES=10
 	@.ci/soak

@@ -27,6 +27,7 @@ const ROOMS: [&str; 19] = [
     "outbound",
     "plan",
     "ports",
+    "registry",
     "seal",
     "sim",
     "source",
@@ -52,14 +53,14 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
         "outbound" => &["domain", "keys", "ports"],
         "notify" => &["domain", "keys", "ledger", "outbound", "ports"],
-        "swarm" | "source" => &["domain", "keys", "outbound", "ports"],
+        "swarm" | "source" | "registry" => &["domain", "keys", "outbound", "ports"],
         "store" | "seal" => &["domain", "ports"],
         _ => return None,
     })
 }
 
 /// Ports that let their holder ask the world or change it.
-const ACTING: [&str; 3] = ["Swarm", "Source", "SwarmConnector"];
+const ACTING: [&str; 4] = ["Swarm", "Source", "SwarmConnector", "Registry"];
 /// Rooms that only record and read, and may not name those.
 const NOT_ACTING: [&str; 4] = ["declare", "api", "cli", "notify"];
 
@@ -443,6 +444,8 @@ fn a_broken_rule_is_found() {
         ("declare/mod.rs", "use crate::controller::Queue;", "declare may not know controller"),
         ("declare/mod.rs", "use crate::ports::{Store, Swarm};", "may not name crate::ports::Swarm"),
         ("declare/mod.rs", "use crate::ports; fn a(s: &dyn ports::Source) {}", "may not name crate::ports::Source"),
+        ("declare/mod.rs", "use crate::ports::Registry;", "may not name crate::ports::Registry"),
+        ("controller/mod.rs", "use crate::registry::http::HttpRegistry;", "controller may not know registry"),
         ("api/query.rs", "use crate::ports::*;", "may not name crate::ports::*"),
         ("api/query.rs", "use crate::ports::SwarmConnector as C;", "may not name crate::ports::SwarmConnector"),
         ("api/query.rs", "fn a() { crate::controller::run() }", "api may not know controller"),

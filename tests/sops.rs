@@ -127,14 +127,23 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
     let (b, c) = (line("b:"), line("c:"));
     let moved = sealed.replace(&c, &format!("c:{}", b.split_once(':').unwrap().1));
     insta::assert_snapshot!(refused("a.yaml", &moved, &with), @"");
-    let strange = Encryptor { ..Encryptor::new() }.yaml(&json!({ "c": "hunter22" }));
+    let strange = Encryptor::new().yaml(&json!({ "c": "hunter22" }));
     let strange = strange.lines().find(|line| line.starts_with("c:")).unwrap().to_owned();
     let foreign = sealed.replace(&c, &strange);
     assert!(open("a.yaml", &foreign, &with).is_err());
     insta::assert_snapshot!(refused("a.yaml", &sealed.replace(&format!("{c}\n"), ""), &with), @"");
-    assert!(matches!(open("a.yaml", &sealed.replace(&c, &format!("{c}\nd: more")), &with), Err(DecryptError::Tampered { .. })));
-    assert!(matches!(open("a.yaml", &sealed.replace("2026-01-31", "2026-02-01"), &with), Err(DecryptError::Tampered { .. })));
-    assert!(matches!(open("a.yaml", &sealed.replace(",type:str]", ",type:int]"), &with), Err(DecryptError::Malformed(_))));
+    assert!(matches!(
+        open("a.yaml", &sealed.replace(&c, &format!("{c}\nd: more")), &with),
+        Err(DecryptError::Tampered { .. })
+    ));
+    assert!(matches!(
+        open("a.yaml", &sealed.replace("2026-01-31", "2026-02-01"), &with),
+        Err(DecryptError::Tampered { .. })
+    ));
+    assert!(matches!(
+        open("a.yaml", &sealed.replace(",type:str]", ",type:int]"), &with),
+        Err(DecryptError::Malformed(_))
+    ));
     insta::assert_snapshot!(refused("a.yaml", &sealed.replace(",iv:", ",i:"), &with), @"");
     insta::assert_snapshot!(refused("a.yaml", &format!("{sealed}  - ]\n"), &with).lines().next().unwrap(), @"");
     let ini = "[a]\nb = ENC[AES256_GCM,…]\n[sops]\nmac = ENC[\n";
@@ -149,7 +158,8 @@ fn value() -> impl Strategy<Value = Value> {
         (-1e6..1e6_f64).prop_map(|number| json!(number + 0.5)),
         "\\PC{0,12}".prop_map(Value::from),
         "[ \n\t:#'\"-]{0,6}".prop_map(Value::from),
-        prop::sample::select(vec!["yes", "null", "~", "1e3", "0x10", "2020-01-01", "- a", "a: b", "---", "|", "ENC"]).prop_map(Value::from),
+        prop::sample::select(vec!["yes", "null", "~", "1e3", "0x10", "2020-01-01", "- a", "a: b", "---", "|", "ENC"])
+            .prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 24, 5, |inner| {
         prop_oneof![
@@ -197,14 +207,22 @@ fn local_fixtures() {
     let age = key("keys-age.txt");
     let global = key("keys-age-global.txt");
     for (file, path) in [
-        ("algorithms-age.yaml", "age.yaml"), ("envs-env.env", "env.env"), ("component-env.env", "env.env"), ("files-file.txt", "file.txt"),
-        ("global-secret.yaml", "s.yaml"), ("inside-secret.yaml", "s.yaml"), ("algorithms-pgp.yaml", "pgp.yaml"), ("algorithms-age-pq.yaml", "a.yaml"),
+        ("algorithms-age.yaml", "age.yaml"),
+        ("envs-env.env", "env.env"),
+        ("component-env.env", "env.env"),
+        ("files-file.txt", "file.txt"),
+        ("global-secret.yaml", "s.yaml"),
+        ("inside-secret.yaml", "s.yaml"),
+        ("algorithms-pgp.yaml", "pgp.yaml"),
+        ("algorithms-age-pq.yaml", "a.yaml"),
     ] {
         let bytes = std::fs::read(format!("/tmp/fix/{file}")).unwrap();
         println!("== {file} encrypted={}", SopsFiles.is_encrypted(path, &bytes));
         for identity in [&age, &global] {
             match SopsFiles.decrypt(path, &bytes, identity) {
-                Ok(opened) => println!("OK {:?} values {}", String::from_utf8_lossy(opened.bytes.expose()), opened.values.len()),
+                Ok(opened) => {
+                    println!("OK {:?} values {}", String::from_utf8_lossy(opened.bytes.expose()), opened.values.len())
+                }
                 Err(error) => println!("ERR {error}"),
             }
         }

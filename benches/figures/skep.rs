@@ -51,7 +51,7 @@ pub(crate) struct Skep {
     child: Child,
     pub(crate) data: TempDir,
     pub(crate) address: SocketAddr,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Skep {
@@ -106,8 +106,17 @@ impl Skep {
     }
 }
 
-impl Drop for Skep {
-    fn drop(&mut self) {
+impl Skep {
+    /// Ends it; gives the folder of its data.
+    pub(crate) fn end(mut self) -> TempDir {
+        self.stop();
+        std::mem::replace(&mut self.data, TempDir::with_prefix("skep-bench-").unwrap())
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let id = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &id]).status();
         let end = Instant::now() + Duration::from_secs(15);
@@ -119,6 +128,12 @@ impl Drop for Skep {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Skep {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -140,7 +155,7 @@ fn spawn(options: &Options, data: &Path, docker: &str) -> (Child, SocketAddr) {
         Some(path) => {
             let mut command = Command::new(path);
             command.args(["serve", "--listen", "127.0.0.1:0", "--docker", docker, "--data"]).arg(data);
-            command.args(["--allow-private-addresses", "--allow-file-sources"]);
+            command.args(["--allow-private-addresses", "--allow-file-sources", "--hook-rate", "0"]);
             command
         }
         None => {

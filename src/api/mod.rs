@@ -15,6 +15,7 @@ mod page;
 mod request_id;
 mod respond;
 pub mod rest;
+mod roster;
 mod server;
 mod socket;
 mod traced;
@@ -108,6 +109,7 @@ struct Kept {
     declare: Declare,
     door: Door,
     shelf: Shelf,
+    ledger: Ledger,
     ambient: Arc<dyn Ambient>,
     ready: Arc<AtomicBool>,
     metrics: Metrics,
@@ -136,7 +138,7 @@ impl ApiState {
         } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, (ledger.clone(), Arc::clone(&ambient)), feed.clone(), meters);
-        let shelf = Shelf::new(ledger, inquiries);
+        let shelf = Shelf::new(ledger, inquiries, feed.clone());
         let schema = graphql::schema(graphql::GraphContext {
             declare: declare.clone(),
             shelf: shelf.clone(),

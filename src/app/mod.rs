@@ -7,6 +7,8 @@ mod examine;
 mod host;
 mod logging;
 mod metrics;
+#[cfg(feature = "sim")]
+mod pretend;
 mod rotate;
 mod serve;
 #[cfg(feature = "sim")]

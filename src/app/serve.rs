@@ -25,6 +25,7 @@ use crate::notify::http::Http;
 use crate::notify::{Couriers, NotifyOptions, NotifyParts};
 use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
+use crate::registry::HttpRegistry;
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
 use crate::source::sops::SopsFiles;
@@ -34,6 +35,10 @@ use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedSou
 
 /// Where the key that everything is sealed with is kept.
 pub(super) const KEY_FILE: &str = "seal.key";
+/// How often the store is looked at.
+const LOOK_AT_DISK: std::time::Duration = std::time::Duration::from_secs(2);
+/// So many bytes have to be free for a store that failed to be opened again: a copy of it is checked first.
+const ROOM_TO_OPEN: u64 = 16 << 20;
 /// The engine when nothing else is said.
 pub(super) const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -168,6 +173,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
                 Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
                 meters.clone(),
             )),
+            registry: registry(&options, keyring.clone())?,
             decrypter: Arc::new(SopsFiles),
             connector: Arc::new(WatchedConnector::new(
                 Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
@@ -184,6 +190,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let backlog = controller.backlog();
     let advance = advance::after_a_healthy_round(store, ledger.clone(), backlog.clone());
     let scraped = Scraped { ledger: ledger.clone(), backlog, meters: meters.clone(), data: options.data.clone() };
+    let broken = ledger.clone();
     let state = ApiState::new(ApiParts {
         declare: Declare::new(ledger.clone(), sealer, ambient.clone(), Limits::default()),
         ledger,
@@ -229,6 +236,12 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
         ended = server => {
             cancel.cancel();
             return ended.map_err(io::Error::other).and_then(|ended| ended).map_err(ServeError::Ended);
+        }
+        error = store_to_be_opened_again(&broken) => {
+            // Whoever keeps this process starts it again; until then nothing could be recorded anyway.
+            cancel.cancel();
+            handle.stop(false).await;
+            return Err(error.into());
         }
         asked = asked_to_end() => asked.map_err(ServeError::Ended)?,
     }
@@ -367,6 +380,13 @@ fn couriers(
     }))
 }
 
+/// What a stack names is asked where repositories may be.
+fn registry(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> Result<Arc<HttpRegistry>, ServeError> {
+    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Public };
+    let registry = HttpRegistry::new(Outbound::new(reach), keyring);
+    Ok(Arc::new(registry.map_err(|error| ServeError::Ended(io::Error::other(error)))?))
+}
+
 fn git_options(options: &ServeOptions) -> GitOptions {
     GitOptions {
         root: options.data.join("git"),
@@ -375,6 +395,21 @@ fn git_options(options: &ServeOptions) -> GitOptions {
         // A webhook comes right after a push: a listing from before it would be of no use.
         reuse_listing: std::time::Duration::ZERO,
         ..GitOptions::default()
+    }
+}
+
+/// Waits until a write has failed and the disk has room again: then the store has to be opened anew. As long as the disk is
+/// full that would help nobody, and what is there can still be read.
+async fn store_to_be_opened_again(ledger: &Ledger) -> StoreError {
+    loop {
+        tokio::time::sleep(LOOK_AT_DISK).await;
+        let Some(error) = ledger.broken() else { continue };
+        // A disk that cannot even be asked is no reason to go on.
+        let free = ledger.room().ok().flatten().map_or(u64::MAX, |(free, _)| free);
+        if free >= ROOM_TO_OPEN {
+            tracing::error!(%error, "a write had failed; the server ends, so that it is started again on a store that is checked");
+            return error;
+        }
     }
 }
 

@@ -45,8 +45,26 @@ pub(super) struct Stack {
     #[serde(default)]
     pub(super) catalog: Option<StackCatalog>,
     #[serde(default)]
+    pub(super) followed_images: Vec<FollowedImage>,
+    #[serde(default)]
     pub(super) drift: Drift,
     pub(super) updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FollowedImage {
+    pub(super) service: String,
+    pub(super) rule: String,
+    pub(super) wanted: String,
+    pub(super) repository: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) digest: Option<String>,
+    #[serde(default)]
+    pub(super) skipped: Vec<String>,
+    pub(super) checked_at: Option<Timestamp>,
+    pub(super) next_look: Option<Timestamp>,
+    pub(super) error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

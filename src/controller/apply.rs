@@ -139,7 +139,7 @@ impl Pass<'_> {
         }
         if deployment.progress.is_some() && self.now >= self.deadline(&deployment) {
             let text = "the engine had not accepted every step when the total deadline passed";
-            self.fail(deployment, Failure::new(FailureClass::EngineUnreachable, text))?;
+            self.fail(deployment, Failure::new(self.outage_class(), text))?;
             return Ok(Carried::Ended);
         }
         for _ in 0..ROUNDS {
@@ -201,7 +201,7 @@ impl Pass<'_> {
     /// choice that stops it.
     pub(super) fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
-        let class = FailureClass::EngineUnreachable;
+        let class = self.outage_class();
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
         let deadline = self.not_before_a_look(self.deadline(&deployment));
         if outage && self.now >= deadline {
@@ -254,6 +254,7 @@ impl Pass<'_> {
                 applied_at: None,
                 healthy_most: 0,
                 healthy_since: None,
+                baking_since: None,
                 newest_task: None,
                 services: self.baselines(rendition).await?,
             });

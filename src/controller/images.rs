@@ -58,6 +58,13 @@ impl Lookups {
 }
 
 impl Shared {
+    /// What was last answered about an image, if that is remembered; nothing is asked.
+    pub(super) fn last_answer(&self, environment: &EnvironmentName, image: &str) -> Option<Answer> {
+        let state = self.lookups.state();
+        let lookup = state.images.get(&(environment.clone(), image.to_owned()))?;
+        lookup.answer.as_ref().map(|(_, answer)| answer.clone())
+    }
+
     /// What an image's tag stands for, if that was asked not long before `asked_at`. Otherwise it is being asked, and the
     /// stack is woken with the answer.
     pub(super) fn look_up(

@@ -12,13 +12,13 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind, Revision,
-    Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
+    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, ImageWish, Node, ObjectKind,
+    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, MOST_REFS,
-    MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
+    BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine,
+    LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -78,6 +78,7 @@ impl Answers {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         // It is thought of only, and written nowhere.
@@ -139,11 +140,13 @@ impl Answers {
         images: &BTreeMap<String, String>,
     ) -> Result<(Deployment, Rendition), InquiryError> {
         let mut spec = pass.stack.spec.clone();
-        spec.images.extend(images.clone());
+        spec.images
+            .extend(images.iter().map(|(service, version)| (service.clone(), ImageWish::Named(version.clone()))));
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
-        let (revision, rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        let (revision, mut rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        pass.followed_now(&spec, &mut rendition);
         let declared = pass.stack.deployment.clone();
         let mut deployment = pass
             .deployment(&declared)
@@ -288,6 +291,18 @@ impl Inquiries for Answers {
 
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(self.bounded(self.adoption_now(stack)))
+    }
+
+    fn compare<'a>(
+        &'a self,
+        from: &'a DeploymentId,
+        to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(self.bounded(async { self.compare_now(from, to) }))
+    }
+
+    fn commit<'a>(&'a self, deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(self.bounded(self.commit_now(deployment)))
     }
 
     fn logs<'a>(

@@ -15,6 +15,7 @@ use crate::domain::{
     VersionSource,
 };
 use crate::plan::Prune;
+use crate::ports::SwarmError;
 
 /// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
 const EVIDENCE: Duration = Duration::from_secs(3);
@@ -49,7 +50,8 @@ impl Pass<'_> {
         let own = || rendition.desired.services.keys().filter_map(|name| live.services.get(name));
         let new = tasks.listed_at > applied_at || planted!("a listing from before the write is judged by");
         let listed = new && own().all(|live| tasks.by_service.contains_key(&live.id));
-        self.follow_tasks(rendition, (!listed).then(|| applied_at.max(tasks.listed_at)));
+        let bakes = progress.baking_since.is_some();
+        self.follow_tasks(rendition, (!listed).then(|| applied_at.max(tasks.listed_at)), bakes);
         if !listed {
             return self.wait_for_tasks(deployment);
         }
@@ -58,7 +60,11 @@ impl Pass<'_> {
             Err(PassError::Rendition(_)) => None,
             found => found?,
         };
-        let policy = self.stack.spec.policy.clone();
+        let mut policy = self.stack.spec.policy.clone();
+        if matches!(deployment.version.source, VersionSource::Kept(_)) {
+            // What has been good once needs no proof of it again.
+            policy.bake = SignedDuration::ZERO;
+        }
         let input = AssessInput {
             target: &rendition.desired,
             progress: &progress,
@@ -68,7 +74,15 @@ impl Pass<'_> {
             policy: &policy,
             now: self.now,
         };
-        let assessment = masked(assess(&input), rendition);
+        let Some(assessment) = self.with_second_opinion(&deployment, &input, assess(&input)) else {
+            if progress.waiting_since.is_none() {
+                let text = "asking the registry about an image that the engine calls missing";
+                deployment.message = Some(text.to_owned());
+                self.put(deployment);
+            }
+            return Ok(Judged::Wait(Next::Idle));
+        };
+        let assessment = masked(assessment, rendition);
         self.note_progress(&mut deployment, &assessment);
         match &assessment.verdict {
             Verdict::Converged => {
@@ -142,7 +156,7 @@ impl Pass<'_> {
             Carried::Wait(next) => Ok(Judged::Wait(next)),
             Carried::Ended => Ok(Judged::Ended),
             Carried::All => {
-                self.follow_tasks(rendition, Some(self.shared.ambient.now()));
+                self.follow_tasks(rendition, Some(self.shared.ambient.now()), false);
                 Ok(Judged::Wait(Next::At(next_look)))
             }
         }
@@ -158,18 +172,28 @@ impl Pass<'_> {
         let deadline = self.not_before_a_look(deadline);
         if self.now >= deadline && !planted!("an outage has no end") {
             let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
-            self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
+            let failure = Failure::new(self.outage_class(), text);
+            self.end_failed(deployment, failure, Fault::Infrastructure)?;
             return Ok(Judged::Ended);
         }
         self.put(deployment);
         Ok(Judged::Wait(Next::At(deadline)))
     }
 
+    /// What keeps the engine from answering: it cannot be reached, or its Swarm has no leader.
+    pub(super) fn outage_class(&self) -> FailureClass {
+        match self.environment.connection() {
+            Connection::Lost(SwarmError::NoQuorum { .. }) => FailureClass::QuorumLost,
+            _ => FailureClass::EngineUnreachable,
+        }
+    }
+
     /// Has the tasks of this version's services listed for as long as it is under way.
-    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<Timestamp>) {
+    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<Timestamp>, bakes: bool) {
         let live = self.environment.snapshot();
         let ids = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
-        self.environment.tasks.follow(self.key(), ids.map(|live| live.id.clone()).collect(), newer_than);
+        let ids = ids.map(|live| live.id.clone()).collect();
+        self.environment.tasks.follow(self.key(), ids, newer_than, bakes);
     }
 
     /// Moves the clocks on by what was seen.
@@ -190,6 +214,10 @@ impl Pass<'_> {
             if assessment.healthy > progress.healthy_most {
                 progress.healthy_most = assessment.healthy;
                 progress.progress_deadline = after(now, span);
+            }
+            if progress.baking_since.is_none() && assessment.baking_since.is_some() {
+                progress.baking_since = assessment.baking_since;
+                progress.total_deadline = after(progress.total_deadline, self.stack.spec.policy.bake);
             }
             progress.healthy_since = assessment.healthy_since;
             progress.newest_task = assessment.newest_task;
@@ -359,6 +387,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let mut back =

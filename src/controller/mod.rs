@@ -18,10 +18,12 @@ mod approval;
 mod backoff;
 mod catalogs;
 mod claim;
+mod compare;
 mod confidence;
 mod delete;
 mod doctor;
 mod environment;
+mod following;
 mod gate;
 mod glance;
 mod housekeeping;
@@ -39,13 +41,17 @@ mod queue;
 mod reconcile;
 mod rendering;
 mod rendition;
+mod repositories;
+mod second_opinion;
 mod shared;
 mod snapshot;
 mod sources;
+mod spread;
 mod steady;
 mod take_up;
 mod tasks;
 mod waiting;
+mod way_back;
 mod worker;
 
 #[cfg(test)]
@@ -67,6 +73,7 @@ use self::environment::{Connection, Observed};
 pub use self::queue::Depth;
 use self::queue::Priority;
 use self::rendition::Renderer;
+use self::repositories::Repositories;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
 use self::waiting::Waiting;
@@ -75,7 +82,7 @@ use crate::domain::{
     Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
 };
 use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, Decrypter, Inquiries, Sealer, Source, SwarmConnector};
+use crate::ports::{Ambient, Decrypter, Inquiries, Registry, Sealer, Source, SwarmConnector};
 use crate::telemetry::{Meters, Tracer};
 
 /// What the controller is made of.
@@ -90,6 +97,8 @@ pub struct Parts {
     pub source: Arc<dyn Source>,
     /// Opens what is encrypted in them.
     pub decrypter: Arc<dyn Decrypter>,
+    /// Asks registries about images that are followed.
+    pub registry: Arc<dyn Registry>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
     /// This installation's id.
@@ -129,10 +138,10 @@ impl Controller {
     #[must_use]
     pub fn new(parts: Parts, cancel: CancellationToken) -> Self {
         let environments = Arc::new(Environments::default());
-        let wake = environments.clone();
-        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), cancel.child_token(), move |key| {
-            wake.wake(key, Priority::Event);
-        });
+        let stop = || cancel.child_token();
+        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), stop(), environments.waker());
+        let (ledger, ambient) = (parts.ledger.clone(), parts.ambient.clone());
+        let repositories = Repositories::new(parts.registry, ledger, ambient, stop(), environments.waker());
         let declare = Declare::new(
             parts.ledger.clone(),
             parts.sealer.clone(),
@@ -151,6 +160,7 @@ impl Controller {
             ambient: parts.ambient,
             renderer: Arc::new(renderer),
             sources: Arc::new(sources),
+            repositories: Arc::new(repositories),
             instance: parts.instance,
             restored: parts.restored,
             meters: parts.meters,
@@ -197,9 +207,14 @@ impl Controller {
             };
             match note {
                 Some(Noted::Note(note)) => {
+                    let pushed = spread::of_one_push(&note);
                     for (key, value) in &note.records {
-                        self.noted(key, value.is_some());
+                        match key {
+                            RecordKey::Stack(stack) if pushed.contains(stack) => self.wake_waiting(stack),
+                            key => self.noted(key, value.is_some()),
+                        }
                     }
+                    self.shared.environments.wake_spread(&pushed);
                 }
                 Some(Noted::Missed) => self.read_all()?,
                 None => break,
@@ -258,6 +273,7 @@ impl Controller {
     fn credential_changed(&self, name: &CredentialName) {
         self.shared.sources.look_with(name);
         self.catalogs.look_with(name);
+        self.shared.repositories.look_at_failed();
         let using: Vec<Environment> = {
             let mut running = self.running();
             let names: Vec<EnvironmentName> = running

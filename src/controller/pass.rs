@@ -261,6 +261,7 @@ impl<'a> Pass<'a> {
         Pointer {
             revision: deployment.version.revision.clone(),
             images: deployment.version.images.clone(),
+            followed: deployment.version.followed.clone(),
             digest: deployment.version.digest.clone(),
             deployment: deployment.id.clone(),
             generation: deployment.generation,

@@ -43,13 +43,13 @@ impl Pass<'_> {
         }
         failure.error = rendition.masker().mask(&failure.error);
         let why = failure.sentence();
-        self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &why);
         self.hold(deployment, &why);
         deployment.failure = Some(failure.clone());
         self.go_back(deployment, &why)?;
         if deployment.phase == Phase::RollingBack {
             self.event(EventType::Failed, Some(&deployment.id), &failure.class.to_string(), why);
         } else {
+            self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &why);
             self.enter(deployment, Phase::Failed, format!("{why}; nothing was changed for it"));
         }
         self.put(deployment.clone());

@@ -16,7 +16,7 @@ use crate::domain::{
     StackKey, StackSpec, Variable,
 };
 use crate::ledger::{Ledger, LedgerError, LedgerKeyring};
-use crate::ports::{Decrypter, FileError, SealError, Sealer, Source, SourceError};
+use crate::ports::{CommitInfo, Decrypter, FileError, SealError, Sealer, Source, SourceError};
 
 /// One version, ready to be planned for.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +106,11 @@ impl Renderer {
         Ok(self.source.refs(git).await?)
     }
 
+    /// The commit, if it is in the local copy of its repository. It is not worth asking a host for.
+    pub(super) async fn commit(&self, git: &GitSource, revision: &Revision) -> Option<CommitInfo> {
+        self.source.commit_info(git, revision).await.ok()
+    }
+
     /// Renders a spec at a revision (`None` for an inline source).
     ///
     /// # Errors
@@ -126,6 +131,7 @@ impl Renderer {
                 return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
             }
         };
+        let images = spec.named_images();
         let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
         attachments = confidence.opened(attachments);
         loop {
@@ -133,7 +139,7 @@ impl Renderer {
                 stack: &stack.name,
                 files: &files,
                 variables: &variables,
-                images: &spec.images,
+                images: &images,
                 compat: spec.compat,
                 unset: spec.policy.unset_variables,
                 attachments: &attachments,

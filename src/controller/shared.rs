@@ -12,6 +12,7 @@ use super::environment::Observed;
 use super::images::Lookups;
 use super::queue::{Depth, Priority};
 use super::rendition::{Renderer, Rendition, RenditionError};
+use super::repositories::Repositories;
 use super::sources::Sources;
 use super::waiting::Waiting;
 use crate::domain::{Deployment, DeploymentId, EnvironmentName, StackKey, StackSpec};
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub renderer: Arc<Renderer>,
     /// Follows refs.
     pub sources: Arc<Sources>,
+    /// Follows repositories of images.
+    pub repositories: Arc<Repositories>,
     /// This installation's id.
     pub instance: String,
     /// The mark of the restore it came from, if it did.

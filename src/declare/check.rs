@@ -115,7 +115,7 @@ pub(super) fn image(text: &str) -> Result<(), String> {
     clean("version", text)?;
     let wrong = |why: &str| Err(format!("`{text}` is not a version: {why}; give a tag, sha256:…, or a whole image"));
     if text.chars().any(char::is_whitespace) || text.starts_with(['>', '<', '~', '^', '=']) {
-        return wrong("ranges over image tags are not supported yet");
+        return wrong("a range is followed by a rule in the manifest, `images: { SERVICE: { semver: … } }`");
     }
     let part = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
     if let Some(hex) = part.strip_prefix("sha256:") {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::pushed;
 use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
@@ -195,6 +196,7 @@ impl Declare {
         facts: &Facts,
     ) -> Result<Vec<Wish<'r>>, DeclareError> {
         let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
+        let pushed = pushed::repository(hook.provider, &delivery.event, &delivery.payload);
         for (at, rule) in hook.rules.iter().enumerate() {
             if objection(hook, rule, delivery, facts).is_some() {
                 continue;
@@ -202,12 +204,23 @@ impl Declare {
             for stack in self.ledger.stacks(Some(&rule.environment))? {
                 let name = stack.value.key.name.as_str();
                 let named = rule.stacks.iter().any(|pattern| fits(pattern, name));
-                if named && taken.insert(stack.value.key.clone()) {
+                if named
+                    && self.concerns(rule, pushed.as_deref(), &stack.value)?
+                    && taken.insert(stack.value.key.clone())
+                {
                     wishes.push(Wish { number: at + 1, rule, stack });
                 }
             }
         }
         Ok(wishes)
+    }
+
+    /// Whether a stack that a rule names is one that the delivery is about: of a push of an image a look alone is of use only
+    /// to those that follow it.
+    fn concerns(&self, rule: &HookRule, pushed: Option<&str>, stack: &Stack) -> Result<bool, DeclareError> {
+        let Some(pushed) = pushed.filter(|_| rule.set.is_empty()) else { return Ok(true) };
+        let status = self.ledger.status(&stack.key)?.map(|status| status.value).unwrap_or_default();
+        Ok(pushed::concerns(pushed, stack, &status))
     }
 
     /// What is to be written for one stack.

@@ -27,6 +27,7 @@ mod hook;
 mod manifest;
 mod notifier;
 mod permit;
+mod pushed;
 mod reference;
 mod rollback;
 pub mod rule;

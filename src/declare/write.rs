@@ -178,6 +178,7 @@ impl Declare {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         self.deployment(stack, ask, original, mapped, version)

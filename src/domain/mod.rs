@@ -15,6 +15,7 @@ mod effect;
 mod environment;
 mod event;
 mod failure;
+mod image;
 mod live;
 mod name;
 mod notifier;
@@ -45,6 +46,10 @@ pub use effect::{Action, Applied, Change, Effect, Step};
 pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
+pub use image::{
+    Choice, Chosen, Failed, FollowRule, FollowedImage, FollowedStatus, FollowedVersion, FollowedVersions, ImageWish,
+    Repository, RepositoryStatus, Seen, choose, is_tag, name_of,
+};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,

@@ -23,6 +23,7 @@
 //! | `prune` | what may go, and when |
 
 mod adopt;
+mod author;
 mod canonical;
 mod diff;
 mod objects;
@@ -47,6 +48,7 @@ use crate::domain::{
 };
 
 pub use adopt::{adopted_names, release};
+pub use author::author;
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
@@ -191,6 +193,8 @@ pub enum Waiting {
     NothingWanted(Vec<ObjectRef>),
     /// `docker stack deploy` made them for a stack of this name, and the file does not name them: they stay as they are.
     NotInTheFile(Vec<ObjectRef>),
+    /// Networks that services of others are on, each with one of them: they stay until nobody is.
+    UsedByOthers(Vec<(ObjectRef, String)>),
     /// They are marked as protected: they stay until a person removes them.
     Protected(Vec<ObjectRef>),
 }
@@ -211,6 +215,14 @@ impl fmt::Display for Waiting {
                 "{} left alone and not taken over: the file does not name it; remove it by hand if it is not needed",
                 list(objects)
             ),
+            Self::UsedByOthers(used) => {
+                let told = used.iter().map(|(object, by)| format!("{object} left alone: service `{by}` is on it"));
+                write!(
+                    f,
+                    "{}, which is not of this stack; take it off the network to have that removed",
+                    told.collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::Protected(objects) => {
                 write!(f, "{} left alone: it is protected (`x-skep.protect`); remove it by hand", list(objects))
             }

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::ledger::{Batch, Ledger};
 use crate::ports::{Sealer, Source};
+use crate::registry::memory::MemoryRegistry;
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
 use crate::source::sops::SopsFiles;
@@ -62,6 +63,7 @@ struct Life {
 pub(super) struct World {
     pub(super) swarms: BTreeMap<EnvironmentName, SimSwarm>,
     pub(super) source: MemorySource,
+    registry: MemoryRegistry,
     pub(super) store: Arc<MemoryStore>,
     /// Past all gates, for looking.
     pub(super) ledger: Ledger,
@@ -118,6 +120,7 @@ impl World {
         let world = Self {
             swarms,
             source,
+            registry: MemoryRegistry::new(),
             store,
             ledger,
             laws,
@@ -187,6 +190,7 @@ impl World {
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             decrypter: Arc::new(SopsFiles),
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,

@@ -39,7 +39,7 @@ use self::engine::{record_key, store_key};
 use self::files::Files;
 pub use self::folder::FORMAT;
 use self::folder::{Folder, Found};
-pub use self::migrate::{Migration, Point};
+pub use self::migrate::{Migration, Point, Step};
 use self::record::{Body, Record};
 pub use self::restore::{RestoreError, Reviewed, restore, review, undo};
 use super::{WATCH_CAPACITY, fit, range, watched};
@@ -351,6 +351,10 @@ impl Store for SledStore {
     fn room(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let shared = self.shared.as_ref().ok_or(StoreError::Closed)?;
         folder::room(shared.folder.path()).map(Some)
+    }
+
+    fn broken(&self) -> Option<StoreError> {
+        self.shared.as_ref()?.broken()
     }
 
     fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {

@@ -272,6 +272,7 @@ impl World {
         let pointer = Pointer {
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: deployment.version.digest.clone(),
             deployment: deployment.id.clone(),
             generation: deployment.generation,

@@ -22,7 +22,14 @@ use crate::compare;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SOCKET: &str = "/var/run/docker.sock";
+const SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// The engine that `docker` speaks to as well.
+fn socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| SOCKET.to_owned());
+    host.strip_prefix("unix://").expect("an engine at a socket").to_owned()
+}
+
 /// The kinds of objects, as the API has them.
 const KINDS: [&str; 4] = ["services", "networks", "configs", "secrets"];
 
@@ -165,7 +172,7 @@ impl Engine {
     }
 
     fn swarm() -> DockerSwarm {
-        DockerSwarm::new(&[format!("unix://{SOCKET}")], DockerOptions::default()).expect("an address")
+        DockerSwarm::new(&[format!("unix://{}", socket())], DockerOptions::default()).expect("an address")
     }
 
     async fn apply(&self, rendered: &Rendered) -> Result<(), String> {
@@ -291,7 +298,7 @@ fn get(path: &str) -> Result<Value, String> {
 /// One call; HTTP 1.0, so that the answer ends where the connection does.
 fn call(method: &str, path: &str) -> Result<(u16, String), String> {
     let text = |error: std::io::Error| format!("{method} {path}: {error}");
-    let mut stream = UnixStream::connect(SOCKET).map_err(text)?;
+    let mut stream = UnixStream::connect(socket()).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     write!(stream, "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\n\r\n").map_err(text)?;
     let mut answer = Vec::new();

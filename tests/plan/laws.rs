@@ -388,6 +388,7 @@ impl Tally {
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
                 Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
+                Waiting::UsedByOthers(_) => "UsedByOthers",
                 Waiting::Protected(_) => panic!("nothing here is protected"),
             });
         }

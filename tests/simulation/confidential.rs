@@ -1,7 +1,10 @@
 //! Secrets from files that are encrypted in the repository, and from credentials: where they go, and where they never show.
 
+use std::time::Duration;
+
 use skep::declare::SetCredential;
 use skep::domain::*;
+use skep::swarm::sim::Behaviour;
 
 use crate::encrypt::Encryptor;
 use crate::world::*;
@@ -48,10 +51,10 @@ fn manifest() -> String {
     from_git("main", "") + "decryption: { credential: shop-age }\n"
 }
 
-fn push(world: &World, with: &Encryptor, password: &str) -> Revision {
+fn push(world: &World, with: &Encryptor, password: &str, tag: &str) -> Revision {
     let db = with.yaml(&serde_json::json!({ "password": password, "port": 5432 }));
     let settings = with.json(&serde_json::json!({ "api": "hunter2-setting" }));
-    let (env, values) = (with.dotenv(&[("API", "hunter2-env")]), with.dotenv(&[("PIN", "hunter2-pin"), ("TAG", "1")]));
+    let (env, values) = (with.dotenv(&[("API", "hunter2-env")]), with.dotenv(&[("PIN", "hunter2-pin"), ("TAG", tag)]));
     let key = with.binary(b"hunter2-key\n");
     let files = [
         ("stack.yml", COMPOSE),
@@ -92,7 +95,7 @@ fn secret(world: &World, target: &str) -> (String, String) {
 async fn what_is_encrypted_and_what_credentials_hold_comes_to_the_services_and_shows_nowhere() {
     let with = Encryptor::new();
     let world = ready(&with).await;
-    push(&world, &with, "hunter2-db");
+    push(&world, &with, "hunter2-db", "1");
     let v1 = world.apply(&manifest()).await;
     world.ends_as(60, &v1, DeploymentPhase::Converged).await;
     let (name, data) = secret(&world, "db");
@@ -118,8 +121,8 @@ async fn what_is_encrypted_and_what_credentials_hold_comes_to_the_services_and_s
     }
 
     // A changed file is another secret; the way back needs neither repository nor credentials.
-    world.swarm.image("app:1", skep::swarm::sim::Behaviour::Missing);
-    push(&world, &with, "hunter2-db2");
+    world.swarm.image("app:2", Behaviour::Exit { after: Duration::from_secs(3), code: 1 });
+    push(&world, &with, "hunter2-db2", "2");
     world.until(120, "the second secret", |world| secret(world, "db").0 != name).await;
     world.source.set_down(URL, true);
     world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Secret, &name)).unwrap();
@@ -132,7 +135,7 @@ async fn what_is_encrypted_and_what_credentials_hold_comes_to_the_services_and_s
 async fn what_cannot_be_opened_is_no_deployment_and_says_how_to_mend_it() {
     let with = Encryptor::new();
     let world = ready(&with).await;
-    push(&world, &with, "hunter2-db");
+    push(&world, &with, "hunter2-db", "1");
     let told = async |manifest: &str| {
         let id = world.apply(manifest).await;
         let failed = world.ended(60, &id).await;
@@ -149,7 +152,7 @@ async fn what_cannot_be_opened_is_no_deployment_and_says_how_to_mend_it() {
     assert!(unfit.contains("is of type Opaque, and here it takes Age"), "{unfit}");
     set(&world, credential("their-age", CredentialType::Age, &["theirs"], &[("identity", &with.identity())])).await;
     let theirs = told(&manifest().replace("shop-age", "their-age")).await;
-    assert!(theirs.contains("`their-age` is not for the stack `shop`: it names theirs"), "{theirs}");
+    assert!(theirs.contains("`their-age` is not for the stack `default/shop`: it names theirs"), "{theirs}");
     let other = Encryptor::new().identity();
     set(&world, credential("other-age", CredentialType::Age, &["*"], &[("identity", &other)])).await;
     let wrong = told(&manifest().replace("shop-age", "other-age")).await;
@@ -161,7 +164,7 @@ async fn what_cannot_be_opened_is_no_deployment_and_says_how_to_mend_it() {
     )
     .await;
     let guarded = told(&manifest()).await;
-    assert!(guarded.contains("stack.yml:12:") && guarded.contains("`shop-secrets` is not for the stack"), "{guarded}");
+    assert!(guarded.contains("stack.yml:11:") && guarded.contains("`shop-secrets` is not for the stack"), "{guarded}");
     set(
         &world,
         credential("shop-secrets", CredentialType::Opaque, &["shop"], &[("token", "hunter2-token"), ("other", "x")]),

@@ -8,6 +8,8 @@
 mod encrypt;
 
 mod adopting;
+mod baking;
+mod comparing;
 mod confidential;
 mod control;
 mod converging;
@@ -15,14 +17,19 @@ mod crashing;
 mod credentials;
 mod drifting;
 mod failing;
+#[path = "../support/failure_table.rs"]
+mod failure_table;
+mod failures;
 mod following;
 mod housekeeping;
 mod images;
+mod isolation;
 mod logs;
 mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod tags;
 mod telling;
 mod waiting;
 mod world;

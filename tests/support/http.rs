@@ -76,7 +76,10 @@ impl Inquiries for Logs {
                 return Err(error);
             }
             self.asked.lock().unwrap().push(query.clone());
-            let LogOf::Deployment(id) = of else { return Err(InquiryError::Busy) };
+            let id = match of {
+                LogOf::Deployment(id) => id.to_string(),
+                LogOf::Stack(key) => key.to_string(),
+            };
             let past = stream::iter([line(format!("{id} says hello")), line(format!("{} lines", query.tail))]);
             if !query.follow {
                 return Ok(past.boxed());

@@ -1,11 +1,12 @@
 //! The view of a deployment.
 
-use async_graphql::{ComplexObject, ID, Json, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Json, SimpleObject};
 
 use super::enums::{DeploymentPhase, FailureClass, Trigger, Verdict, Written};
 use super::ids::GlobalId;
 use super::time::Time;
 use crate::domain::{self, Deployment, DeploymentId, ImageChoice, Progress};
+use crate::ports::CommitInfo;
 
 /// One attempt to bring one version of a stack about. What was asked never changes; the phase moves on.
 #[derive(SimpleObject)]
@@ -78,6 +79,16 @@ impl DeploymentView {
     pub(super) async fn id(&self) -> ID {
         GlobalId::Deployment(DeploymentId(self.deployment_id.clone())).encode()
     }
+
+    /// Who made its commit, and what for; none for inline text, and when the local copy of the repository does not have it.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn commit(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<CommitView>> {
+        if self.revision.is_none() {
+            return Ok(None);
+        }
+        let found = super::guard(ctx)?.commit(&DeploymentId(self.deployment_id.clone())).await;
+        Ok(found.map_err(super::refused)?.map(Into::into))
+    }
 }
 
 impl From<Deployment> for DeploymentView {
@@ -131,6 +142,24 @@ fn verdict(phase: domain::DeploymentPhase) -> Option<Verdict> {
         Phase::RollingBack | Phase::RolledBack | Phase::Failed => Some(Verdict::Failed),
         Phase::Superseded | Phase::Cancelled => None,
         _ => Some(Verdict::Progressing),
+    }
+}
+
+/// A commit, for people.
+#[derive(SimpleObject)]
+#[graphql(name = "Commit")]
+pub(super) struct CommitView {
+    /// Its author's name.
+    author: String,
+    /// The first line of its message.
+    title: String,
+    /// When it was made.
+    time: Time,
+}
+
+impl From<CommitInfo> for CommitView {
+    fn from(it: CommitInfo) -> Self {
+        Self { author: it.author, title: it.title, time: it.time.into() }
     }
 }
 

@@ -10,6 +10,7 @@ mod deployment;
 mod enums;
 mod event;
 mod event_type;
+mod fleet;
 mod hook;
 mod ids;
 mod input;

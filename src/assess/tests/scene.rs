@@ -248,6 +248,7 @@ impl Scene {
             applied_at: Some(at(0)),
             healthy_most: 0,
             healthy_since: None,
+            baking_since: None,
             newest_task: None,
             services: BTreeMap::new(),
         };
@@ -349,6 +350,7 @@ impl Scene {
     pub(super) fn look(&mut self, second: i64) -> String {
         let found = self.assess(second);
         self.progress.healthy_since = found.healthy_since;
+        self.progress.baking_since = found.baking_since;
         self.progress.newest_task = found.newest_task;
         word(&found.verdict)
     }

@@ -23,6 +23,7 @@ macro_rules! stack {
             images!(),
             " } pin { deploymentId versionOf actor reason until since } deploymentId ",
             "suspension { reason actor until since } deletion { keepRunning actor since } catalog { name file } ",
+            "followedImages { service rule wanted poll repository tag digest since skipped tags checkedAt nextLook error } ",
             "drift { found corrections correctedAt } createdAt updatedAt "
         )
     };
@@ -113,6 +114,10 @@ pub(in crate::cli) const STACK: &str = concat!(
     stack!(),
     "} }"
 );
+/// For the shell, while a name is typed.
+pub(in crate::cli) const STACK_NAMES: &str = "query StackNames($environment: String, $name: String) { \
+     stacks(first: 200, environment: $environment, nameContains: $name) { edges { node { name } } } }";
+pub(in crate::cli) const ENVIRONMENT_NAMES: &str = "query EnvironmentNames { environments { name } }";
 pub(in crate::cli) const STACKS: &str = concat!(
     "query Stacks($first: Int, $after: String, $environment: String) { ",
     "stacks(first: $first, after: $after, environment: $environment) { edges { node { ",

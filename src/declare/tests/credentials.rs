@@ -195,7 +195,8 @@ async fn a_credential_goes_to_new_hosts_only_by_the_word_of_who_knows_it() {
 #[tokio::test]
 async fn a_credential_goes_into_new_stacks_only_by_the_word_of_who_knows_it() {
     let world = World::new().await;
-    let text = |stacks: &str, data: &str| format!("kind: Credential\nname: db\ntype: Opaque\n{stacks}data: {{ {data} }}\n");
+    let text =
+        |stacks: &str, data: &str| format!("kind: Credential\nname: db\ntype: Opaque\n{stacks}data: {{ {data} }}\n");
     world.apply(&text("stacks: [shop, 'prod/*']\n", "password: marked-secret-7")).await.unwrap();
     assert_eq!(world.credential("db").stacks, ["shop", "prod/*"]);
     let farther = |stacks: &[&str], data: &[(&str, &str)]| SetCredential {

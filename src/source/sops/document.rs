@@ -43,10 +43,15 @@ pub(super) struct Document {
     pub(super) metadata: Tree,
 }
 
-/// Whether a file is encrypted: it has metadata with a MAC. Most files are told apart without being read.
+/// Where the metadata begin, in each form.
+const MARKS: [&str; 4] = ["sops:", "\"sops\"", "sops_mac=", "[sops]"];
+
+/// Whether a file is encrypted: it has metadata with a MAC, or looks like it and is damaged. Most files are told apart
+/// without being read.
 pub(super) fn is_encrypted(path: &str, bytes: &[u8]) -> bool {
     let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-    has(OWN.as_bytes()) && has(b"mac") && has(b"ENC[") && !matches!(parse(path, bytes), Ok(None))
+    let looks = has(b"ENC[") && has(b"mac") && MARKS.iter().any(|mark| has(mark.as_bytes()));
+    looks && !matches!(parse(path, bytes), Ok(None))
 }
 
 /// The documents of a file, and its form; `None` when nothing of it is encrypted.
