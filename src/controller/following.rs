@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use self::place::{Lack, Place, Places, places, put_versions};
 use super::pass::{Next, Pass, PassError};
 use super::prepare::Prepared;
-use super::rendition::{Renderer, Rendition};
+use super::rendition::Rendition;
 use super::repositories::{Look, Want};
 use crate::domain::{
     Choice, Chosen, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, EventType,
