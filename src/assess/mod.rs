@@ -9,6 +9,7 @@
 
 mod blame;
 mod classify;
+mod job;
 mod service;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use blame::{Fault, blame};
 pub use classify::classify;
+pub use job::{JobVerdict, assess_job, of_job};
 pub use service::ServiceReport;
 
 use crate::domain::{Desired, Failure, FailureClass, Policy, Progress, Snapshot, Tasks};
@@ -80,9 +82,20 @@ impl Assessment {
         let missing: Vec<_> = self
             .services
             .iter()
-            .filter(|service| !service.settled)
+            .filter(|service| !service.settled && service.waits_for.is_empty())
             .map(|service| format!("{} {}/{}", service.key, service.healthy, service.wanted))
             .collect();
+        let held: Vec<_> = self
+            .services
+            .iter()
+            .filter(|service| !service.waits_for.is_empty())
+            .map(|service| format!("{} waits for {}", service.key, service.waits_for.join(", ")))
+            .collect();
+        if !held.is_empty() {
+            let waiting =
+                if missing.is_empty() { String::new() } else { format!("; waiting for {}", missing.join(", ")) };
+            return format!("{} of {} tasks run{waiting}; {}", self.healthy, self.wanted, held.join("; "));
+        }
         match (missing.is_empty(), self.healthy_since) {
             (false, _) => format!("{} of {} tasks run; waiting for {}", self.healthy, self.wanted, missing.join(", ")),
             (true, Some(_)) => format!("all {} tasks run; watching them through the monitor period", self.wanted),
@@ -184,7 +197,7 @@ fn overdue(
     if let Some((failure, _)) = evidence {
         return failure.clone();
     }
-    let late = services.iter().find(|service| !service.settled);
+    let late = services.iter().find(|service| !service.settled && service.waits_for.is_empty());
     let after = format!("{:#} after the start", input.now.duration_since(input.progress.started_at));
     let (class, text) = match late {
         Some(service) if service.awaits_health => {

@@ -133,6 +133,8 @@ pub(super) struct Deployment {
     #[serde(default)]
     pub(super) services: Vec<Service>,
     #[serde(default)]
+    pub(super) jobs: Vec<Job>,
+    #[serde(default)]
     pub(super) warnings: Vec<String>,
     pub(super) created_at: Timestamp,
     pub(super) finished_at: Option<Timestamp>,
@@ -159,11 +161,27 @@ pub(super) struct Failure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Service {
     pub(super) service: String,
     pub(super) wanted: u64,
     pub(super) healthy: u64,
     pub(super) obstacle: Option<String>,
+    #[serde(default)]
+    pub(super) waits_for: Vec<String>,
+}
+
+/// The run of a job before or after a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    pub(super) service: String,
+    pub(super) when: String,
+    pub(super) direction: String,
+    pub(super) phase: String,
+    pub(super) exit_code: Option<i64>,
+    #[serde(default)]
+    pub(super) log_tail: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -420,9 +438,22 @@ pub(super) struct Plan {
     #[serde(default)]
     pub(super) warnings: Vec<String>,
     pub(super) unchanged: u64,
+    #[serde(default)]
+    pub(super) jobs: Vec<PlannedJob>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PlannedJob {
+    pub(super) name: String,
+    pub(super) when: String,
+    pub(super) wave: u32,
+    #[serde(default)]
+    pub(super) waits_for: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Step {
     pub(super) kind: String,
     pub(super) name: String,
@@ -430,6 +461,10 @@ pub(super) struct Step {
     pub(super) reason: String,
     #[serde(default)]
     pub(super) changes: Vec<Change>,
+    #[serde(default)]
+    pub(super) wave: Option<u32>,
+    #[serde(default)]
+    pub(super) waits_for: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

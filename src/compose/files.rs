@@ -10,11 +10,11 @@ use crate::domain::{
     SecretSpec, content_name,
 };
 
-use super::beyond::is_protected;
 use super::compat::Difference;
 use super::field::{Field, Table};
 use super::input::RenderInput;
 use super::mounts::identity;
+use super::own::is_protected;
 use super::path;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};

@@ -42,7 +42,7 @@ impl Pass<'_> {
         let policy = self.stack.spec.policy.images;
         let known = self.known_pins(deployment, policy)?;
         let mut wanted: Vec<String> = Vec::new();
-        for service in pinned.desired.services.values_mut().filter(|service| open.contains(&service.spec.name)) {
+        for service in pinned.desired.all_services_mut().filter(|service| open.contains(&service.spec.name)) {
             match known.get(&service.spec.name).filter(|known| same_text(known, &service.spec)) {
                 Some(known) => keep(service, known),
                 None if policy != ImagesPolicy::Never => wanted.push(image(&service.spec).to_owned()),
@@ -53,7 +53,7 @@ impl Pass<'_> {
             Ok(found) => found,
             Err(waits) => return Ok(waits),
         };
-        for service in pinned.desired.services.values_mut() {
+        for service in pinned.desired.all_services_mut() {
             if let Some(Ok(resolved)) = found.get(image(&service.spec)) {
                 pin(&mut service.spec, resolved);
             }
@@ -82,7 +82,7 @@ impl Pass<'_> {
         }
         match self.last_good_rendition() {
             Ok(good) => Ok(good.map_or_else(BTreeMap::new, |good| {
-                good.desired.services.iter().map(|(name, service)| (name.clone(), service.spec.clone())).collect()
+                good.desired.all_services().map(|service| (service.spec.name.clone(), service.spec.clone())).collect()
             })),
             Err(PassError::Rendition(_)) => Ok(BTreeMap::new()),
             Err(error) => Err(error),
@@ -169,7 +169,7 @@ impl Pass<'_> {
 
 /// The names of the services whose image names no digest.
 fn unpinned(rendition: &Rendition) -> Vec<String> {
-    let services = rendition.desired.services.values().map(|service| &service.spec);
+    let services = rendition.desired.all_services().map(|service| &service.spec);
     services.filter(|spec| !image(spec).contains('@')).map(|spec| spec.name.clone()).collect()
 }
 

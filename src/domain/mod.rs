@@ -15,10 +15,12 @@ mod effect;
 mod environment;
 mod event;
 mod failure;
+mod job;
 mod live;
 mod name;
 mod notifier;
 mod object;
+mod order;
 mod range;
 mod schedule;
 mod secret;
@@ -44,6 +46,7 @@ pub use effect::{Action, Applied, Change, Effect, Step};
 pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
+pub use job::{DeployJob, Direction, JobRun, JobState, Occasion, When};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
@@ -51,10 +54,11 @@ pub use live::{
 pub use name::{CredentialName, EnvironmentName, NameError, NotifierName, StackKey, StackName, TokenName};
 pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    ConfigSpec, DEPLOYMENT_LABEL, HOOK_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
     SecretSpec, content_name,
 };
+pub use order::Course;
 pub use range::{Range, tag_version};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};

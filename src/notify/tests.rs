@@ -311,6 +311,7 @@ fn entered(deployment: &mut Deployment, phase: DeploymentPhase, now: Timestamp, 
             healthy_most: 0,
             healthy_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         });
     }

@@ -17,8 +17,8 @@ pub use ambient::Ambient;
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
-    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
-    RenderAnswer, StepAnswer, TaskAnswer,
+    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, JobAnswer, MOST_REFS, MOST_SOURCES, MOST_TASKS,
+    PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};

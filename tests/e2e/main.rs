@@ -21,6 +21,7 @@ mod drift;
 mod examples;
 mod image;
 mod install;
+mod jobs;
 mod kill;
 mod logs;
 mod ownership;

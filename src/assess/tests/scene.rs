@@ -248,6 +248,7 @@ impl Scene {
             healthy_most: 0,
             healthy_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         };
         let target = desired(services);
