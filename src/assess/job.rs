@@ -47,7 +47,8 @@ pub fn assess_job(input: &AssessInput<'_>, run: &JobRun, live: &LiveService) -> 
     if report.settled {
         return JobVerdict::Succeeded;
     }
-    let late = input.now >= run.deadline;
+    // A clock that stood still is moved on before anything is late by it.
+    let late = input.now >= run.deadline && input.progress.waiting_since.is_none();
     match report.obstacle {
         Some(failure) if blame(&inner, &failure) == Fault::Infrastructure => JobVerdict::Waiting(failure),
         Some(failure) if report.doomed => JobVerdict::Failed(of_job(run, failure)),

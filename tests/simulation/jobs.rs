@@ -99,13 +99,15 @@ async fn jobs_run_once_in_their_place_and_leave_their_log() {
     assert_eq!((migrated.state, migrated.exit_code), (JobState::Succeeded, Some(0)));
     assert_eq!(migrated.log_tail, ["migrating", "done"]);
     assert_eq!(run(&world, &v1, "smoke").state, JobState::Succeeded);
+    world.sleep(5).await;
     no_job_is_left(&world);
-    world.silence().await;
     assert_eq!((runs(&world, "migrate"), runs(&world, "smoke")), (1, 1));
+    world.silence().await;
+    assert_eq!((runs(&world, "migrate"), runs(&world, "smoke")), (0, 0), "left alone it runs none again");
 
     let v2 = world.apply(&inline("shop", "", &compose(2))).await;
     world.ends_as(120, &v2, DeploymentPhase::Converged).await;
-    world.silence().await;
+    world.sleep(5).await;
     no_job_is_left(&world);
     assert_eq!(told(&world, "migrate", "SKEP_DIRECTION"), ["deploy"], "the calls of v1 are forgotten");
     assert_eq!(told(&world, "migrate", "SKEP_DEPLOYMENT"), [v2.as_str()]);
@@ -370,7 +372,8 @@ async fn a_suspended_stack_gives_its_job_the_time_back() {
     world.swarm.image("migrate:2", exits(50, 0));
     let v2 = world.apply(&inline("shop", "", &compose(2))).await;
     world.until(30, "the job runs", |world| world.swarm.service("shop_migrate").is_some()).await;
-    world.declare.suspend(&key("shop"), None, &ask()).await.unwrap();
+    let why = skep::declare::Ask { reason: Some("a pause".to_owned()), ..ask() };
+    world.declare.suspend(&key("shop"), None, &why).await.unwrap();
     world.sleep(300).await;
     world.declare.resume(&key("shop"), &ask()).await.unwrap();
     world.ends_as(120, &v2, DeploymentPhase::Converged).await;
@@ -456,7 +459,8 @@ async fn a_job_before_that_fails_stops_it_wherever_skep_dies() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rollback_with_jobs_survives_a_crash_anywhere() {
-    for at in places(14) {
+    let commits = (2..=16).step_by(3).flat_map(|n| [At::BeforeCommit(n), At::AfterCommit(n)]);
+    for at in (1..=14).flat_map(|n| [At::BeforeWrite(n), At::AfterWrite(n)]).chain(commits) {
         let mut world = world(1..=2).await;
         world.start(None);
         let v1 = world.apply(&inline("shop", "", &compose(1))).await;

@@ -54,12 +54,12 @@ async fn a_wave_that_fails_is_taken_back_and_the_next_is_never_written() {
     let world = World::running().await;
     let v1 = world.apply(&inline("shop", "", &compose("db:1", "api:1", "web:1"))).await;
     world.ends_as(120, &v1, DeploymentPhase::Converged).await;
-    world.swarm.image("api:2", Behaviour::Exit { after: Duration::from_secs(1), code: 3 });
+    world.swarm.image("api:2", Behaviour::Unhealthy { after: Duration::from_secs(3) });
     world.swarm.forget_calls();
     let v2 = world.apply(&inline("shop", "", &compose("db:2", "api:2", "web:2"))).await;
     world.ends_as(300, &v2, DeploymentPhase::RolledBack).await;
     let failure = world.deployment(&v2).failure.expect("a failure");
-    assert_eq!((failure.class, failure.service.as_deref()), (FailureClass::ExitCode, Some("api")));
+    assert_eq!((failure.class, failure.service.as_deref()), (FailureClass::HealthCheck, Some("api")));
     world.until_phase(60, StackPhase::RolledBack).await;
     assert!(!writes(&world).contains(&"update service shop_web".to_owned()), "{:?}", writes(&world));
     assert_eq!((world.image_of("shop_db"), world.image_of("shop_api")), ("db:1".to_owned(), "api:1".to_owned()));
