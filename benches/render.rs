@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep::compose::{ComposeFile, Render, RenderInput, render};
+use skep::compose::{ComposeFile, Confidential, Render, RenderInput, render};
 use skep::domain::{
     Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
     UnsetVariables,
@@ -59,6 +59,7 @@ fn rendered(stack: &StackName, text: &str, digester: &Digester) -> Rendered {
             (".env".to_owned(), Err("no such file".to_owned())),
         ]),
         folder: "",
+        confidential: &Confidential::default(),
         digester,
     };
     match render(&input).unwrap_or_else(|errors| panic!("{errors}")) {

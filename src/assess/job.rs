@@ -30,7 +30,7 @@ pub enum JobVerdict {
 /// Judges the run of a job by the service that was made for it.
 #[must_use]
 pub fn assess_job(input: &AssessInput<'_>, run: &JobRun, live: &LiveService) -> JobVerdict {
-    let service = DesiredService { key: run.service.clone(), spec: live.spec.clone() };
+    let service = DesiredService { key: run.service.clone(), spec: Box::new(live.spec.clone()) };
     let name = &live.spec.name;
     let alone = |service: DesiredService| {
         let mut desired = Desired::empty(input.target.stack.clone());

@@ -45,8 +45,26 @@ pub(super) struct Stack {
     #[serde(default)]
     pub(super) catalog: Option<StackCatalog>,
     #[serde(default)]
+    pub(super) followed_images: Vec<FollowedImage>,
+    #[serde(default)]
     pub(super) drift: Drift,
     pub(super) updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FollowedImage {
+    pub(super) service: String,
+    pub(super) rule: String,
+    pub(super) wanted: String,
+    pub(super) repository: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) digest: Option<String>,
+    #[serde(default)]
+    pub(super) skipped: Vec<String>,
+    pub(super) checked_at: Option<Timestamp>,
+    pub(super) next_look: Option<Timestamp>,
+    pub(super) error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -130,6 +148,8 @@ pub(super) struct Deployment {
     pub(super) stated_reason: Option<String>,
     pub(super) rollback_of: Option<String>,
     pub(super) rolled_back_by: Option<String>,
+    #[serde(default)]
+    pub(super) trace_id: Option<String>,
     #[serde(default)]
     pub(super) services: Vec<Service>,
     #[serde(default)]
@@ -235,6 +255,8 @@ pub(super) struct Credential {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) stacks: Vec<String>,
     pub(super) keys: Vec<String>,
     pub(super) updated_at: Timestamp,
     #[serde(default)]

@@ -64,26 +64,25 @@ use self::yaml::{Node, Position};
 
 pub use self::compat::{Difference, Rule};
 pub use self::error::{RenderError, RenderErrors};
-pub use self::input::{Attachment, ComposeFile, Render, RenderInput, VariableValue};
+pub use self::input::{Attachment, ComposeFile, Confidential, Needs, Render, RenderInput, ValueOf, VariableValue};
 pub use self::keys::{Cli, KEYS, Key, Treatment};
 
 /// Renders compose files.
 ///
 /// Gives [`Render::Needs`] when files named by `env_file`, or by the `file` of a config or secret, are not among the
-/// attachments.
+/// attachments, or values of credentials are not there.
 ///
 /// # Errors
 /// [`RenderErrors`] with everything that is wrong: YAML, variables, keys, values, references, sizes. Values of secret
-/// variables are masked in it.
+/// variables, and what was encrypted, are masked in it.
 pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
     let found = Findings::new(input.compat);
-    let mut needs = BTreeSet::new();
+    let mut needs = Needs::default();
     let variables = variables(input, &found, &mut needs);
-    let secrets: Vec<SecretBytes> = variables
-        .values()
-        .filter(|value| value.secret)
-        .map(|value| SecretBytes::new(value.text.clone().into_bytes()))
-        .collect();
+    let mut secrets = input.confidential.values.clone();
+    let own =
+        variables.values().filter(|value| value.secret).map(|value| SecretBytes::new(value.text.clone().into_bytes()));
+    secrets.extend(own);
     let masker = Masker::new(&secrets);
     let input = &RenderInput { variables: &variables, ..*input };
     let result = if needs.is_empty() && found.is_clean() {
@@ -112,11 +111,7 @@ pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
 }
 
 /// The stack's variables over those of the repository's `.env`.
-fn variables(
-    input: &RenderInput<'_>,
-    found: &Findings,
-    needs: &mut BTreeSet<String>,
-) -> BTreeMap<String, VariableValue> {
+fn variables(input: &RenderInput<'_>, found: &Findings, needs: &mut Needs) -> BTreeMap<String, VariableValue> {
     if !found.strict() {
         return input.variables.clone();
     }
@@ -136,7 +131,7 @@ fn convert(
     input: &RenderInput<'_>,
     mut tree: Node,
     found: &Findings,
-    needs: &mut BTreeSet<String>,
+    needs: &mut Needs,
 ) -> Option<(Desired, Material)> {
     let sleeping = if found.strict() { beyond::put_to_sleep(&mut tree, input.variables) } else { BTreeSet::new() };
     let root = Field::root(&tree, found);

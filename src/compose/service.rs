@@ -13,7 +13,7 @@ use super::deploy::{self, Deploy};
 use super::field::{Field, Table};
 use super::files::Files;
 use super::image;
-use super::input::RenderInput;
+use super::input::{Needs, RenderInput};
 use super::mounts::{self, Volume};
 use super::networks::Networks;
 use super::own::{Hook, Own};
@@ -34,7 +34,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) used_volumes: BTreeSet<String>,
     pub(super) configs: Files,
     pub(super) secrets: Files,
-    pub(super) needs: BTreeSet<String>,
+    pub(super) needs: Needs,
     /// Ports that every node publishes, and the service that does.
     pub(super) ingress: BTreeMap<(u32, String), String>,
     /// What each service depends on, by key.
@@ -104,7 +104,7 @@ impl Surroundings<'_> {
             endpoint_spec: Some(endpoint_spec),
             ..ServiceSpec::default()
         };
-        Some((DesiredService { key: key.to_owned(), spec }, own.hook))
+        Some((DesiredService { key: key.to_owned(), spec: Box::new(spec) }, own.hook))
     }
 
     fn container(&mut self, table: &Table<'_>, stack: &str) -> ContainerSpec {

@@ -161,7 +161,7 @@ impl Pass<'_> {
         }
         if deployment.progress.is_some() && self.now >= self.deadline(&deployment) {
             let text = "the engine had not accepted every step when the total deadline passed";
-            self.fail(deployment, Failure::new(FailureClass::EngineUnreachable, text))?;
+            self.fail(deployment, Failure::new(self.outage_class(), text))?;
             return Ok(Carried::Ended);
         }
         if let Some(waits) = self.clear_runs(Some(&deployment)).await? {
@@ -174,6 +174,10 @@ impl Pass<'_> {
             let when = if planted!("pruned before it has converged") { Prune::Asked } else { Prune::Later };
             let plan = self.plan_on(course, &deployment, rendition, when)?;
             if !plan.refused.is_empty() {
+                // What is missing may be for one of those to make that it depends on: a network, say.
+                if let Some(waits) = self.wait_for_others(&mut deployment)? {
+                    return Ok(waits);
+                }
                 let text = plan.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
                 self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
@@ -185,6 +189,9 @@ impl Pass<'_> {
             }
             if let Some(waits) = self.wait_at_gate(&mut deployment, &plan)? {
                 return Ok(waits);
+            }
+            if self.cannot_come_about(&mut deployment, rendition, &plan)? {
+                return Ok(Carried::Ended);
             }
             let ready = plan.ready(settled);
             self.begin(&mut deployment, rendition, &plan, &ready).await?;
@@ -223,7 +230,7 @@ impl Pass<'_> {
     /// choice that stops it.
     pub(super) fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
-        let class = FailureClass::EngineUnreachable;
+        let class = self.outage_class();
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
         let deadline = self.not_before_a_look(self.deadline(&deployment));
         if outage && self.now >= deadline {
@@ -277,6 +284,7 @@ impl Pass<'_> {
                 applied_at: None,
                 healthy_most: 0,
                 healthy_since: None,
+                baking_since: None,
                 newest_task: None,
                 held_back: Default::default(),
                 services: self.baselines(rendition.desired.services.keys()).await?,

@@ -18,6 +18,7 @@ impl Pass<'_> {
     /// Takes the next steps of a deletion. `None`: the stack is gone.
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
         self.shared.sources.leave(self.key());
+        self.shared.repositories.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
         self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
         self.adopt_ids();

@@ -12,13 +12,14 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, Course, CredentialName, Deployment, Desired, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind,
-    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Step, Task, Trigger, Version, VersionSource, Wanted,
+    Action, Course, CredentialName, Deployment, DeploymentId, Desired, Effect, EnvironmentName, GitSource, GitUrl,
+    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackSpec, Step, Task, Trigger, Version,
+    VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, JobAnswer, LogLine, LogOf, LogQuery,
-    MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
+    BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, JobAnswer,
+    LogLine, LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -78,6 +79,7 @@ impl Answers {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         // It is thought of only, and written nowhere.
@@ -100,6 +102,7 @@ impl Answers {
         };
         let good = pass.last_good_rendition().ok().flatten();
         let runs = !plan.steps.is_empty() || good.is_none_or(|good| differ_in_jobs(&good.desired, &rendition.desired));
+        let found = pass.found_before(rendition, &plan).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
         Ok(PlanAnswer {
@@ -142,9 +145,10 @@ impl Answers {
                 .refused
                 .iter()
                 .map(ToString::to_string)
+                .chain(found.refused.iter().map(|failure| masker.mask(&failure.sentence())))
                 .chain(plan.waiting.iter().map(ToString::to_string))
                 .collect(),
-            warnings: rendition.warnings.clone(),
+            warnings: rendition.warnings.iter().chain(&found.warnings).cloned().collect(),
             unchanged: plan.unchanged,
         })
     }
@@ -157,11 +161,13 @@ impl Answers {
         images: &BTreeMap<String, String>,
     ) -> Result<(Deployment, Rendition), InquiryError> {
         let mut spec = pass.stack.spec.clone();
-        spec.images.extend(images.clone());
+        spec.images
+            .extend(images.iter().map(|(service, version)| (service.clone(), ImageWish::Named(version.clone()))));
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
-        let (revision, rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        let (revision, mut rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        pass.followed_now(&spec, &mut rendition);
         let declared = pass.stack.deployment.clone();
         let mut deployment = pass
             .deployment(&declared)
@@ -178,7 +184,7 @@ impl Answers {
             Source::Inline(_) => None,
             Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
         };
-        let rendition = self.shared.renderer.render(&key.name, spec, revision.as_ref()).await.map_err(failed)?;
+        let rendition = self.shared.renderer.render(key, spec, revision.as_ref()).await.map_err(failed)?;
         Ok((revision, rendition))
     }
 
@@ -327,6 +333,18 @@ impl Inquiries for Answers {
 
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(self.bounded(self.adoption_now(stack)))
+    }
+
+    fn compare<'a>(
+        &'a self,
+        from: &'a DeploymentId,
+        to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(self.bounded(async { self.compare_now(from, to) }))
+    }
+
+    fn commit<'a>(&'a self, deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(self.bounded(self.commit_now(deployment)))
     }
 
     fn logs<'a>(

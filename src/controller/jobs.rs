@@ -255,7 +255,7 @@ impl Pass<'_> {
         name: &str,
     ) -> Result<(), PassError> {
         let Some(job) = plan.jobs.iter().find(|job| job.service.spec.name == name) else { return Ok(()) };
-        let spec = job.service.spec.clone();
+        let spec = crate::domain::ServiceSpec::clone(&job.service.spec);
         let made = self.environment.swarm.apply(&Effect::CreateService(spec.clone()), &Material::default()).await;
         match made {
             Ok(applied) => {
@@ -342,7 +342,7 @@ impl Pass<'_> {
         deployment.message = Some(self.told_of_runs(deployment));
         self.put(deployment.clone());
         let begun = !deployment.jobs.keys().all(|name| known.contains(name));
-        self.follow_tasks(deployment, rendition, begun.then(|| self.shared.ambient.now()));
+        self.follow_tasks(deployment, rendition, begun.then(|| self.shared.ambient.now()), false);
         let next = deployment.jobs.values().filter(|run| run.state.is_under_way()).map(|run| run.deadline).min();
         Ok(Some(Carried::Wait(Next::At(next.unwrap_or_else(|| self.deadline(deployment))))))
     }

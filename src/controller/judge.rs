@@ -16,6 +16,7 @@ use crate::domain::{
     VersionSource,
 };
 use crate::plan::Prune;
+use crate::ports::SwarmError;
 
 /// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
 const EVIDENCE: Duration = Duration::from_secs(3);
@@ -53,7 +54,8 @@ impl Pass<'_> {
         };
         let new = tasks.listed_at > applied_at || planted!("a listing from before the write is judged by");
         let listed = new && own().all(|id| tasks.by_service.contains_key(&id));
-        self.follow_tasks(&deployment, rendition, (!listed).then(|| applied_at.max(tasks.listed_at)));
+        let bakes = progress.baking_since.is_some();
+        self.follow_tasks(&deployment, rendition, (!listed).then(|| applied_at.max(tasks.listed_at)), bakes);
         if !listed {
             return self.wait_for_tasks(deployment);
         }
@@ -62,7 +64,11 @@ impl Pass<'_> {
             Err(PassError::Rendition(_)) => None,
             found => found?,
         };
-        let policy = self.stack.spec.policy.clone();
+        let mut policy = self.stack.spec.policy.clone();
+        if matches!(deployment.version.source, VersionSource::Kept(_)) {
+            // What has been good once needs no proof of it again.
+            policy.bake = SignedDuration::ZERO;
+        }
         let input = AssessInput {
             target: &rendition.desired,
             progress: &progress,
@@ -77,7 +83,15 @@ impl Pass<'_> {
         let moved = deployment.progress.clone();
         let progress = moved.as_ref().unwrap_or(&progress);
         let input = AssessInput { progress, ..input };
-        let mut assessment = assess(&input);
+        self.put(deployment.clone());
+        let Some(mut assessment) = self.with_second_opinion(&deployment, &input, assess(&input)) else {
+            if progress.waiting_since.is_none() {
+                let text = "asking the registry about an image that the engine calls missing";
+                deployment.message = Some(text.to_owned());
+                self.put(deployment);
+            }
+            return Ok(Judged::Wait(Next::Idle));
+        };
         runs.take_part(&mut assessment.verdict, self.now >= progress.total_deadline);
         let assessment = masked(assessment, rendition);
         self.note_progress(&mut deployment, &assessment);
@@ -168,7 +182,7 @@ impl Pass<'_> {
             Carried::Ended => Ok(Judged::Ended),
             Carried::All => {
                 if let Some(attempt) = self.attempt()? {
-                    self.follow_tasks(&attempt, rendition, Some(self.shared.ambient.now()));
+                    self.follow_tasks(&attempt, rendition, Some(self.shared.ambient.now()), false);
                 }
                 Ok(Judged::Wait(Next::At(next_look)))
             }
@@ -185,19 +199,34 @@ impl Pass<'_> {
         let deadline = self.not_before_a_look(deadline);
         if self.now >= deadline && !planted!("an outage has no end") {
             let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
-            self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
+            let failure = Failure::new(self.outage_class(), text);
+            self.end_failed(deployment, failure, Fault::Infrastructure)?;
             return Ok(Judged::Ended);
         }
         self.put(deployment);
         Ok(Judged::Wait(Next::At(deadline)))
     }
 
+    /// What keeps the engine from answering: it cannot be reached, or its Swarm has no leader.
+    pub(super) fn outage_class(&self) -> FailureClass {
+        match self.environment.connection() {
+            Connection::Lost(SwarmError::NoQuorum { .. }) => FailureClass::QuorumLost,
+            _ => FailureClass::EngineUnreachable,
+        }
+    }
+
     /// Has the tasks of this version's services listed for as long as it is under way.
-    pub(super) fn follow_tasks(&self, deployment: &Deployment, rendition: &Rendition, newer_than: Option<Timestamp>) {
+    pub(super) fn follow_tasks(
+        &self,
+        deployment: &Deployment,
+        rendition: &Rendition,
+        newer_than: Option<Timestamp>,
+        bakes: bool,
+    ) {
         let live = self.environment.snapshot();
         let ids = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
         let ids = ids.map(|live| live.id.clone()).chain(self.ids_of_runs(deployment)).collect();
-        self.environment.tasks.follow(self.key(), ids, newer_than);
+        self.environment.tasks.follow(self.key(), ids, newer_than, bakes);
     }
 
     /// Moves the clocks on by what was seen.
@@ -222,6 +251,10 @@ impl Pass<'_> {
             if assessment.healthy > progress.healthy_most {
                 progress.healthy_most = assessment.healthy;
                 progress.progress_deadline = after(now, span);
+            }
+            if progress.baking_since.is_none() && assessment.baking_since.is_some() {
+                progress.baking_since = assessment.baking_since;
+                progress.total_deadline = after(progress.total_deadline, self.stack.spec.policy.bake);
             }
             progress.healthy_since = assessment.healthy_since;
             progress.newest_task = assessment.newest_task;
@@ -300,7 +333,11 @@ impl Pass<'_> {
         let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
         if !deployment.phase.is_terminal() {
             let why = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
-            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; the last good version is back"));
+            let then = match deployment.progress {
+                Some(_) => "the last good version is back",
+                None => "nothing was changed for it, and the last good version runs",
+            };
+            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; {then}"));
             self.put(deployment);
         }
         Ok(())
@@ -396,6 +433,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let mut back =

@@ -34,7 +34,8 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         rendition: Arc<Rendition>,
     ) -> Result<Prepared, PassError> {
-        let open = unpinned(&rendition);
+        self.look_at_the_way_back(deployment, &rendition);
+        let open = unpinned(&rendition, deployment);
         if rendition.pinned || open.is_empty() {
             return Ok(Prepared::Ready(rendition));
         }
@@ -60,7 +61,10 @@ impl Pass<'_> {
         }
         for (image, answer) in &found {
             if let Err(why) = answer {
-                pinned.warnings.push(format!("image `{image}` is not pinned to a digest: {why}"));
+                pinned.warnings.push(match image.contains('@') {
+                    true => format!("it is not known which platforms image `{image}` is there for: {why}"),
+                    false => format!("image `{image}` is not pinned to a digest: {why}"),
+                });
             }
         }
         pinned.digest = pinned.desired.digest(&self.shared.renderer.digester());
@@ -74,7 +78,7 @@ impl Pass<'_> {
         &mut self,
         deployment: &Deployment,
         policy: ImagesPolicy,
-    ) -> Result<BTreeMap<String, ServiceSpec>, PassError> {
+    ) -> Result<BTreeMap<String, Box<ServiceSpec>>, PassError> {
         // Going on after a restart: what was found before the digest of the version was recorded is found again.
         let again = deployment.version.digest.is_some();
         if policy == ImagesPolicy::Always && !again {
@@ -128,7 +132,7 @@ impl Pass<'_> {
         }
     }
 
-    fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
+    pub(super) fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
         self.shared.look_up(&self.environment, image, (self.key(), deployment.created_at))
     }
 
@@ -167,10 +171,12 @@ impl Pass<'_> {
     }
 }
 
-/// The names of the services whose image names no digest.
-fn unpinned(rendition: &Rendition) -> Vec<String> {
-    let services = rendition.desired.all_services().map(|service| &service.spec);
-    services.filter(|spec| !image(spec).contains('@')).map(|spec| spec.name.clone()).collect()
+/// The names of the services whose image names no digest; and of those that follow one: the platforms are not known.
+fn unpinned(rendition: &Rendition, deployment: &Deployment) -> Vec<String> {
+    let follows = |key: &String| deployment.version.followed.get(key).is_some_and(|it| it.digest.is_some());
+    let services = rendition.desired.all_services();
+    let open = services.filter(|service| !image(&service.spec).contains('@') || follows(&service.key));
+    open.map(|service| service.spec.name.clone()).collect()
 }
 
 fn image(spec: &ServiceSpec) -> &str {
@@ -194,11 +200,9 @@ fn keep(service: &mut DesiredService, known: &ServiceSpec) {
 
 /// Pins an image. Platforms that the file names itself stay as they are.
 fn pin(spec: &mut ServiceSpec, resolved: &ResolvedImage) {
-    let pinned = format!("{}@{}", image(spec), resolved.digest);
-    if image(spec).contains('@') {
-        return;
+    if !image(spec).contains('@') {
+        spec.task_template.container_spec.image = format!("{}@{}", image(spec), resolved.digest);
     }
-    spec.task_template.container_spec.image = pinned;
     let platforms: &Vec<Platform> = &resolved.platforms;
     let placement = spec.task_template.placement.get_or_insert_default();
     if placement.platforms.is_empty() {

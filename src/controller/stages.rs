@@ -130,7 +130,7 @@ impl Pass<'_> {
         let told = self.told_of_wave(&deployment, rendition, ready);
         self.enter(&mut deployment, Phase::Applying, told);
         let newer_than = new.then_some(now);
-        self.follow_tasks(&deployment, rendition, newer_than);
+        self.follow_tasks(&deployment, rendition, newer_than, false);
         let deadline = self.deadline(&deployment);
         self.put(deployment);
         Ok(Carried::Wait(Next::At(deadline)))

@@ -17,7 +17,7 @@ use crate::domain::{
     FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
     VersionSource, target,
 };
-use crate::plan::{Prune, restores_pace};
+use crate::plan::{Prune, author, restores_pace};
 
 /// Drift that stays away for so long is forgotten: the next one is corrected at once.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
@@ -150,7 +150,7 @@ impl Pass<'_> {
         };
         let started = attempt.progress.is_some() && attempt.rollback_of.is_none();
         let outage = match failure.class {
-            FailureClass::EngineUnreachable => true,
+            FailureClass::EngineUnreachable | FailureClass::QuorumLost => true,
             // A ref that could not be looked up flows by itself as soon as it can be.
             FailureClass::SourceUnreachable => attempt.version.revision.is_some(),
             _ => false,
@@ -177,7 +177,14 @@ impl Pass<'_> {
 
     /// Somebody else changed what was applied.
     pub(super) fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
-        let found: Vec<String> = writes.iter().map(describe).collect();
+        let live = self.environment.snapshot();
+        let found: Vec<String> = writes
+            .iter()
+            .map(|step| match author(step, &live, &self.shared.instance) {
+                Some(who) => format!("{}, changed {who}", describe(step)),
+                None => describe(step),
+            })
+            .collect();
         let text = found.join("; ");
         if self.status.drift.found != found {
             self.event(EventType::DriftDetected, None, "DriftDetected", text.clone());
@@ -194,6 +201,11 @@ impl Pass<'_> {
         if let Some(at) = self.next_correction()
             && at > self.now
         {
+            let text = format!(
+                "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {text}. Have the other stop, or name its fields in policy.ignore",
+                self.status.drift.corrections
+            );
+            self.say(Kind::Drifted, Is::True, Reason::Conflict, text);
             return Ok(Kept::Rest(Next::At(at)));
         }
         self.count_correction();
@@ -216,6 +228,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let deployment = self.new_deployment(trigger, version, reason);
@@ -291,6 +304,7 @@ impl Pass<'_> {
             applied_at: None,
             healthy_most: 0,
             healthy_since: None,
+            baking_since: None,
             newest_task: None,
             held_back: Default::default(),
             services: rendition

@@ -2,6 +2,8 @@
 //! ended suspensions, moved refs. Each leads at most to another deployment being the attempt; what it does is decided
 //! afterwards, afresh.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::pass::{Pass, PassError};
@@ -27,7 +29,12 @@ impl Pass<'_> {
         self.release_holds();
         self.take_up_declared()?;
         self.honour_cancel()?;
-        self.follow_source()?;
+        let asked = self.follow_source()?;
+        self.follow_images()?;
+        match asked {
+            Some(token) if self.shared.repositories.looked(self.key(), &token) => self.honour_reconcile(token)?,
+            _ => {}
+        }
         Ok(true)
     }
 
@@ -63,6 +70,9 @@ impl Pass<'_> {
             shift(&mut progress.total_deadline, pause);
             if let Some(waiting) = &mut progress.waiting_since {
                 shift(waiting, pause);
+            }
+            if let Some(baking) = &mut progress.baking_since {
+                shift(baking, pause);
             }
             progress.healthy_since = None;
         }
@@ -108,7 +118,7 @@ impl Pass<'_> {
     /// A deployment of what is declared, at whatever commit its ref stands at, becomes the attempt.
     fn deploy_declared(&mut self, trigger: Trigger, reason: String) -> Result<(), PassError> {
         let source = VersionSource::Spec(Box::new(self.stack.spec.clone()));
-        let version = Version { source, revision: None, images: Vec::new(), digest: None };
+        let version = Version { source, revision: None, images: Vec::new(), followed: BTreeMap::new(), digest: None };
         let deployment = self.new_deployment(trigger, version, reason);
         self.supersede_others(&deployment.id, self.status.seen.clone())?;
         self.attempt_now(&deployment);
@@ -187,14 +197,15 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Looks up what the followed ref stands at, and makes a deployment of a commit that is new.
-    fn follow_source(&mut self) -> Result<(), PassError> {
+    /// Looks up what the followed ref stands at, and makes a deployment of a commit that is new. Gives the token of a look
+    /// that was asked for, once the source was looked at for it.
+    fn follow_source(&mut self) -> Result<Option<String>, PassError> {
         let token = self.stack.control.reconcile_token.clone();
         let asked = token.clone().filter(|_| token != self.status.handled_reconcile);
         let Source::Git(git) = self.stack.spec.source.clone() else {
             self.status.source = None;
             self.shared.sources.leave(self.key());
-            return self.honour_reconcile(asked);
+            return Ok(asked);
         };
         let attempt = self.attempt()?;
         let waiting = attempt.filter(needs_revision);
@@ -206,15 +217,11 @@ impl Pass<'_> {
                 self.follow_revision(revision)?;
             }
         }
-        match asked {
-            Some(token) if self.shared.sources.looked(self.key(), &git, &token) => self.honour_reconcile(Some(token)),
-            _ => Ok(()),
-        }
+        Ok(asked.filter(|token| self.shared.sources.looked(self.key(), &git, token)))
     }
 
     /// A look that was asked for has been taken: what failed without being held is tried again.
-    fn honour_reconcile(&mut self, token: Option<String>) -> Result<(), PassError> {
-        let Some(token) = token else { return Ok(()) };
+    fn honour_reconcile(&mut self, token: String) -> Result<(), PassError> {
         self.status.handled_reconcile = Some(token);
         let Some(attempt) = self.attempt()? else { return Ok(()) };
         let asked = self.newest_asked(&attempt)?.filter(|asked| asked.phase == Phase::Failed);
@@ -279,6 +286,7 @@ impl Pass<'_> {
             source: VersionSource::Spec(Box::new(self.stack.spec.clone())),
             revision: Some(revision),
             images: Vec::new(),
+            followed: BTreeMap::new(),
             digest: None,
         };
         let deployment = self.new_deployment(Trigger::Git, version, reason);
@@ -303,6 +311,7 @@ impl Pass<'_> {
                 reason: Some(reason),
                 original_request: serde_json::Value::Null,
                 mapped_request: mapped,
+                trace: None,
             },
             version,
             phase: Phase::Pending,

@@ -178,6 +178,7 @@ impl Declare {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         self.deployment(stack, ask, original, mapped, version)
@@ -202,6 +203,7 @@ impl Declare {
                 reason: ask.reason.clone(),
                 original_request: ask.original.clone().unwrap_or(original),
                 mapped_request: mapped,
+                trace: ask.trace,
             },
             version,
             phase: DeploymentPhase::Pending,

@@ -1,7 +1,7 @@
 //! Who may do what: roles, where they hold, and the one decision made of both.
 //!
 //! [`Grant::may`] is asked by the API before anything is shown, and by `declare` before anything is written. There is no
-//! other decision about access. `docs/access.md` holds the same table for people; a test holds the two together.
+//! other decision about access. `docs/guides/access.md` holds the same table for people; a test holds the two together.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -339,7 +339,7 @@ mod tests {
     /// The table that people read is the one that is decided by.
     #[test]
     fn the_table_of_the_docs_is_this_one() {
-        let text = include_str!("../../docs/access.md");
+        let text = include_str!("../../docs/guides/access.md");
         let rows: Vec<Vec<&str>> = text
             .lines()
             .filter(|line| line.starts_with("| `"))

@@ -48,8 +48,8 @@ pub struct Desired {
 pub struct DesiredService {
     /// The key in the compose file.
     pub key: String,
-    /// The whole spec, without Skep's own labels.
-    pub spec: ServiceSpec,
+    /// The whole spec, without Skep's own labels. Boxed: a map keeps room for eleven values where it has one.
+    pub spec: Box<ServiceSpec>,
 }
 
 impl Desired {

@@ -165,7 +165,7 @@ mod tests {
     fn a_run_is_told_what_it_runs_for_whatever_the_file_says() {
         let mut spec = ServiceSpec { name: "shop_migrate".to_owned(), ..ServiceSpec::default() };
         spec.task_template.container_spec.env = vec!["A=1".into(), "SKEP_DIRECTION=up".into(), "Z=2".into()];
-        let service = DesiredService { key: "migrate".into(), spec };
+        let service = DesiredService { key: "migrate".into(), spec: Box::new(spec) };
         let job = DeployJob { when: When::Pre, service, deadline: None, only: None };
         let stack = StackKey {
             environment: EnvironmentName::default(),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_job_may_run_one_way_only() {
-        let service = DesiredService { key: "smoke".into(), spec: ServiceSpec::default() };
+        let service = DesiredService { key: "smoke".into(), spec: Box::default() };
         let job = DeployJob { when: When::Post, service, deadline: None, only: Some(Direction::Deploy) };
         assert!(job.runs(Direction::Deploy) && !job.runs(Direction::Rollback));
         assert!(DeployJob { only: None, ..job }.runs(Direction::Rollback));

@@ -15,6 +15,7 @@ mod effect;
 mod environment;
 mod event;
 mod failure;
+mod image;
 mod job;
 mod live;
 mod name;
@@ -29,12 +30,13 @@ mod source;
 mod stack;
 mod status;
 mod task;
+mod trace;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
 pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
-pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
+pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form, names_stack};
 pub use dependency::Dependency;
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
@@ -46,6 +48,10 @@ pub use effect::{Action, Applied, Change, Effect, Step};
 pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
+pub use image::{
+    Choice, Chosen, Failed, FollowRule, FollowedImage, FollowedStatus, FollowedVersion, FollowedVersions, ImageWish,
+    Repository, RepositoryStatus, Seen, choose, is_tag, name_of,
+};
 pub use job::{DeployJob, Direction, JobRun, JobState, Occasion, When};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
@@ -72,3 +78,4 @@ pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,
 };
 pub use task::{Task, TaskState};
+pub use trace::TraceContext;

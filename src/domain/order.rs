@@ -116,7 +116,7 @@ mod tests {
     use crate::domain::{DeployJob, DesiredService, ServiceSpec, StackName};
 
     fn service(name: &str) -> DesiredService {
-        DesiredService { key: name.into(), spec: ServiceSpec { name: name.into(), ..ServiceSpec::default() } }
+        DesiredService { key: name.into(), spec: Box::new(ServiceSpec { name: name.into(), ..ServiceSpec::default() }) }
     }
 
     fn stack(services: &[&str], jobs: &[(&str, When)], after: &[(&str, &str)], awaits: &[(&str, &str)]) -> Desired {

@@ -1,14 +1,14 @@
 //! A stack's status: what was found. Only the controller writes it. And the two pure functions over it: which version is
 //! worked towards, and the one word for people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice,
-    Inventory, Kept, OnFailure, Revision, SourceStatus, Stack, Trigger,
+    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, FollowedStatus,
+    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Revision, SourceStatus, Stack, Trigger,
 };
 
 /// What was found of a stack.
@@ -18,6 +18,9 @@ pub struct StackStatus {
     pub observed_generation: u64,
     /// What the last look at the source found.
     pub source: Option<SourceStatus>,
+    /// What is known of the images that are followed, by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub followed: BTreeMap<String, FollowedStatus>,
     /// The newest version asked for, as far as it is known.
     pub desired: Option<Pointer>,
     /// The version being worked towards.
@@ -65,6 +68,9 @@ pub struct Pointer {
     pub revision: Option<Revision>,
     /// The images.
     pub images: Vec<ImageChoice>,
+    /// What followed images were found to be.
+    #[serde(default, skip_serializing_if = "FollowedVersions::is_empty")]
+    pub followed: FollowedVersions,
     /// Keyed digest, once rendered.
     pub digest: Option<Digest>,
     /// The deployment it came with.

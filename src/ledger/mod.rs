@@ -12,6 +12,7 @@
 //! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
 //! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
 //! | `notifier/NAME`, `notifier-status/NAME` | [`Notifier`](crate::domain::Notifier), how far it has come | the API, its courier |
+//! | `repository-status/HOST/NAME` | [`RepositoryStatus`](crate::domain::RepositoryStatus): what is known of images that are followed | the controller |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -31,6 +32,7 @@ mod notifier;
 mod old;
 mod output;
 mod record;
+mod repository;
 mod reseal;
 mod verify;
 
@@ -403,6 +405,12 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn restored(&self) -> Result<Option<String>, LedgerError> {
         Ok(self.one::<String>(&RecordKey::Restored)?.map(|found| found.value))
+    }
+
+    /// Why nothing can be recorded until the server is started again, if so: see [`Store::broken`].
+    #[must_use]
+    pub fn broken(&self) -> Option<StoreError> {
+        self.store.broken()
     }
 
     /// The disk the records are on: see [`Store::room`].

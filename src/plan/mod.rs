@@ -20,17 +20,21 @@
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
 //! | `waves` | what waits for something to run or to end first |
+//! | `preflight`, `places` | what can be known to fail before anything is changed; what a node can take |
 //! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
 
 mod adopt;
+mod author;
 mod canonical;
 mod diff;
 mod jobs;
 mod objects;
 mod ownership;
 mod pace;
+mod places;
 mod ports;
+mod preflight;
 mod prune;
 mod recreate;
 mod services;
@@ -48,12 +52,14 @@ use crate::domain::{
 };
 
 pub use adopt::{adopted_names, release};
+pub use author::author;
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use jobs::is_job_run;
 pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
+pub use preflight::{Preflight, preflight};
 pub use services::{effective, keep_live};
 pub use waves::{Gate, PlannedJob, Ready};
 
@@ -201,6 +207,8 @@ pub enum Waiting {
     NothingWanted(Vec<ObjectRef>),
     /// `docker stack deploy` made them for a stack of this name, and the file does not name them: they stay as they are.
     NotInTheFile(Vec<ObjectRef>),
+    /// Networks that services of others are on, each with one of them: they stay until nobody is.
+    UsedByOthers(Vec<(ObjectRef, String)>),
     /// They are marked as protected: they stay until a person removes them.
     Protected(Vec<ObjectRef>),
 }
@@ -221,6 +229,14 @@ impl fmt::Display for Waiting {
                 "{} left alone and not taken over: the file does not name it; remove it by hand if it is not needed",
                 list(objects)
             ),
+            Self::UsedByOthers(used) => {
+                let told = used.iter().map(|(object, by)| format!("{object} left alone: service `{by}` is on it"));
+                write!(
+                    f,
+                    "{}, which is not of this stack; take it off the network to have that removed",
+                    told.collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::Protected(objects) => {
                 write!(f, "{} left alone: it is protected (`x-skep.protect`); remove it by hand", list(objects))
             }

@@ -29,7 +29,8 @@ pub(super) fn published(spec: &ServiceSpec) -> impl Iterator<Item = (Port<'_>, b
     })
 }
 
-fn new_spec(step: &Step) -> Option<&ServiceSpec> {
+/// What a step makes of a service.
+pub(super) fn new_spec(step: &Step) -> Option<&ServiceSpec> {
     match &step.effect {
         Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => Some(spec),
         _ => None,
@@ -102,7 +103,7 @@ fn needs(input: &PlanInput<'_>, steps: &[Step], plan: &mut Plan) -> Vec<Need> {
     if steps.iter().filter_map(new_spec).all(|spec| published(spec).next().is_none()) {
         return Vec::new();
     }
-    let wanted = publishers(input.desired.services.values().map(|service| &service.spec));
+    let wanted = publishers(input.desired.services.values().map(|service| &*service.spec));
     let holders = holders(input, plan);
     let mut needs = Vec::new();
     for (step, spec) in steps.iter().filter_map(|step| Some((step, new_spec(step)?))) {

@@ -30,7 +30,7 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
         let mut spec = if live.spec.mode.kind() == wanted.spec.mode.kind() {
             effective(input.desired, &wanted.spec, live)
         } else {
-            wanted.spec.clone()
+            ServiceSpec::clone(&wanted.spec)
         };
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
         let (reason, effect) = (reason.clone(), Effect::CreateService(spec));
@@ -39,7 +39,7 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
     // One run of a job that had this name is removed before anything is written.
     let live = input.live.services.get(&wanted.spec.name).filter(|live| !is_own_run(input, &object, live));
     let Some(live) = live else {
-        let mut spec = wanted.spec.clone();
+        let mut spec = ServiceSpec::clone(&wanted.spec);
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
         let reason = why_missing(input, &object);
         return create(plan, object, reason, Effect::CreateService(spec));

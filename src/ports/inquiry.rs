@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{BoxFuture, BoxStream, LogLine, LogOf, LogQuery};
+use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
 use crate::domain::{
-    Action, Change, CredentialName, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey, TaskState, Wanted, When,
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
+    TaskState, Wanted, When,
 };
 
 /// Why a question was not answered.
@@ -78,6 +79,15 @@ pub struct StepAnswer {
     pub waits_for: Vec<String>,
 }
 
+/// Where the objects of two versions differ. Known secret values are masked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CompareAnswer {
+    /// The objects that differ, by kind and name.
+    pub steps: Vec<StepAnswer>,
+    /// Objects that are the same in both.
+    pub unchanged: u64,
+}
+
 /// What a credential leads to at the address of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CredentialAnswer {
@@ -128,6 +138,7 @@ pub enum Area {
     Claim,
     Clock,
     Git,
+    Registry,
 }
 
 /// How something is.
@@ -158,6 +169,9 @@ pub struct Finding {
 
 /// Repositories that a doctor asks at most.
 pub const MOST_SOURCES: usize = 50;
+
+/// Registries that a doctor asks at most, in each environment.
+pub const MOST_REGISTRIES: usize = 20;
 
 /// Tasks that an answer names at most.
 pub const MOST_TASKS: usize = 1000;
@@ -213,6 +227,20 @@ pub trait Inquiries: Send + Sync + 'static {
         _images: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<RenderAnswer, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server renders nothing".to_owned())) })
+    }
+
+    /// Where the objects of two deployments' versions differ, as they were rendered then.
+    fn compare<'a>(
+        &'a self,
+        _from: &'a DeploymentId,
+        _to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server compares nothing".to_owned())) })
+    }
+
+    /// The commit of a deployment's version, from the local copy of its repository alone; none when it is not there.
+    fn commit<'a>(&'a self, _deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// What Skep did and what services wrote, masked, in the order of time as far as it is known. A reader who is too slow

@@ -331,7 +331,7 @@ impl State {
             Source::Git(git) => self.source.as_ref()?.text(git.url.as_str(), revision?, "stack.yml")?,
         };
         let mut draft = Draft::read(&text)?;
-        for (service, image) in &spec.images {
+        for (service, image) in &spec.named_images() {
             if let Some(part) = draft.services.get_mut(service) {
                 part.image.clone_from(image);
             }

@@ -80,7 +80,7 @@ impl Version {
             if let Some(wish) = wish {
                 let key = format!("s{index}");
                 let spec = self.spec(&format!("shop_{key}"), wish, &mut desired);
-                desired.services.insert(spec.name.clone(), DesiredService { key, spec });
+                desired.services.insert(spec.name.clone(), DesiredService { key, spec: Box::new(spec) });
             }
         }
         if self.external.is_some() {
@@ -389,6 +389,7 @@ impl Tally {
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
                 Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
+                Waiting::UsedByOthers(_) => "UsedByOthers",
                 Waiting::Protected(_) => panic!("nothing here is protected"),
             });
         }
@@ -632,7 +633,7 @@ fn a_plan_is_cheap_in_a_crowded_swarm() {
     let version = Version { services: Vec::new(), networks: vec![1, 1], external: None };
     for index in 0..50 {
         let spec = version.spec(&format!("shop_s{index}"), &wish, &mut desired);
-        desired.services.insert(spec.name.clone(), DesiredService { key: format!("s{index}"), spec });
+        desired.services.insert(spec.name.clone(), DesiredService { key: format!("s{index}"), spec: Box::new(spec) });
     }
     let mut world = World::with(&desired);
     for index in 0..5000 {

@@ -169,6 +169,8 @@ pub(super) enum ConditionType {
     Stalled,
     /// The ref could be resolved and fetched.
     SourceReady,
+    /// The images that are followed are found. Only of a stack that follows some.
+    ImagesReady,
     /// The compose files could be rendered.
     Rendered,
     /// The engine has accepted every step.
@@ -271,6 +273,10 @@ pub(super) enum Reason {
     DependencyNotReady,
     /// No window of its schedule is open.
     ScheduleClosed,
+    /// A registry does not answer.
+    RegistryUnreachable,
+    /// No version of an image fits what is followed.
+    NothingFits,
 }
 
 /// Why the target is what it is.

@@ -8,7 +8,7 @@ use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
 use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
-use crate::ports::{JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
+use crate::ports::{CompareAnswer, JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
 #[derive(SimpleObject)]
@@ -258,6 +258,23 @@ impl From<StepAnswer> for StepView {
             wave: it.wave,
             waits_for: it.waits_for,
         }
+    }
+}
+
+/// Where two versions differ.
+#[derive(SimpleObject)]
+#[graphql(name = "Comparison")]
+pub(super) struct ComparisonView {
+    /// The objects that differ, by kind and name: those of the second version alone as `Create`, those of the first alone
+    /// as `Remove`.
+    steps: Vec<StepView>,
+    /// How many objects are the same in both.
+    unchanged: u64,
+}
+
+impl From<CompareAnswer> for ComparisonView {
+    fn from(it: CompareAnswer) -> Self {
+        Self { steps: it.steps.into_iter().map(Into::into).collect(), unchanged: it.unchanged }
     }
 }
 

@@ -79,6 +79,9 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
     if let Some(by) = &it.rolled_back_by {
         facts.say("answered", format!("by {}", clean(by)));
     }
+    if let Some(trace) = &it.trace_id {
+        facts.say("trace", clean(trace));
+    }
     for service in &it.services {
         let obstacle = service.obstacle.as_deref().map(|text| format!("  {}", clean(text))).unwrap_or_default();
         let waits = waits(&service.waits_for);

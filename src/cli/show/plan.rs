@@ -77,7 +77,7 @@ fn shown(value: &Value) -> Option<String> {
     (!value.is_null()).then(|| cut(&clean(&value.to_string()), VALUE))
 }
 
-fn summary(plan: &Plan, paint: Paint) -> String {
+pub(super) fn summary(plan: &Plan, paint: Paint) -> String {
     let parts: Vec<String> = ["Create", "Update", "Recreate", "Remove", "Adopt"]
         .into_iter()
         .filter_map(|action| {

@@ -1,0 +1,1 @@
+"""What .ci/docs is made of."""
