@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::exit::{CliError, Exit};
+pub(super) use super::plan_model::{Change, Plan, Step};
 
 /// Reads a part of an answer.
 pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
@@ -449,53 +450,6 @@ pub(super) struct Event {
     pub(super) reason: String,
     pub(super) message: String,
     pub(super) actor: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Plan {
-    pub(super) digest: String,
-    pub(super) steps: Vec<Step>,
-    #[serde(default)]
-    pub(super) waiting: Vec<String>,
-    #[serde(default)]
-    pub(super) warnings: Vec<String>,
-    pub(super) unchanged: u64,
-    #[serde(default)]
-    pub(super) jobs: Vec<PlannedJob>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PlannedJob {
-    pub(super) name: String,
-    pub(super) when: String,
-    pub(super) wave: u32,
-    #[serde(default)]
-    pub(super) waits_for: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Step {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) action: String,
-    pub(super) reason: String,
-    #[serde(default)]
-    pub(super) changes: Vec<Change>,
-    #[serde(default)]
-    pub(super) wave: Option<u32>,
-    #[serde(default)]
-    pub(super) waits_for: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Change {
-    pub(super) path: String,
-    #[serde(default)]
-    pub(super) from: Value,
-    #[serde(default)]
-    pub(super) to: Value,
 }
 
 /// What became of a document of a manifest.
