@@ -37,6 +37,7 @@ mod failures;
 mod faults;
 mod image;
 mod install;
+mod jobs;
 mod kill;
 mod kill_points;
 mod logs;
