@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use skep::compose::{ComposeFile, Confidential, Render, RenderInput, render};
 use skep::domain::{
-    Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
+    Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
+    UnsetVariables,
 };
 use skep::plan::{Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
@@ -81,6 +82,8 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         pace: skep::plan::Pace::Declared,
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
+        previous: None,
         digester,
     })
 }

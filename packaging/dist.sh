@@ -45,6 +45,11 @@ install -m 644 "$root"/examples/install/* "$folder/$name/install/"
 for shell in bash zsh fish; do
   "$binary" completions "$shell" >"$folder/$name/completions/skep.$shell"
 done
+# Manual pages, where the binary can write them.
+if "$binary" man --help >/dev/null 2>&1; then
+  mkdir "$folder/$name/man"
+  "$binary" man "$folder/$name/man" >/dev/null
+fi
 
 time=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)}
 tar --sort=name --mtime="@$time" --owner=0 --group=0 --numeric-owner -C "$folder" -c "$name" | gzip -n >"$folder/$name.tar.gz"

@@ -30,12 +30,15 @@ fn manifest(number: usize) -> String {
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     megabytes: f64,
-    threads: usize,
-    files: usize,
+    threads: u32,
+    files: u32,
 }
 
 fn sample(pid: u32) -> Sample {
-    let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
+    let count = |what: &str| {
+        let entries = fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
+        u32::try_from(entries).unwrap()
+    };
     Sample { megabytes: memory(pid).0, threads: count("task"), files: count("fd") }
 }
 
@@ -148,11 +151,12 @@ pub(crate) async fn measure(options: &Options) {
     };
     let mut rows = vec![row(["at most", "at the beginning", "at the end", ""])];
     let mut flat = true;
-    for (what, value, slack) in [
-        ("memory, MB", (|it: &Sample| it.megabytes) as fn(&Sample) -> f64, SLACK),
-        ("threads", |it: &Sample| it.threads as f64, 4.0),
-        ("open files", |it: &Sample| it.files as f64, 40.0),
-    ] {
+    let values: [(&str, fn(&Sample) -> f64, f64); 3] = [
+        ("memory, MB", |it| it.megabytes, SLACK),
+        ("threads", |it| f64::from(it.threads), 4.0),
+        ("open files", |it| f64::from(it.files), 40.0),
+    ];
+    for (what, value, slack) in values {
         let (first, last) = of(value);
         let met = last <= first * 1.1 + slack;
         flat &= met;

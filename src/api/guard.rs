@@ -4,6 +4,8 @@
 //! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
 //! it happens: in `declare`.
 
+mod readiness;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(super) use self::readiness::Readiness;
 use super::caller::Caller;
 use super::feed::Feed;
 use super::roster::{self, From, Order, Page, Roster, StackFilter};
@@ -38,19 +41,6 @@ pub(super) struct Shelf {
     /// One backup is taken at a time: each is as large as the store.
     backups: Arc<Semaphore>,
     roster: Roster,
-}
-
-/// What is ready, and what is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Readiness {
-    /// The server has been started, and was not asked to end.
-    pub(super) serves: bool,
-    /// The store takes writes.
-    pub(super) writes: bool,
-    /// How many environments answer, ...
-    pub(super) connected: usize,
-    /// ... of how many.
-    pub(super) environments: usize,
 }
 
 /// The caller may not do this anywhere.
@@ -85,15 +75,6 @@ impl Shelf {
     pub(super) fn guard(&self, caller: &Caller) -> Guard {
         let (shelf, grant) = (self.clone(), Arc::clone(&caller.grant));
         Guard { shelf, grant, actor: Arc::from(caller.actor.name.as_str()) }
-    }
-
-    /// What of that which work needs is there. Nothing in it names anything.
-    pub(super) async fn readiness(&self) -> Readiness {
-        let writes = self.ledger.takes_writes().await.is_ok();
-        let environments = self.ledger.environments().unwrap_or_default();
-        let up = |name| self.ledger.environment_status(name).ok().flatten().is_some_and(|it| it.value.connected);
-        let connected = environments.iter().filter(|found| up(&found.value.name)).count();
-        Readiness { serves: true, writes, connected, environments: environments.len() }
     }
 
     /// The store's revision.

@@ -109,7 +109,6 @@ struct Kept {
     declare: Declare,
     door: Door,
     shelf: Shelf,
-    ledger: Ledger,
     ambient: Arc<dyn Ambient>,
     ready: Arc<AtomicBool>,
     metrics: Metrics,

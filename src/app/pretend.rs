@@ -17,11 +17,14 @@ use crate::controller::{Controller, Parts};
 use crate::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use crate::domain::{Actor, Environment, EnvironmentName, StackKey, StackName, Trigger};
 use crate::ledger::{Batch, Ledger};
-use crate::ports::{Ambient, NoNotifiers, Sealer};
+use crate::ports::{Ambient, NoLog, NoNotifiers, Sealer};
+use crate::registry::memory::MemoryRegistry;
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
+use crate::source::sops::SopsFiles;
 use crate::store::memory::MemoryStore;
 use crate::swarm::sim::{Behaviour, SimConnector, SimNode, SimOptions, SimSwarm};
+use crate::telemetry::{Meters, Tracer};
 
 /// Documents that are declared at once.
 const AT_ONCE: usize = 100;
@@ -57,14 +60,19 @@ async fn run(address: SocketAddr, args: &SimulateArgs, say: &mut dyn FnMut(&str)
         Environment { name: name.clone(), endpoints: vec!["unix:///simulated".into()], ..Environment::default() };
     ledger.commit(Batch::new().put_environment(&environment)).await.map_err(failed)?;
     let cancel = CancellationToken::new();
+    let meters = Meters::new();
     let parts = Parts {
         ledger: ledger.clone(),
         ambient: ambient.clone(),
         sealer: sealer.clone(),
         source: Arc::new(MemorySource::new()),
+        registry: Arc::new(MemoryRegistry::new()),
+        decrypter: Arc::new(SopsFiles),
         connector: Arc::new(SimConnector::new().with(name.as_str(), swarm)),
         instance: "simulated".to_owned(),
         restored: None,
+        meters: meters.clone(),
+        tracer: Tracer::default(),
     };
     let controller = Controller::new(parts, cancel.clone());
     let declare = Declare::new(ledger.clone(), sealer, ambient.clone(), Limits::default());
@@ -75,10 +83,13 @@ async fn run(address: SocketAddr, args: &SimulateArgs, say: &mut dyn FnMut(&str)
         ledger,
         inquiries: controller.inquiries(),
         notifiers: Arc::new(NoNotifiers),
+        log: Arc::new(NoLog),
         auth: Arc::new(Auth::with_token(&token)),
         ambient: ambient.clone(),
         ready: Arc::new(AtomicBool::new(true)),
         metrics: Arc::new(String::new),
+        meters,
+        tracer: Tracer::default(),
         options: ApiOptions::default(),
     });
     let more: Routes = Arc::new(rest::routes);

@@ -10,6 +10,7 @@
 
 mod blame;
 mod classify;
+mod job;
 mod registry;
 mod service;
 
@@ -20,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use blame::{Fault, blame};
 pub use classify::classify;
+pub use job::{JobVerdict, assess_job, of_job};
 pub use registry::{as_the_registry_says, image_in_doubt};
 pub use service::ServiceReport;
 
@@ -85,9 +87,20 @@ impl Assessment {
         let missing: Vec<_> = self
             .services
             .iter()
-            .filter(|service| !service.settled)
+            .filter(|service| !service.settled && service.waits_for.is_empty())
             .map(|service| format!("{} {}/{}", service.key, service.healthy, service.wanted))
             .collect();
+        let held: Vec<_> = self
+            .services
+            .iter()
+            .filter(|service| !service.waits_for.is_empty())
+            .map(|service| format!("{} waits for {}", service.key, service.waits_for.join(", ")))
+            .collect();
+        if !held.is_empty() {
+            let waiting =
+                if missing.is_empty() { String::new() } else { format!("; waiting for {}", missing.join(", ")) };
+            return format!("{} of {} tasks run{waiting}; {}", self.healthy, self.wanted, held.join("; "));
+        }
         match (missing.is_empty(), self.healthy_since) {
             (false, _) => format!("{} of {} tasks run; waiting for {}", self.healthy, self.wanted, missing.join(", ")),
             (true, Some(_)) if self.baking_since.is_some() => {
@@ -199,7 +212,7 @@ fn overdue(
     if let Some((failure, _)) = evidence {
         return failure.clone();
     }
-    let late = services.iter().find(|service| !service.settled);
+    let late = services.iter().find(|service| !service.settled && service.waits_for.is_empty());
     let after = format!("{:#} after the start", input.now.duration_since(input.progress.started_at));
     let (class, text) = match late {
         Some(service) if service.awaits_health => {

@@ -17,6 +17,7 @@ mod exit;
 mod follow;
 mod model;
 mod output;
+mod plan_model;
 mod session;
 mod show;
 mod table;

@@ -38,9 +38,9 @@ mod merge_cli;
 mod mounts;
 mod near;
 mod networks;
+mod own;
 mod path;
 mod ports;
-
 mod relations;
 mod scalar;
 mod service;
@@ -168,8 +168,10 @@ fn convert(
     overrides(input, &around.services, found);
     let mut desired = Desired::empty(input.stack.clone());
     for (entry, field) in &services {
-        if let Some(service) = around.service(&entry.key, field) {
-            desired.services.insert(service.spec.name.clone(), service);
+        match around.service(&entry.key, field) {
+            Some((service, Some(hook))) => drop(desired.jobs.insert(service.spec.name.clone(), hook.of(service))),
+            Some((service, None)) => drop(desired.services.insert(service.spec.name.clone(), service)),
+            None => {}
         }
     }
     for (entry, field) in
@@ -182,7 +184,7 @@ fn convert(
     desired.external_secrets = around.secrets.used_external;
     desired.configs = around.configs.configs;
     desired.secrets = around.secrets.secrets;
-    desired.depends_on = relations::without_circles(around.order, input.stack, &root);
+    relations::put_in_order(around.order, input.stack, &root, &mut desired);
     *needs = around.needs;
     Some((desired, Material(around.secrets.material)))
 }

@@ -97,8 +97,9 @@ fn things(of: &Rendition) -> BTreeMap<(ObjectKind, &str), Thing<'_>> {
         let form = Form::Other(json!({ "Name": name, "Labels": secret.labels, "Templating": secret.templating }));
         things.insert((ObjectKind::Secret, secret.key.as_str()), Thing { name, form });
     }
-    for (name, service) in &it.services {
-        things.insert((ObjectKind::Service, service.key.as_str()), Thing { name, form: Form::Service(&service.spec) });
+    for service in it.all_services() {
+        let (name, form) = (service.spec.name.as_str(), Form::Service(&service.spec));
+        things.insert((ObjectKind::Service, service.key.as_str()), Thing { name, form });
     }
     things
 }
@@ -113,7 +114,15 @@ fn compare(from: &Rendition, to: &Rendition) -> CompareAnswer {
         let mask = |value: Option<Value>| value.map(|value| masker.mask_json(&value));
         let changes = changes.into_iter().map(|it| Change { path: it.path, from: mask(it.from), to: mask(it.to) });
         let (name, reason) = (name.to_owned(), reason.to_owned());
-        answer.steps.push(StepAnswer { kind, name, action, reason, changes: changes.collect() });
+        answer.steps.push(StepAnswer {
+            kind,
+            name,
+            action,
+            reason,
+            changes: changes.collect(),
+            wave: None,
+            waits_for: Vec::new(),
+        });
     };
     let mut unchanged = 0;
     for (key, thing) in &after {

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use super::pass::{Next, Pass, PassError};
 use super::snapshot::Wrote;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
-    Reason,
+    ConditionStatus as Is, ConditionType as Kind, Course, Deletion, DeploymentPhase as Phase, Desired, EventType,
+    Inventory, Reason,
 };
 use crate::plan::{PlanInput, Prune, is_protected, plan};
 use crate::ports::{SwarmError, TaskFilter};
@@ -65,6 +65,8 @@ impl Pass<'_> {
             pace: crate::plan::Pace::Declared,
             allow_recreate: false,
             adopt: false,
+            course: Course::Repair,
+            previous: None,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self

@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use self::place::{Lack, Place, Places, places, put_versions};
 use super::pass::{Next, Pass, PassError};
 use super::prepare::Prepared;
-use super::rendition::{Renderer, Rendition};
+use super::rendition::Rendition;
 use super::repositories::{Look, Want};
 use crate::domain::{
     Choice, Chosen, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, EventType,
@@ -173,7 +173,9 @@ impl Pass<'_> {
         let mut seen = look.seen.clone();
         if look.error.is_some() && place.followed.rule.one_tag().is_none() {
             // It cannot be asked whether what failed was pushed anew: it was not.
-            failed.iter().for_each(|failed| drop(seen.digests.entry(failed.tag.clone()).or_insert(None)));
+            for failed in failed {
+                seen.digests.entry(failed.tag.clone()).or_insert(None);
+            }
         }
         choose(&place.followed.rule, &seen, failed, good.as_ref())
     }

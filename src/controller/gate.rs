@@ -35,7 +35,10 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         plan: &Plan,
     ) -> Result<Option<Carried>, PassError> {
-        if !Self::is_new(deployment) || plan.steps.is_empty() || planted!("nothing is waited for") {
+        if !Self::is_new(deployment)
+            || (plan.steps.is_empty() && plan.jobs.is_empty())
+            || planted!("nothing is waited for")
+        {
             return Ok(None);
         }
         let Some(wait) = self.wait_for(deployment, plan)? else {

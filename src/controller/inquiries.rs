@@ -12,13 +12,14 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, DeploymentId, Effect, EnvironmentName, GitSource, GitUrl, ImageWish, Node, ObjectKind,
-    Revision, Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
+    Action, Course, CredentialName, Deployment, DeploymentId, Desired, Effect, EnvironmentName, GitSource, GitUrl,
+    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackSpec, Step, Task, Trigger, Version,
+    VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine,
-    LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
+    BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, JobAnswer,
+    LogLine, LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -93,7 +94,14 @@ impl Answers {
         deployment: &Deployment,
         rendition: &Rendition,
     ) -> Result<PlanAnswer, InquiryError> {
-        let plan = pass.plan(deployment, rendition, Prune::Asked).map_err(failed)?;
+        let course = if deployment.origin.trigger == Trigger::Adopt { Course::Adopt } else { Course::Deploy };
+        let plan = pass.plan_on(course, deployment, rendition, Prune::Asked).map_err(failed)?;
+        let waves = rendition.desired.waves(course);
+        let waits_for = |name: &str| -> Vec<String> {
+            plan.gates.get(name).map(|gate| gate.awaits.iter().cloned().collect()).unwrap_or_default()
+        };
+        let good = pass.last_good_rendition().ok().flatten();
+        let runs = !plan.steps.is_empty() || good.is_none_or(|good| differ_in_jobs(&good.desired, &rendition.desired));
         let found = pass.found_before(rendition, &plan).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
@@ -118,6 +126,19 @@ impl Answers {
                             to: mask(&change.to),
                         })
                         .collect(),
+                    wave: waves.get(step.object.name.as_str()).copied().filter(|_| is_service(step)),
+                    waits_for: if is_service(step) { waits_for(&step.object.name) } else { Vec::new() },
+                })
+                .collect(),
+            jobs: plan
+                .jobs
+                .iter()
+                .filter(|_| runs)
+                .map(|job| JobAnswer {
+                    name: job.service.spec.name.clone(),
+                    when: job.when,
+                    wave: waves.get(job.service.spec.name.as_str()).copied().unwrap_or(1),
+                    waits_for: waits_for(&job.service.spec.name),
                 })
                 .collect(),
             waiting: plan
@@ -237,6 +258,27 @@ impl Answers {
             None => kept().map(|rendition| rendition.masker()).unwrap_or_default(),
         }
     }
+}
+
+fn is_service(step: &Step) -> bool {
+    step.object.kind == ObjectKind::Service && !matches!(step.effect, Effect::Remove { .. })
+}
+
+/// Whether two versions have other jobs. What their tags stand for is not looked up for a question.
+fn differ_in_jobs(good: &Desired, wanted: &Desired) -> bool {
+    let plain = |desired: &Desired| {
+        let mut jobs = desired.jobs.clone();
+        for job in jobs.values_mut() {
+            let task = &mut job.service.spec.task_template;
+            let image = &mut task.container_spec.image;
+            image.truncate(image.find('@').unwrap_or(image.len()));
+            if let Some(placement) = &mut task.placement {
+                placement.platforms.clear();
+            }
+        }
+        jobs
+    };
+    plain(good) != plain(wanted)
 }
 
 /// A task, told to people.

@@ -4,6 +4,7 @@
 //! store watch ─┐                          ┌─► take up what was asked     (take_up)
 //! engine event ├─► queue ─► one pass ─────┼─► its desired objects        (prepare, rendition, sources)
 //! tasks, timer ┘   (a key at a time)      ├─► plan, doubt, apply         (apply)
+//!                                         ├─► waves and jobs             (stages, jobs)
 //!                                         ├─► judge by tasks, roll back  (judge)
 //!                                         ├─► keep: drift, prune, health (steady)
 //!                                         └─► one exit: conditions, one write (outcome, pass)
@@ -29,6 +30,7 @@ mod glance;
 mod housekeeping;
 mod images;
 mod inquiries;
+mod jobs;
 mod judge;
 mod logs;
 mod outcome;
@@ -47,6 +49,7 @@ mod shared;
 mod snapshot;
 mod sources;
 mod spread;
+mod stages;
 mod steady;
 mod take_up;
 mod tasks;

@@ -15,7 +15,8 @@ use super::rendition::RenditionError;
 use super::shared::Shared;
 use crate::domain::{
     Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, DriftPolicy, Event,
-    EventType, Held, Mode, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource, set_condition,
+    EventType, Held, JobState, Mode, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource,
+    set_condition,
 };
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::{StoreError, SwarmError};
@@ -210,6 +211,11 @@ impl<'a> Pass<'a> {
             deployment.phase = phase;
         }
         deployment.message = Some(message);
+        if phase.is_terminal() || phase == DeploymentPhase::RollingBack {
+            for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+                (run.state, run.finished_at) = (JobState::Stopped, Some(self.now));
+            }
+        }
         if phase.is_terminal() && deployment.finished_at.is_none() {
             deployment.finished_at = Some(self.now);
             self.shared.renditions.forget_job(&deployment.id);

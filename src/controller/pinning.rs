@@ -43,7 +43,7 @@ impl Pass<'_> {
         let policy = self.stack.spec.policy.images;
         let known = self.known_pins(deployment, policy)?;
         let mut wanted: Vec<String> = Vec::new();
-        for service in pinned.desired.services.values_mut().filter(|service| open.contains(&service.spec.name)) {
+        for service in pinned.desired.all_services_mut().filter(|service| open.contains(&service.spec.name)) {
             match known.get(&service.spec.name).filter(|known| same_text(known, &service.spec)) {
                 Some(known) => keep(service, known),
                 None if policy != ImagesPolicy::Never => wanted.push(image(&service.spec).to_owned()),
@@ -54,7 +54,7 @@ impl Pass<'_> {
             Ok(found) => found,
             Err(waits) => return Ok(waits),
         };
-        for service in pinned.desired.services.values_mut() {
+        for service in pinned.desired.all_services_mut() {
             if let Some(Ok(resolved)) = found.get(image(&service.spec)) {
                 pin(&mut service.spec, resolved);
             }
@@ -86,7 +86,7 @@ impl Pass<'_> {
         }
         match self.last_good_rendition() {
             Ok(good) => Ok(good.map_or_else(BTreeMap::new, |good| {
-                good.desired.services.iter().map(|(name, service)| (name.clone(), service.spec.clone())).collect()
+                good.desired.all_services().map(|service| (service.spec.name.clone(), service.spec.clone())).collect()
             })),
             Err(PassError::Rendition(_)) => Ok(BTreeMap::new()),
             Err(error) => Err(error),
@@ -174,7 +174,7 @@ impl Pass<'_> {
 /// The names of the services whose image names no digest; and of those that follow one: the platforms are not known.
 fn unpinned(rendition: &Rendition, deployment: &Deployment) -> Vec<String> {
     let follows = |key: &String| deployment.version.followed.get(key).is_some_and(|it| it.digest.is_some());
-    let services = rendition.desired.services.values();
+    let services = rendition.desired.all_services();
     let open = services.filter(|service| !image(&service.spec).contains('@') || follows(&service.key));
     open.map(|service| service.spec.name.clone()).collect()
 }

@@ -49,7 +49,7 @@ async fn turn(pass: &mut Pass<'_>) -> Result<Next, PassError> {
             Prepared::Ended => continue,
         };
         let Some(attempt) = pass.attempt()? else { return Ok(Next::Idle) };
-        if attempt.phase == Phase::Verifying {
+        if attempt.phase == Phase::Verifying || Pass::is_between_waves(&attempt) {
             match tracer.stage("judge", &of, pass.judge(attempt, &rendition)).await? {
                 Judged::Wait(next) => return Ok(next),
                 Judged::Ended => continue,

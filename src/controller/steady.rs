@@ -39,6 +39,12 @@ impl Pass<'_> {
         if self.resume_waiting()? {
             return Ok(Kept::Again);
         }
+        if self.has_stale_runs(attempt)
+            && self.may_write()
+            && let Some(Carried::Wait(next)) = self.clear_runs(Some(attempt)).await?
+        {
+            return Ok(Kept::Rest(next));
+        }
         self.note_failure(attempt)?;
         if let Some(kept) = self.try_again(attempt)? {
             return Ok(kept);
@@ -124,6 +130,8 @@ impl Pass<'_> {
         self.stalled = match (asked.phase, class) {
             (Phase::Failed, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
             (Phase::Cancelled, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
+            // The job before it stopped it: the last good version runs, untouched.
+            (Phase::Failed, Some(FailureClass::Hook)) if back => None,
             (Phase::Failed, Some(class)) => Some((reason_of(class), message())),
             // It was refused because it is held: the last good version runs.
             (Phase::Failed, None) if !back => Some((Reason::Held, message())),
@@ -298,6 +306,7 @@ impl Pass<'_> {
             healthy_since: None,
             baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: rendition
                 .desired
                 .services

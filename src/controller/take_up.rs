@@ -10,7 +10,7 @@ use super::pass::{Pass, PassError};
 use super::sources::Resolution;
 use crate::domain::{
     Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    GitSource, Origin, Pointer, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
+    GitSource, Origin, Pointer, Progress, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
 };
 
 /// So many of the newest deployments are looked through for ones that were left unfinished.
@@ -75,6 +75,9 @@ impl Pass<'_> {
                 shift(baking, pause);
             }
             progress.healthy_since = None;
+        }
+        for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+            shift(&mut run.deadline, pause);
         }
         self.put(deployment);
         Ok(())
@@ -177,15 +180,16 @@ impl Pass<'_> {
         }
     }
 
-    /// Before the first write nothing is to be undone. Afterwards the version is held and the last good one is brought
-    /// back, as if it had failed.
+    /// Before the first service is written nothing is to be undone. Afterwards the version is held and the last good one is
+    /// brought back, as if it had failed.
     fn cancel(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
         self.enter(&mut deployment, Phase::Cancelled, "it was cancelled");
         self.put(deployment.clone());
         if let Some(failed) = deployment.rollback_of.clone() {
             return self.rollback_did_not_come_about(&failed, "the rollback was cancelled");
         }
-        if deployment.progress.is_some() && matches!(deployment.version.source, VersionSource::Spec(_)) {
+        let written = deployment.progress.as_ref().is_some_and(Progress::has_written);
+        if written && matches!(deployment.version.source, VersionSource::Spec(_)) {
             self.hold(&deployment, "it was cancelled while it was being applied");
             self.go_back(&mut deployment, "it was cancelled")?;
             self.put(deployment);
@@ -317,6 +321,7 @@ impl Pass<'_> {
             rolled_back_by: None,
             kept: None,
             plan: None,
+            jobs: Default::default(),
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

@@ -70,5 +70,5 @@ impl Pass<'_> {
 }
 
 fn images_of(desired: &crate::domain::Desired) -> impl Iterator<Item = &str> {
-    desired.services.values().map(|service| service.spec.task_template.container_spec.image.as_str())
+    desired.all_services().map(|service| service.spec.task_template.container_spec.image.as_str())
 }

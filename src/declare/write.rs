@@ -213,6 +213,7 @@ impl Declare {
             rolled_back_by: None,
             kept: None,
             plan: None,
+            jobs: Default::default(),
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, FollowedVersions, Revision, StackKey, StackSpec, TraceContext};
+use super::{Actor, Digest, Failure, FollowedVersions, JobRun, Revision, StackKey, StackSpec, TraceContext};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -161,6 +161,9 @@ pub struct Deployment {
     /// The digest of the plan that waits for a person's approval, or that was approved.
     #[serde(default)]
     pub plan: Option<Digest>,
+    /// The jobs that have run for it, by real name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<String, JobRun>,
     /// Clocks and what is known of each service, once applying has begun.
     pub progress: Option<Progress>,
     /// Its services as last looked at, in the order of their names.
@@ -193,6 +196,9 @@ pub struct ServiceState {
     pub healthy: u64,
     /// What stands in the way, if anything says so.
     pub obstacle: Option<String>,
+    /// What has to run, or to have ended well, before it is written: names in the compose file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
 }
 
 /// Name of a sealed document: its keyed digest.
@@ -225,8 +231,19 @@ pub struct Progress {
     /// The latest time at which the engine reported one of those tasks to have begun running: when it moves, a task was
     /// replaced unseen, and `healthy_since` begins anew.
     pub newest_task: Option<Timestamp>,
+    /// Services that are not written yet because they wait for others, by full name, with the full names of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_back: BTreeMap<String, BTreeSet<String>>,
     /// By full service name.
     pub services: BTreeMap<String, ServiceProgress>,
+}
+
+impl Progress {
+    /// Whether any service was written, or may have been.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.services.values().any(|service| service.written != Written::Unchanged)
+    }
 }
 
 /// What is known of one service in one deployment.

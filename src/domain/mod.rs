@@ -16,10 +16,12 @@ mod environment;
 mod event;
 mod failure;
 mod image;
+mod job;
 mod live;
 mod name;
 mod notifier;
 mod object;
+mod order;
 mod range;
 mod schedule;
 mod secret;
@@ -50,6 +52,7 @@ pub use image::{
     Choice, Chosen, Failed, FollowRule, FollowedImage, FollowedStatus, FollowedVersion, FollowedVersions, ImageWish,
     Repository, RepositoryStatus, Seen, choose, is_tag, name_of,
 };
+pub use job::{DeployJob, Direction, JobRun, JobState, Occasion, When};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
@@ -57,10 +60,11 @@ pub use live::{
 pub use name::{CredentialName, EnvironmentName, NameError, NotifierName, StackKey, StackName, TokenName};
 pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    ConfigSpec, DEPLOYMENT_LABEL, HOOK_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
     SecretSpec, content_name,
 };
+pub use order::Course;
 pub use range::{Range, tag_version};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};

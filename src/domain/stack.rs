@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, FollowedImage, ImageWish, Schedule, Sealed,
-    Source, StackKey,
+    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, FollowedImage, ImageWish, Schedule,
+    Sealed, Source, StackKey,
 };
 
 /// The declared record of a stack: what was asked, and what people have said about it since.

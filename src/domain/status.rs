@@ -1,7 +1,7 @@
 //! A stack's status: what was found. Only the controller writes it. And the two pure functions over it: which version is
 //! worked towards, and the one word for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub struct StackStatus {
     pub attempt_since: Option<Timestamp>,
     /// Objects owned.
     pub inventory: Inventory,
+    /// Engine ids of jobs' services that were removed before their tasks had ended: nothing else runs until they have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ending: BTreeSet<String>,
     /// Names that configs and secrets had before the stack was taken over, and keep.
     #[serde(default, skip_serializing_if = "AdoptedNames::is_empty")]
     pub adopted: AdoptedNames,

@@ -35,6 +35,7 @@ mod record;
 mod repository;
 mod reseal;
 mod verify;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -419,18 +420,6 @@ impl Ledger {
     /// [`LedgerError`].
     pub fn room(&self) -> Result<Option<(u64, u64)>, LedgerError> {
         Ok(self.store.room()?)
-    }
-
-    /// Whether writes are taken: asks for one that has to be refused, and so changes nothing.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the store refuses for a reason of its own.
-    pub async fn takes_writes(&self) -> Result<(), LedgerError> {
-        let never = Batch::new().expect(&RecordKey::Instance, Some(u64::MAX));
-        match self.commit(never).await {
-            Ok(_) | Err(LedgerError::Store(StoreError::Conflict { .. })) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// A copy of everything, as an archive: see [`Store::export`]. Blocks.

@@ -312,6 +312,7 @@ fn entered(deployment: &mut Deployment, phase: DeploymentPhase, now: Timestamp, 
             healthy_since: None,
             baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         });
     }

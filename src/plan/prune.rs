@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::is_protected;
 use super::ports::published;
-use super::{Owner, Plan, PlanInput, Prune, Waiting, ownership};
+use super::{Owner, Plan, PlanInput, Prune, Waiting, is_job_run, ownership};
 use crate::domain::{Action, Desired, Effect, LiveService, ObjectKind, ObjectRef, Step};
 
 fn remove(plan: &mut Plan, object: ObjectRef, id: String, reason: String) {
@@ -29,6 +29,11 @@ impl<'a> Surplus<'a> {
             let Some(live) = input.live.services.get(&object.name) else { continue };
             let owner = ownership::owner(input, object, &live.id, &live.spec.labels);
             if owner != Owner::ThisStack && !planted!("a foreign service of our name is pruned") {
+                continue;
+            }
+            // Runs of jobs go by themselves, and what a job is to take the place of goes when it runs.
+            let job = is_job_run(live) || input.desired.jobs.contains_key(&object.name);
+            if job && input.prune != Prune::Everything {
                 continue;
             }
             surplus.owned += 1;

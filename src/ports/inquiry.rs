@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
 use crate::domain::{
     Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
-    TaskState, Wanted,
+    TaskState, Wanted, When,
 };
 
 /// Why a question was not answered.
@@ -43,6 +43,21 @@ pub struct PlanAnswer {
     pub warnings: Vec<String>,
     /// Objects that need nothing.
     pub unchanged: u64,
+    /// Jobs that would run before and after it.
+    pub jobs: Vec<JobAnswer>,
+}
+
+/// A job of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobAnswer {
+    /// Its real name.
+    pub name: String,
+    /// When it runs.
+    pub when: When,
+    /// The wave in which it runs, from 1.
+    pub wave: u32,
+    /// What it waits for, by real name.
+    pub waits_for: Vec<String>,
 }
 
 /// One step.
@@ -58,6 +73,10 @@ pub struct StepAnswer {
     pub reason: String,
     /// The differences.
     pub changes: Vec<Change>,
+    /// The wave in which it is carried out, from 1; none when there is one only.
+    pub wave: Option<u32>,
+    /// What it waits for, by real name: services that are to run, jobs that are to have ended.
+    pub waits_for: Vec<String>,
 }
 
 /// Where the objects of two versions differ. Known secret values are masked.

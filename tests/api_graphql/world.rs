@@ -74,6 +74,8 @@ impl Inquiries for OnePlan {
                 action: Action::Update,
                 reason: format!("the image of {} changed", mark(stack)),
                 changes: vec![change],
+                wave: None,
+                waits_for: Vec::new(),
             };
             Ok(PlanAnswer {
                 digest: "d".into(),
@@ -81,6 +83,7 @@ impl Inquiries for OnePlan {
                 waiting: Vec::new(),
                 warnings: Vec::new(),
                 unchanged: 3,
+                jobs: Vec::new(),
             })
         })
     }

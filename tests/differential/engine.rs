@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use skep::compose::{Attachment, ComposeFile, Confidential, Render, RenderInput, VariableValue, render};
 use skep::domain::{
-    Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
+    Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
+    UnsetVariables,
 };
 use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
@@ -216,6 +217,8 @@ impl Engine {
             pace: Pace::Declared,
             allow_recreate: false,
             adopt: false,
+            course: Course::Deploy,
+            previous: None,
             digester: &self.digester,
         }))
     }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OwnedRwLockWriteGuard;
 
+use crate::docker_registry::{Options, Registry};
 use crate::engine_proxy::{Manner as Way, Proxy};
 use crate::failure_table::{Row, rows};
 use crate::git_http::{Manner, Repo};
-use crate::docker_registry::{Options, Registry};
 use crate::support::docker::{self, docker};
 use crate::support::graphql::Client;
 use crate::support::hive::{Hive, Settings, Stay};

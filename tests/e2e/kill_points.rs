@@ -23,7 +23,7 @@ use crate::support::stack::unique;
 use crate::support::watch::Watch;
 
 /// So many places are tried when not all are.
-const SLICE: usize = 7;
+const SLICE: usize = 5;
 /// Of places that are passed again and again while tasks are watched, the first ones.
 const CALLS: u64 = 2;
 

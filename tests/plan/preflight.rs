@@ -107,7 +107,7 @@ fn what_no_node_meets_is_told_node_by_node() {
     nodes[2].availability = NodeAvailability::Drain;
     nodes[3].state = NodeState::Down;
     let found = told(&world(&nodes), &constrained(&["node.labels.disk == ssd"]));
-    insta::assert_snapshot!(found, @"");
+    insta::assert_snapshot!(found, @"NoSuitableNode service `web`: no node can take it: node `k1` does not meet `node.labels.disk == ssd` (its label says `hdd`); node `k2` does not meet `node.labels.disk == ssd` (it has no such label); node `k3` is drained; node `k4` is not there");
     nodes[2].availability = NodeAvailability::Active;
     assert_eq!(look(&world(&nodes), &constrained(&["node.labels.disk == ssd"]), None), Preflight::default());
 }
@@ -155,24 +155,24 @@ fn amounts_and_platforms_that_no_node_has_are_refused() {
     let reserved = |memory: i64, cpus: i64| {
         web(&json!({"Resources": {"Reservations": {"MemoryBytes": memory, "NanoCPUs": cpus}}}))
     };
-    insta::assert_snapshot!(told(&world(&nodes), &reserved(9 * GIB, 0)), @"");
-    insta::assert_snapshot!(told(&world(&nodes), &reserved(0, 4_500_000_000)), @"");
+    insta::assert_snapshot!(told(&world(&nodes), &reserved(9 * GIB, 0)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 8 GiB of memory, and 9 GiB are reserved");
+    insta::assert_snapshot!(told(&world(&nodes), &reserved(0, 4_500_000_000)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 4 CPUs, and 4.5 are reserved");
     // Each would have room, both have not.
-    insta::assert_snapshot!(told(&world(&nodes), &reserved(5 * GIB, 0)), @"");
+    insta::assert_snapshot!(told(&world(&nodes), &reserved(5 * GIB, 0)), @"NoSuitableNode service `web`: of 2 tasks only 1 would have a place: node `k1` has room for 1");
     assert_eq!(look(&world(&nodes), &reserved(4 * GIB, 2_000_000_000), None), Preflight::default());
     let limit = |cpus: i64| web(&json!({"Resources": {"Limits": {"NanoCPUs": cpus}}}));
-    insta::assert_snapshot!(told(&world(&nodes), &limit(5_000_000_000)), @"");
+    insta::assert_snapshot!(told(&world(&nodes), &limit(5_000_000_000)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 4 CPUs, and its engine refuses a limit of 5");
     let arm = web(&json!({"Placement": {"Platforms": [{"OS": "linux", "Architecture": "aarch64"}]}}));
-    insta::assert_snapshot!(told(&world(&nodes), &arm), @"");
+    insta::assert_snapshot!(told(&world(&nodes), &arm), @"NoSuitableNode service `web`: no node can take it: node `k1` is linux/amd64, and the image is for linux/arm64");
     let both =
         json!({"Placement": {"Platforms": [{"Architecture": "arm64"}, {"OS": "linux", "Architecture": "amd64"}]}});
     assert_eq!(look(&world(&nodes), &web(&both), None), Preflight::default());
     let few = web(&json!({"Placement": {"MaxReplicas": 1}}));
-    insta::assert_snapshot!(told(&world(&nodes), &few), @"");
+    insta::assert_snapshot!(told(&world(&nodes), &few), @"NoSuitableNode service `web`: of 2 tasks only 1 would have a place: node `k1` has room for 1");
     // More memory than there is may be allowed: it is only never used up.
     let much = look(&world(&nodes), &web(&json!({"Resources": {"Limits": {"MemoryBytes": 64 * GIB}}})), None);
     assert_eq!(much.refused, []);
-    insta::assert_snapshot!(much.warnings.join("\n"), @"");
+    insta::assert_snapshot!(much.warnings.join("\n"), @"service `web`: its limit of 64 GiB of memory is more than any node has (8 GiB)");
 }
 
 #[test]
@@ -180,11 +180,11 @@ fn a_port_of_the_nodes_goes_to_one_task_of_each() {
     let mut two = world(&[node("k1", &[]), node("k2", &[])]);
     let web = |count: u64| version(&[spec("shop_web", &json!({}), &replicas(count), &on_node(80))]);
     assert_eq!(look(&two, &web(2), None), Preflight::default());
-    insta::assert_snapshot!(told(&two, &web(3)), @"");
+    insta::assert_snapshot!(told(&two, &web(3)), @"PortConflict service `web`: port 80/tcp of the nodes is wanted by 3 tasks, 2 nodes can take one, and one task of a node can have it; publish another port, or let Swarm publish it (mode `ingress`)");
     // One of somebody else leaves one node; one on each leaves none.
     other(&mut two, spec("proxy", &json!({}), &replicas(1), &on_node(80)));
     assert_eq!(look(&two, &web(1), None), Preflight::default());
-    insta::assert_snapshot!(told(&two, &web(2)), @"");
+    insta::assert_snapshot!(told(&two, &web(2)), @"PortConflict service `web`: port 80/tcp of the nodes is wanted by 2 tasks, 2 nodes can take one, and service `proxy` holds it on 1 of them; publish another port, or let Swarm publish it (mode `ingress`)");
     other(&mut two, spec("proxy", &json!({}), &json!({"Global": {}}), &on_node(80)));
     assert_eq!(look(&two, &web(1), None).refused[0].class, FailureClass::PortConflict);
     // Not where they are kept apart, or for another port.

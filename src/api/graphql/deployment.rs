@@ -2,7 +2,7 @@
 
 use async_graphql::{ComplexObject, Context, ID, Json, SimpleObject};
 
-use super::enums::{DeploymentPhase, FailureClass, Trigger, Verdict, Written};
+use super::enums::{DeploymentPhase, FailureClass, JobDirection, JobPhase, JobTime, Trigger, Verdict, Written};
 use super::ids::GlobalId;
 use super::time::Time;
 use crate::domain::{self, Deployment, DeploymentId, ImageChoice, Progress};
@@ -58,6 +58,8 @@ pub(super) struct DeploymentView {
     progress: Option<ProgressView>,
     /// Its services as last looked at, by name.
     services: Vec<ServiceStateView>,
+    /// The jobs that have run for it, or run now, in the order in which they began.
+    jobs: Vec<JobView>,
     /// Remarks of the renderer.
     warnings: Vec<String>,
     /// When it was recorded.
@@ -128,6 +130,7 @@ impl From<Deployment> for DeploymentView {
             plan: it.plan.map(|plan| plan.as_str().to_owned()),
             progress: it.progress.map(Into::into),
             services: it.services.into_iter().map(Into::into).collect(),
+            jobs: jobs(it.jobs),
             warnings: it.warnings,
             created_at: it.created_at.into(),
             finished_at: it.finished_at.map(Into::into),
@@ -287,10 +290,67 @@ pub(super) struct ServiceStateView {
     healthy: u64,
     /// What stands in the way, if anything says so.
     obstacle: Option<String>,
+    /// What has to run, or to have ended well, before it is written.
+    waits_for: Vec<String>,
 }
 
 impl From<domain::ServiceState> for ServiceStateView {
     fn from(it: domain::ServiceState) -> Self {
-        Self { service: it.service, wanted: it.wanted, healthy: it.healthy, obstacle: it.obstacle }
+        Self {
+            service: it.service,
+            wanted: it.wanted,
+            healthy: it.healthy,
+            obstacle: it.obstacle,
+            waits_for: it.waits_for,
+        }
+    }
+}
+
+/// The one run of a job before or after a deployment.
+#[derive(SimpleObject)]
+#[graphql(name = "JobRun")]
+pub(super) struct JobView {
+    /// The job's name in the compose file.
+    service: String,
+    /// When it runs.
+    when: JobTime,
+    /// What it was told of the way.
+    direction: JobDirection,
+    /// Where it stands.
+    phase: JobPhase,
+    /// When it was begun.
+    started_at: Time,
+    /// When it has to have ended.
+    deadline: Time,
+    /// When it was found to be over.
+    finished_at: Option<Time>,
+    /// Why it failed.
+    error: Option<String>,
+    /// Exit code of its container, if that ended.
+    exit_code: Option<i64>,
+    /// What it wrote last.
+    log_tail: Vec<String>,
+}
+
+fn jobs(all: std::collections::BTreeMap<String, domain::JobRun>) -> Vec<JobView> {
+    let mut all: Vec<domain::JobRun> = all.into_values().collect();
+    all.sort_by_key(|run| run.started_at);
+    all.into_iter().map(Into::into).collect()
+}
+
+impl From<domain::JobRun> for JobView {
+    fn from(it: domain::JobRun) -> Self {
+        Self {
+            service: it.service,
+            when: it.when.into(),
+            direction: it.direction.into(),
+            phase: it.state.into(),
+            started_at: it.started_at.into(),
+            deadline: it.deadline.into(),
+            finished_at: it.finished_at.map(Into::into),
+            error: it.error,
+            exit_code: it.exit_code,
+            log_tail: it.log_tail,
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use async_graphql::{ComplexObject, Context, Enum, ID, Json, SimpleObject};
 
-use super::enums::{Action, ClaimState, ObjectKind};
+use super::enums::{Action, ClaimState, JobTime, ObjectKind};
 use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
 use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
-use crate::ports::{CompareAnswer, PlanAnswer, RenderAnswer, StepAnswer};
+use crate::ports::{CompareAnswer, JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
 #[derive(SimpleObject)]
@@ -173,6 +173,22 @@ pub(super) struct PlanView {
     warnings: Vec<String>,
     /// How many objects need nothing.
     unchanged: u64,
+    /// Jobs that would run before and after it.
+    jobs: Vec<PlannedJobView>,
+}
+
+/// A job that a plan would run before or after the deployment.
+#[derive(SimpleObject)]
+#[graphql(name = "PlannedJob")]
+pub(super) struct PlannedJobView {
+    /// Its real name.
+    name: String,
+    /// When it runs.
+    when: JobTime,
+    /// The wave in which it runs, from 1.
+    wave: u32,
+    /// What it waits for, by real name.
+    waits_for: Vec<String>,
 }
 
 /// One step of a plan.
@@ -189,6 +205,10 @@ pub(super) struct StepView {
     reason: String,
     /// The differences.
     changes: Vec<ChangeView>,
+    /// The wave in which it is carried out, from 1; none when there is one only.
+    wave: Option<u32>,
+    /// What it waits for, by real name: services that are to run, jobs that are to have ended.
+    waits_for: Vec<String>,
 }
 
 /// One difference inside an object.
@@ -211,7 +231,14 @@ impl From<PlanAnswer> for PlanView {
             waiting: it.waiting,
             warnings: it.warnings,
             unchanged: it.unchanged,
+            jobs: it.jobs.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<JobAnswer> for PlannedJobView {
+    fn from(it: JobAnswer) -> Self {
+        Self { name: it.name, when: it.when.into(), wave: it.wave, waits_for: it.waits_for }
     }
 }
 
@@ -228,6 +255,8 @@ impl From<StepAnswer> for StepView {
             action: it.action.into(),
             reason: it.reason,
             changes: changes.collect(),
+            wave: it.wave,
+            waits_for: it.waits_for,
         }
     }
 }

@@ -250,6 +250,7 @@ impl Scene {
             healthy_since: None,
             baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         };
         let target = desired(services);

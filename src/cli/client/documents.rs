@@ -36,7 +36,8 @@ macro_rules! deployment {
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
             " actor statedReason rollbackOf rolledBackBy versionOf traceId ",
-            "services { service wanted healthy obstacle } plan warnings createdAt finishedAt "
+            "services { service wanted healthy obstacle waitsFor } ",
+            "jobs { service when direction phase startedAt deadline finishedAt exitCode logTail } plan warnings createdAt finishedAt "
         )
     };
 }
@@ -200,7 +201,8 @@ pub(in crate::cli) const EVENTS: &str = concat!(
 );
 pub(in crate::cli) const PLAN: &str = "query Plan($stack: String!, $environment: String!, $ref: String) { \
     plan(stack: $stack, environment: $environment, ref: $ref) { digest \
-    steps { kind name action reason changes { path from to } } waiting warnings unchanged } }";
+    steps { kind name action reason changes { path from to } wave waitsFor } \
+    jobs { name when wave waitsFor } waiting warnings unchanged } }";
 
 pub(in crate::cli) const APPLY: &str = concat!(
     "mutation Apply($input: ApplyStackInput!) { applyStack(input: $input) { documents { kind name environment created ",

@@ -19,9 +19,9 @@ pub(super) async fn diff(session: &Session<'_>, args: &DiffArgs) -> Result<Exit,
     })?;
     let answer = data.get("plan").unwrap_or(&Value::Null);
     let plan: Plan = read(answer)?;
-    let exit = if plan.steps.is_empty() { Exit::Done } else { Exit::Error };
+    let exit = if plan.steps.is_empty() && plan.jobs.is_empty() { Exit::Done } else { Exit::Error };
     let of = |name: &str| answer.get(name).cloned().unwrap_or_default();
-    let steps = json!({ "digest": of("digest"), "steps": of("steps") });
+    let steps = json!({ "digest": of("digest"), "steps": of("steps"), "jobs": of("jobs") });
     let console = session.console;
     let output = if args.format == DiffForm::Json { Output::Json } else { session.output };
     let printed = match (args.format, machine(output, &steps, field("digest"))?) {

@@ -57,8 +57,8 @@ impl Lack {
 pub(super) fn places(spec: &StackSpec, rendition: &Rendition) -> Result<Places, String> {
     let mut places = Places::new();
     for (service, followed) in spec.followed_images() {
-        let Some(found) = rendition.desired.services.values().find(|found| found.key == *service) else {
-            let known: Vec<&str> = rendition.desired.services.values().map(|found| found.key.as_str()).collect();
+        let Some(found) = rendition.desired.all_services().find(|found| found.key == *service) else {
+            let known: Vec<&str> = rendition.desired.all_services().map(|found| found.key.as_str()).collect();
             return Err(format!(
                 "images.{service}: there is no service `{service}`; the services are {}",
                 known.join(", ")
@@ -75,7 +75,7 @@ pub(super) fn put_versions(rendition: &mut Rendition, versions: &FollowedVersion
     if versions.is_empty() {
         return;
     }
-    for service in rendition.desired.services.values_mut() {
+    for service in rendition.desired.all_services_mut() {
         let Some(version) = versions.get(&service.key) else { continue };
         let image = &mut service.spec.task_template.container_spec.image;
         let name = name_of(image);

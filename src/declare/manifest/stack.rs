@@ -9,8 +9,8 @@ use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, credential_name, environment_name, order, stack_name};
 use crate::domain::{
-    Compat, CredentialName, DriftPolicy, FollowRule, FollowedImage, GitSource, GitUrl, Ignored, ImageWish, ImagesPolicy,
-    Mode, OnFailure, Policy, Source, StackKey, StackSpec, UnsetVariables, Variable, Wanted,
+    Compat, CredentialName, DriftPolicy, FollowRule, FollowedImage, GitSource, GitUrl, Ignored, ImageWish,
+    ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey, StackSpec, UnsetVariables, Variable, Wanted,
 };
 use crate::ports::Sealer;
 

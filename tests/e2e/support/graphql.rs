@@ -11,7 +11,8 @@ pub(crate) const STACK: &str = "name generation observedGeneration phase reason 
 
 /// What is read of a deployment.
 pub(crate) const DEPLOYMENT: &str = "deploymentId generation trigger phase reason message revision rollbackOf rolledBackBy \
-    images { service image digest } failure { class service slot node error exitCode logTail } createdAt finishedAt";
+    images { service image digest } failure { class service slot node error exitCode logTail } \
+    services { service waitsFor } jobs { service when direction phase exitCode logTail } createdAt finishedAt";
 
 /// How a stack is named in arguments.
 pub(crate) fn stack_ref(name: &str) -> Value {
