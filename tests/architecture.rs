@@ -106,7 +106,8 @@ fn impure(path: &[String]) -> bool {
     let [.., before, last] = path else { return false };
     let clock = matches!(before.as_str(), "Timestamp" | "Zoned" | "SystemTime" | "Instant") && last == "now";
     // Addresses are values; sockets are not.
-    let net = begins(path, "std::net") && !(last.ends_with("Addr") || last == "AddrParseError");
+    let address = path.iter().any(|name| name.ends_with("Addr") || name == "AddrParseError");
+    let net = begins(path, "std::net") && !address;
     clock || net || IMPURE.iter().any(|it| begins(path, it))
 }
 

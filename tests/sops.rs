@@ -2,6 +2,7 @@
 //! another key, or of a kind that is not known comes out at all.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[expect(unreachable_pub, reason = "shared with the simulation")]
 #[path = "support/sops.rs"]
 mod encrypt;
 

@@ -41,7 +41,8 @@ async fn without_the_token_only_health_is_answered() {
     }
     world.ready.store(true, Ordering::Release);
     assert_eq!(world.http.get(world.url("/readyz")).send().await.unwrap().status(), 200);
-    let metrics = world.http.get(world.url("/metrics")).bearer_auth(TOKEN).send().await.unwrap();
+    let metrics = world.http.get(world.url("/metrics")).bearer_auth(TOKEN);
+    let metrics = metrics.header("accept", "application/openmetrics-text").send().await.unwrap();
     assert_eq!(metrics.text().await.unwrap(), "# EOF\n");
 }
 

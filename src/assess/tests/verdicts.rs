@@ -362,7 +362,7 @@ mod failing {
         let failure = scene.assess(400).services[0].obstacle.clone().unwrap();
         assert_eq!((failure.node.as_deref(), failure.slot), (Some("host-n2"), Some(1)));
         let back = scene.node("n2", |node| node.state = NodeState::Ready);
-        assert_eq!(back.verdict(400), "Failed Deadline", "nothing explains it then");
+        assert_eq!(back.verdict(400), "Failed HealthCheck", "it is the version's own then");
     }
 
     #[test]

@@ -205,7 +205,7 @@ async fn a_connection_that_breaks_is_made_again_and_resumed() {
 #[tokio::test]
 async fn diff_has_codes_of_its_own() {
     let plan = |steps: Value| {
-        let plan = json!({ "digest": "01", "steps": steps, "waiting": [], "warnings": [], "unchanged": 1 });
+        let plan = json!({ "digest": "01", "steps": steps, "jobs": [], "waiting": [], "warnings": [], "unchanged": 1 });
         Fake::default().answer("Plan", json!({ "plan": plan }))
     };
     let ran = plan(json!([])).run("diff shop").await;
@@ -216,7 +216,7 @@ async fn diff_has_codes_of_its_own() {
     });
     let ran = plan(json!([step])).run("diff shop --ref v2 -o json").await;
     assert_eq!(ran.exit.code(), 1);
-    assert_eq!(ran.json(), json!({ "digest": "01", "steps": [step] }));
+    assert_eq!(ran.json(), json!({ "digest": "01", "steps": [step], "jobs": [] }));
     let missing = json!({ "data": null, "errors": [{ "message": "none", "extensions": { "code": "NOT_FOUND" } }] });
     let ran = Fake::default().raw("Plan", missing).run("diff shop").await;
     assert_eq!(ran.exit.code(), 2, "{ran:?}");

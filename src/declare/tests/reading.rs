@@ -115,8 +115,8 @@ fn images_are_named_or_followed_by_one_rule() {
         ("  a: { semver: main }\n", "5:16 INVALID `main` is not a range of versions"),
         ("  a: { digest: 'a b' }\n", "5:16 INVALID `a b` is not a tag"),
         ("  a: { pattern: '(' }\n", "5:17 INVALID `(` is not a regular expression"),
-        ("  a: { semver: ~1, poll: 0s }\n", "5:28 INVALID `images.a.poll` is 0s; the least is 1s"),
-        ("  a: { semver: ~1, every: 1m }\n", "5:22 INVALID unknown field `images.a.every`"),
+        ("  a: { semver: ~1, poll: 0s }\n", "5:26 INVALID `images.a.poll` is 0s; the least is 1s"),
+        ("  a: { semver: ~1, every: 1m }\n", "5:20 INVALID unknown field `images.a.every`"),
         ("  a: ~1.4\n", "5:6 INVALID `~1.4` is not a version: a range is followed by a rule"),
     ] {
         let found = refused(&format!("{stack}{images}"));
