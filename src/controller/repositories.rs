@@ -29,6 +29,9 @@ const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(60);
 /// What was put off goes on within so many milliseconds of each other.
 const SPREAD: u64 = 2000;
 
+/// What a registry says: the tags of a repository, if they were asked for, and what tags stand for.
+type Answered = (Option<Tags>, BTreeMap<String, Option<String>>);
+
 /// What a stack wants to know of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Want {
@@ -267,11 +270,7 @@ impl Repositories {
     }
 
     /// One look. A registry that is left alone is not asked: what it said still stands.
-    async fn look(
-        &self,
-        repository: &Repository,
-        now: Timestamp,
-    ) -> Result<(Option<Tags>, BTreeMap<String, Option<String>>), RegistryError> {
+    async fn look(&self, repository: &Repository, now: Timestamp) -> Result<Answered, RegistryError> {
         let (tags_wanted, digests_wanted, tags, digests, places) = {
             let mut state = self.state();
             if let Some((until, why)) = state.left_alone.get(&repository.host) {
@@ -334,12 +333,7 @@ impl Repositories {
     }
 
     /// Takes an answer in, and wakes who waits for it; whether anybody follows still.
-    fn take(
-        &self,
-        repository: &Repository,
-        begun: Timestamp,
-        answer: Result<(Option<Tags>, BTreeMap<String, Option<String>>), RegistryError>,
-    ) -> bool {
+    fn take(&self, repository: &Repository, begun: Timestamp, answer: Result<Answered, RegistryError>) -> bool {
         let mut state = self.state();
         let Some(followed) = state.followed.get_mut(repository) else { return false };
         let before = followed.look.clone();

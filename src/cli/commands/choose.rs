@@ -36,7 +36,7 @@ pub(super) async fn older_version(session: &Session<'_>, name: &str) -> Result<S
         return Err(CliError::new(Exit::Error, message).next(format!("see what was tried: {history}")));
     }
     let (console, now) = (session.console, Timestamp::now());
-    console.note(&format!("{}", console.err_paint.tone(Tone::Strong, "Which version shall come back?")));
+    console.note(&console.err_paint.tone(Tone::Strong, "Which version shall come back?").to_string());
     for (index, it) in offered.iter().enumerate() {
         let why = it.stated_reason.as_deref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
         let shown = version(it.revision.as_deref(), &it.images);

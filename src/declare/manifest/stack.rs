@@ -228,11 +228,10 @@ fn images(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, ImageWish>
 /// The rule by which an image is followed.
 fn followed(reader: &mut Reader, field: &Field<'_>) -> Option<FollowedImage> {
     let mut fields = reader.map(field)?;
-    let makers: [(&'static str, fn(String) -> FollowRule); 3] =
-        [("semver", FollowRule::Semver), ("digest", FollowRule::Digest), ("pattern", FollowRule::Pattern)];
     let mut rules: Vec<(Field<'_>, FollowRule)> = Vec::new();
     let mut named = 0;
-    for (word, make) in makers {
+    let makers: [fn(String) -> FollowRule; 3] = [FollowRule::Semver, FollowRule::Digest, FollowRule::Pattern];
+    for (word, make) in ["semver", "digest", "pattern"].into_iter().zip(makers) {
         let Some(rule) = fields.take(word) else { continue };
         named += 1;
         rules.extend(reader.text(&rule).map(|text| (rule, make(text))));

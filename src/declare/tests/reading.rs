@@ -88,12 +88,10 @@ fn unknown_fields_are_named_with_place_and_likeness() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    for (text, name) in [("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n", "`relay`")] {
-        let found = refused(text);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("UNSUPPORTED") && found[0].contains("not supported yet"), "{found:?}");
-        assert!(found[0].contains(name), "{found:?}");
-    }
+    let found = refused("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("UNSUPPORTED") && found[0].contains("not supported yet"), "{found:?}");
+    assert!(found[0].contains("`relay`"), "{found:?}");
 }
 
 #[test]
