@@ -4,6 +4,8 @@
 //! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
 //! it happens: in `declare`.
 
+mod relay;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;

@@ -164,6 +164,11 @@ impl ApiState {
         self.parts.ready.load(Ordering::Acquire)
     }
 
+    /// How many environments are not connected; none when that cannot be read.
+    fn out_of_reach(&self) -> Option<usize> {
+        self.parts.shelf.out_of_reach().ok()
+    }
+
     fn metrics(&self) -> String {
         (self.parts.metrics)()
     }

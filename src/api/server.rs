@@ -159,11 +159,17 @@ async fn healthy() -> HttpResponse {
 }
 
 async fn ready(state: web::Data<ApiState>) -> HttpResponse {
-    let (mut answer, text) = match state.is_ready() {
-        true => (HttpResponse::Ok(), "ready\n"),
-        false => (HttpResponse::ServiceUnavailable(), "starting\n"),
+    let answer = |mut answer: actix_web::HttpResponseBuilder, text: String| {
+        answer.content_type("text/plain; charset=utf-8").body(text)
     };
-    answer.content_type("text/plain; charset=utf-8").body(text)
+    // A Skep that cannot reach an environment is ready all the same: the others do not wait for it.
+    match (state.is_ready(), state.out_of_reach()) {
+        (false, _) => answer(HttpResponse::ServiceUnavailable(), "starting\n".to_owned()),
+        (true, None | Some(0)) => answer(HttpResponse::Ok(), "ready\n".to_owned()),
+        (true, Some(count)) => {
+            answer(HttpResponse::Ok(), format!("ready; environments that are not connected: {count}\n"))
+        }
+    }
 }
 
 async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Unauthenticated> {

@@ -28,6 +28,7 @@ mod manifest;
 mod notifier;
 mod permit;
 mod reference;
+mod relay;
 mod rollback;
 pub mod rule;
 mod three_way;

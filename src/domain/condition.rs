@@ -82,6 +82,7 @@ pub enum Reason {
     DeadlineExceeded,
     InfrastructureUnavailable,
     EngineUnreachable,
+    RelayUnreachable,
     NotAManager,
     Foreign,
     Conflict,

@@ -20,6 +20,7 @@ mod name;
 mod notifier;
 mod object;
 mod range;
+mod relay;
 mod schedule;
 mod secret;
 mod service;
@@ -56,6 +57,7 @@ pub use object::{
     SecretSpec, content_name,
 };
 pub use range::{Range, tag_version};
+pub use relay::{Installation, Relay, RelayCursor, RelayMark};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;

@@ -8,6 +8,7 @@ mod inquiry;
 mod keyring;
 mod logs;
 mod notifier;
+mod relay;
 mod sealer;
 mod source;
 mod store;
@@ -23,6 +24,10 @@ pub use inquiry::{
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
+pub use relay::{
+    Clear, FarConnector, FarError, FarSkep, Follow, Greeting, HandOver, HandedOver, NoFar, OLDEST_PROTOCOL, PROTOCOL,
+    Question, Told,
+};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};
