@@ -15,7 +15,7 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! Beside them: `relay`, the adapter that speaks to another Skep; `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
 //! to, and ssh with a credential), for `declare` and the adapters that go out.
 //!
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
@@ -37,6 +37,7 @@ pub mod notify;
 pub mod outbound;
 pub mod plan;
 pub mod ports;
+pub mod relay;
 pub mod seal;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "api",
     "app",
     "assess",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 18] = [
     "outbound",
     "plan",
     "ports",
+    "relay",
     "seal",
     "sim",
     "source",
@@ -51,7 +52,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
         "outbound" => &["domain", "keys", "ports"],
         "notify" => &["domain", "keys", "ledger", "outbound", "ports"],
-        "swarm" | "source" => &["domain", "keys", "outbound", "ports"],
+        "swarm" | "source" | "relay" => &["domain", "keys", "outbound", "ports"],
         "store" | "seal" => &["domain", "ports"],
         _ => return None,
     })

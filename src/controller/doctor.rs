@@ -62,7 +62,11 @@ impl Answers {
         })
     }
 
-    async fn look_at_environment(&self, name: &crate::domain::EnvironmentName) -> Vec<Finding> {
+    pub(super) async fn look_at_environment(&self, name: &crate::domain::EnvironmentName) -> Vec<Finding> {
+        if self.shared.relays.get(name).is_some() {
+            // The far Skep is asked beside all this.
+            return Vec::new();
+        }
         let Some(observed) = self.shared.environments.get(name) else {
             let mend = format!("declare it anew: `skep environment apply {name} --endpoint URL`");
             return vec![bad(Area::Engine, name.as_str(), "its endpoints cannot be used".to_owned(), &mend)];

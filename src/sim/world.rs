@@ -184,6 +184,7 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            far: Arc::new(crate::ports::NoFar),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,
