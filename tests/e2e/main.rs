@@ -12,6 +12,8 @@ mod git_http;
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
 mod support;
+#[path = "../support/way.rs"]
+mod way;
 
 mod adopt;
 mod bad_input;
@@ -26,5 +28,6 @@ mod logs;
 mod ownership;
 mod pin;
 mod preempt;
+mod relay;
 mod rollback;
 mod versions;

@@ -33,6 +33,8 @@ fn shared() -> MutexGuard<'static, (usize, Option<Arc<Hive>>)> {
 pub(crate) struct Hive {
     process: Mutex<Option<Child>>,
     data: TempDir,
+    /// The engine of its `default`; that of the tests when left out.
+    engine: Option<String>,
     repositories: TempDir,
     /// `127.0.0.1:PORT`; the same after a restart.
     pub(crate) address: String,
@@ -108,11 +110,17 @@ impl std::ops::Deref for Stay {
 impl Hive {
     /// A new installation with its own data.
     pub(crate) fn start() -> Self {
+        Self::start_on(None)
+    }
+
+    /// The same, on another engine.
+    pub(crate) fn start_on(engine: Option<&str>) -> Self {
         let data = TempDir::with_prefix("skep-e2e-").unwrap();
         let repositories = TempDir::with_prefix("skep-e2e-git-").unwrap();
-        let (process, address) = serve(data.path(), "127.0.0.1:0");
+        let engine = engine.map(str::to_owned);
+        let (process, address) = serve(data.path(), "127.0.0.1:0", engine.as_deref());
         let git = GitServer::start(repositories.path());
-        Self { process: Mutex::new(Some(process)), data, repositories, address, git }
+        Self { process: Mutex::new(Some(process)), data, engine, repositories, address, git }
     }
 
     /// Where bare repositories lie.
@@ -159,7 +167,7 @@ impl Hive {
 
     /// Starts it again on the same data, at the same address.
     pub(crate) fn restart(&self) {
-        let (child, _) = serve(self.data.path(), &self.address);
+        let (child, _) = serve(self.data.path(), &self.address, self.engine.as_deref());
         *self.process.lock().unwrap() = Some(child);
     }
 
@@ -259,10 +267,11 @@ fn log() -> PathBuf {
 }
 
 /// Starts `skep serve`; gives the process and its address when it is ready.
-fn serve(data: &Path, listen: &str) -> (Child, String) {
+fn serve(data: &Path, listen: &str, engine: Option<&str>) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
         .args(["serve", "--listen", listen, "--allow-private-addresses", "--allow-file-sources", "--data"])
         .arg(data)
+        .args(engine.iter().flat_map(|engine| ["--docker", engine]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
