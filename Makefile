@@ -1,6 +1,6 @@
 # Each command does its own set-up; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build static image test lint bench soak screenshots demo demo-stop
+.PHONY: help setup build static image figures dist docs test lint bench matrix soak screenshots demo demo-stop
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,15 @@ static: ## the binary for others: optimised, and without a library: target/x86_6
 image: static ## the image, from that binary: skep:VERSION (IMAGE=…)
 	@packaging/image.sh target/$(target_static)/release/skep "$${IMAGE:-skep:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
 
+figures: image ## what that binary and image weigh, and how soon it is there
+	@packaging/figures.sh target/$(target_static)/release/skep "$${IMAGE:-skep:$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
+
+dist: static ## a release in target/dist: archive, checksums, the changelog's entry
+	@packaging/dist.sh target/$(target_static)/release/skep $(target_static) target/dist
+
+docs: ## the book, in target/book; `.ci/docs` tries every block of it out
+	@.ci/docs book
+
 test: ## every check, in stages, with the time of each
 	@.ci/test
 
@@ -26,6 +35,9 @@ lint: ## form and lints only
 
 bench: setup ## the figures of the README, on this machine
 	@cargo bench --locked --features sim
+
+matrix: setup ## the contract, the rendering and the stories on other engines: 26.1 and 28 of Debian, by debootstrap
+	@.ci/matrix
 
 soak: ## the randomised tests with many more cases; SOAK_MINUTES=10
 	@.ci/soak

@@ -15,9 +15,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep::compose::{ComposeFile, Render, RenderInput, render};
+use skep::compose::{ComposeFile, Confidential, Render, RenderInput, render};
 use skep::domain::{
-    Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
+    Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
+    UnsetVariables,
 };
 use skep::plan::{Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
@@ -58,6 +59,7 @@ fn rendered(stack: &StackName, text: &str, digester: &Digester) -> Rendered {
             (".env".to_owned(), Err("no such file".to_owned())),
         ]),
         folder: "",
+        confidential: &Confidential::default(),
         digester,
     };
     match render(&input).unwrap_or_else(|errors| panic!("{errors}")) {
@@ -80,6 +82,8 @@ fn planned(stack: &StackName, rendered: &Rendered, live: &Snapshot, digester: &D
         pace: skep::plan::Pace::Declared,
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
+        previous: None,
         digester,
     })
 }

@@ -6,7 +6,7 @@
 //!   ┌─────┴──────┬──────────────┬───────────────────────────────┐
 //!   ▼            ▼              ▼                               ▼
 //!  cli          api         controller                      adapters
-//!                │              │                 swarm::docker · source::git · store::sled · seal · notify
+//!                │              │                 swarm::docker · source::git · registry · store · seal · notify
 //!                └─► declare    │                               │ implement
 //!                       │       │                               ▼
 //!                       └─► ledger ───────────────────────►   ports
@@ -15,11 +15,14 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Beside them: `relay`, the adapter that speaks to another Skep; `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
-//! to, and ssh with a credential), for `declare` and the adapters that go out.
+//! Beside them: `relay` (the adapter that speaks to another Skep), `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! to, and ssh with a credential), for `declare` and the adapters that go out; `telemetry` (what counts and traces the work),
+//! for those that do it.
 //!
 //! Five minutes: [`domain::Stack`] → [`plan`] → [`assess`] → [`controller`] → `sim::invariants`, the promises (feature `sim`).
 
+#[macro_use]
+mod killed;
 #[macro_use]
 mod planted;
 
@@ -37,6 +40,7 @@ pub mod notify;
 pub mod outbound;
 pub mod plan;
 pub mod ports;
+pub mod registry;
 pub mod relay;
 pub mod seal;
 #[cfg(feature = "sim")]
@@ -44,3 +48,4 @@ pub mod sim;
 pub mod source;
 pub mod store;
 pub mod swarm;
+pub mod telemetry;

@@ -134,6 +134,60 @@ async fn many_at_once_work_once() {
     assert_eq!(world.ledger.deployments(None, 100).unwrap().len(), 3 + 2);
 }
 
+/// Sixty-four senders at a time, several of them about the same stacks, each delivery sent twice at once: what is answered with
+/// 202 is recorded once, and nothing else is.
+#[tokio::test]
+async fn under_load_what_is_taken_is_recorded_and_nothing_is_twice() {
+    const SENDERS: usize = 64;
+    const EACH: usize = 3;
+    let world = World::new().await;
+    world.apply(HOOKS).await;
+    for stack in 0..8 {
+        world.declare(&format!("shop{stack}")).await;
+        world
+            .apply(&format!(
+                "kind: Hook\nname: h{stack}\nprovider: GitHub\nsecret: {{ value: \"{SECRET}\" }}\n\
+            rules: [{{ stacks: [shop{stack}], set: {{ ref: after }} }}]\n"
+            ))
+            .await;
+    }
+    let before = world.ledger.deployments(None, 10_000).unwrap().len();
+    let send = async |sender: usize| {
+        let mut made = Vec::new();
+        for number in 0..EACH {
+            let (hook, id) = (format!("h{}", sender % 8), format!("{sender}-{number}"));
+            let commit = format!("{:040x}", 1 + sender * EACH + number);
+            let body = json!({ "ref": "refs/heads/main", "after": commit }).to_string();
+            let once = || world.send(github(&world, &hook, &id, &body).header("x-hub-signature-256", sign(&body)));
+            loop {
+                let (one, other) = tokio::join!(once(), once());
+                let taken: Vec<&Answer> = [&one, &other].into_iter().filter(|answer| answer.status == 202).collect();
+                assert!(taken.len() <= 1, "{} {}", one.text, other.text);
+                let replayed = [&one, &other].into_iter().any(|answer| answer.json()["code"] == "REPLAYED");
+                if let [taken] = taken.as_slice() {
+                    made.extend(taken.json()["deployments"].as_array().unwrap().clone());
+                    break;
+                }
+                // Others change the same stack all the time: it is sent again, as a sender does. A replay means that the first
+                // of the two was taken.
+                assert!(!replayed, "{} {}", one.text, other.text);
+            }
+        }
+        made
+    };
+    let made: Vec<Value> = futures_util::future::join_all((0..SENDERS).map(send)).await.into_iter().flatten().collect();
+    let mut ids: Vec<&str> = made.iter().map(|id| id.as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), SENDERS * EACH, "each delivery was taken, and has a deployment of its own");
+    let recorded = world.ledger.deployments(None, 10_000).unwrap();
+    assert_eq!(recorded.len() - before, SENDERS * EACH, "count in = count recorded");
+    for stack in 0..8 {
+        let found = world.ledger.stack(&key(&format!("shop{stack}"))).unwrap().unwrap().value;
+        assert_eq!(found.generation, 1 + (SENDERS * EACH / 8) as u64);
+    }
+}
+
 #[tokio::test]
 async fn what_could_not_be_recorded_can_be_sent_again() {
     let world = world().await;
@@ -270,7 +324,7 @@ async fn anyone_who_can_sign_may_set_an_image() {
     assert_eq!(answer.status, 202, "{}", answer.text);
     assert_eq!(answer.json()["deployments"].as_array().unwrap().len(), 2);
     for name in ["shop", "text"] {
-        assert_eq!(world.ledger.stack(&key(name)).unwrap().unwrap().value.spec.images["web"], "1.4.2");
+        assert_eq!(world.ledger.stack(&key(name)).unwrap().unwrap().value.spec.named_images()["web"], "1.4.2");
     }
     assert_eq!(world.send(generic(&world, Some("a"), &body)).await.status, 409);
 }
@@ -738,4 +792,260 @@ async fn gitlabs_signing_token_signs_id_time_and_body() {
     assert_eq!(send("one", now, &body).await, 202);
     assert_eq!(send("one", now, &body).await, 409);
     assert_eq!(world.ledger.stack(&key("shop")).unwrap().unwrap().value.spec.source.wanted(), COMMIT);
+}
+
+/// An event of a provider, its payload shortened from the provider's own documentation to what is asked about.
+struct Told {
+    provider: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    /// The header that names the delivery.
+    id: &'static str,
+    payload: Value,
+    when: &'static str,
+    set: (&'static str, &'static str),
+    wanted: &'static str,
+    proof: fn(&str) -> (&'static str, String),
+}
+
+fn told() -> Vec<Told> {
+    let github = |event: &'static [(&'static str, &'static str)], payload, when, set, wanted| Told {
+        provider: "GitHub",
+        headers: event,
+        id: "x-github-delivery",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |body| ("x-hub-signature-256", sign(body)),
+    };
+    let gitlab = |payload, when, set, wanted| Told {
+        provider: "GitLab",
+        headers: &[],
+        id: "idempotency-key",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |_| ("x-gitlab-token", SECRET.to_owned()),
+    };
+    let gitea = |event: &'static [(&'static str, &'static str)], payload, when, set, wanted| Told {
+        provider: "Gitea",
+        headers: event,
+        id: "x-gitea-delivery",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |body| ("x-gitea-signature", hex(body)),
+    };
+    vec![
+        github(
+            &[("x-github-event", "push")],
+            json!({ "ref": "refs/tags/v1.4.2", "after": COMMIT, "created": true }),
+            "ref.startsWith(\"refs/tags/v\")",
+            ("ref", "after"),
+            COMMIT,
+        ),
+        github(
+            &[("x-github-event", "create")],
+            json!({ "ref": "v1.4.2", "ref_type": "tag", "master_branch": "main" }),
+            "event == \"create\" && ref_type == \"tag\"",
+            ("ref", "payload.ref"),
+            "v1.4.2",
+        ),
+        github(
+            &[("x-github-event", "release")],
+            json!({ "action": "published", "release": { "tag_name": "v1.4.2", "target_commitish": "main", "draft": false } }),
+            "event == \"release\" && action == \"published\"",
+            ("ref", "release.tag_name"),
+            "v1.4.2",
+        ),
+        github(
+            &[("x-github-event", "deployment")],
+            json!({ "action": "created", "deployment": { "sha": COMMIT, "ref": "main", "environment": "production" } }),
+            "event == \"deployment\" && deployment.environment == \"production\"",
+            ("ref", "deployment.sha"),
+            COMMIT,
+        ),
+        github(
+            &[("x-github-event", "registry_package")],
+            json!({ "action": "published", "registry_package": { "name": "web", "namespace": "team",
+                "package_version": { "container_metadata": { "tag": { "name": "1.4.2" } } } } }),
+            "event == \"registry_package\" && registry_package.name == \"web\"",
+            ("images.web", "registry_package.package_version.container_metadata.tag.name"),
+            "1.4.2",
+        ),
+        github(
+            &[("x-github-event", "workflow_run")],
+            json!({ "action": "completed", "workflow_run": { "name": "CI", "head_sha": COMMIT, "conclusion": "success" } }),
+            "event == \"workflow_run\" && workflow_run.conclusion == \"success\"",
+            ("ref", "workflow_run.head_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "push", "ref": "refs/heads/main", "checkout_sha": COMMIT }),
+            "ref == \"refs/heads/main\"",
+            ("ref", "checkout_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "tag_push", "ref": "refs/tags/v1.4.2", "checkout_sha": COMMIT }),
+            "ref.startsWith(\"refs/tags/\")",
+            ("ref", "checkout_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "release", "action": "create", "tag": "v1.4.2", "commit": { "id": COMMIT } }),
+            "event == \"release\" && action == \"create\"",
+            ("ref", "tag"),
+            "v1.4.2",
+        ),
+        gitlab(
+            json!({ "object_kind": "pipeline", "object_attributes": { "ref": "main", "sha": COMMIT, "status": "success" } }),
+            "event == \"pipeline\" && object_attributes.status == \"success\"",
+            ("ref", "object_attributes.sha"),
+            COMMIT,
+        ),
+        gitea(
+            &[("x-gitea-event", "push")],
+            json!({ "ref": "refs/heads/main", "after": COMMIT }),
+            "ref == \"refs/heads/main\"",
+            ("ref", "after"),
+            COMMIT,
+        ),
+        // Forgejo sends Gitea's headers beside its own.
+        gitea(
+            &[("x-gitea-event", "create"), ("x-forgejo-event", "create")],
+            json!({ "ref": "v1.4.2", "ref_type": "tag", "sha": COMMIT }),
+            "event == \"create\" && ref_type == \"tag\"",
+            ("ref", "sha"),
+            COMMIT,
+        ),
+        gitea(
+            &[("x-gitea-event", "release")],
+            json!({ "action": "published", "release": { "tag_name": "v1.4.2" } }),
+            "event == \"release\" && action == \"published\"",
+            ("ref", "release.tag_name"),
+            "v1.4.2",
+        ),
+        Told {
+            provider: "Bitbucket",
+            headers: &[("x-event-key", "repo:push")],
+            id: "x-request-uuid",
+            payload: json!({ "push": { "changes": [{ "new": { "type": "tag", "name": "v1.4.2", "target": { "hash": COMMIT } } }] } }),
+            when: "push.changes[0].new.type == \"tag\"",
+            set: ("ref", "push.changes[0].new.target.hash"),
+            wanted: COMMIT,
+            proof: |body| ("x-hub-signature", sign(body)),
+        },
+        // In binary mode what is told of the event is in headers, and the body is its data.
+        Told {
+            provider: "CloudEvents",
+            headers: &[("ce-specversion", "1.0"), ("ce-source", "/ci/shop"), ("ce-type", "dev.example.built")],
+            id: "ce-id",
+            payload: json!({ "tag": "1.4.2" }),
+            when: "event == \"dev.example.built\"",
+            set: ("images.web", "data.tag"),
+            wanted: "1.4.2",
+            proof: |body| ("x-skep-signature-256", sign(body)),
+        },
+        Told {
+            provider: "Generic",
+            headers: &[("x-skep-event", "built")],
+            id: "x-skep-delivery",
+            payload: json!({ "image": { "tag": "1.4.2" } }),
+            when: "event == \"built\"",
+            set: ("images.web", "image.tag"),
+            wanted: "1.4.2",
+            proof: |body| ("x-skep-signature-256", sign(body)),
+        },
+    ]
+}
+
+#[tokio::test]
+async fn every_event_is_mapped_and_none_that_is_tampered_with_replayed_or_oversized() {
+    for told in told() {
+        let world = World::new().await;
+        world.declare("shop").await;
+        let Told { provider, when, set: (field, expression), .. } = told;
+        let what = format!("{provider}: {when}");
+        world
+            .apply(&format!(
+                "kind: Hook\nname: x\nprovider: {provider}\nsecret: {{ value: \"{SECRET}\" }}\nrules:\n  \
+                 - {{ when: '{when}', stacks: [shop], set: {{ {field}: '{expression}' }} }}\n"
+            ))
+            .await;
+        let send = async |body: &str, proof: Option<(&str, String)>| {
+            let mut request = world.http.post(format!("http://{}/hooks/x", world.address)).body(body.to_owned());
+            request = request.header("content-type", "application/json").header(told.id, "one");
+            for (name, value) in told.headers.iter().copied().map(|(name, value)| (name, value.to_owned())).chain(proof)
+            {
+                request = request.header(name, value);
+            }
+            world.send(request).await
+        };
+        let body = told.payload.to_string();
+        let proof = (told.proof)(&body);
+        assert_eq!(send(&body, None).await.status, 401, "{what}");
+        let forged = (proof.0, format!("{}0", proof.1));
+        assert_eq!(send(&body, Some(forged)).await.status, 401, "{what}");
+        // A secret that is only shown says nothing of the body.
+        if !proof.1.contains(SECRET) {
+            let tampered = body.replace(told.wanted, "6.6.6");
+            assert_eq!(send(&tampered, Some(proof.clone())).await.status, 401, "{what}");
+        }
+        let large = json!({ "x": "y".repeat(1 << 20) }).to_string();
+        assert_eq!(send(&large, Some((told.proof)(&large))).await.status, 413, "{what}");
+        let answer = send(&body, Some(proof.clone())).await;
+        assert_eq!(answer.status, 202, "{what}: {}", answer.text);
+        let made = answer.json()["deployments"].as_array().unwrap().clone();
+        assert_eq!(made.len(), 1, "{what}: {}", answer.text);
+        let origin = world.deployment(&made[0]).origin;
+        assert_eq!(origin.mapped_request["hook"]["set"], json!({ field: told.wanted }), "{what}");
+        assert_eq!(send(&body, Some(proof)).await.status, 409, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_an_image_wakes_the_stacks_that_follow_it() {
+    use skep::domain::{FollowRule, FollowedStatus, Repository, StackStatus};
+    use skep::ledger::Batch;
+    let world = World::new().await;
+    world
+        .apply(&format!(
+            "kind: Hook\nname: images\nprovider: Registry\nsecret: {{ value: \"{SECRET}\" }}\nrules: [{{ stacks: ['*'] }}]\n"
+        ))
+        .await;
+    world.declare("of-git").await;
+    for (name, repository) in [("web", "r.example/team/web"), ("api", "r.example/team/api"), ("new", "")] {
+        let compose = "services: { web: { image: 'r.example/team/web:0' } }";
+        let images = json!({ "web": { "semver": "~1.4" } });
+        let body = json!({ "name": name, "inline": compose, "images": images });
+        assert_eq!(world.call("POST", "/api/v1/stacks", &body).await.status, 201);
+        if !repository.is_empty() {
+            let rule = FollowRule::Semver("~1.4".into());
+            let repository = Repository::of_image(repository);
+            let followed =
+                FollowedStatus { rule, repository, version: None, since: None, skipped: Vec::new(), error: None };
+            let status = StackStatus { followed: [("web".to_owned(), followed)].into(), ..StackStatus::default() };
+            world.ledger.commit(Batch::new().put_status(&key(name), &status)).await.unwrap();
+        }
+    }
+    let event = json!({ "id": "one", "action": "push", "target": { "repository": "team/web", "tag": "1.4.3",
+        "mediaType": "application/vnd.oci.image.index.v1+json" } });
+    let request = world
+        .http
+        .post(format!("http://{}/hooks/images", world.address))
+        .header("content-type", "application/vnd.docker.distribution.events.v1+json")
+        .header("authorization", format!("Bearer {SECRET}"))
+        .body(json!({ "events": [event] }).to_string());
+    assert_eq!(world.send(request).await.status, 202);
+    let woken: Vec<&str> = ["api", "new", "of-git", "web"]
+        .into_iter()
+        .filter(|name| {
+            let stack = world.ledger.stack(&key(name)).unwrap().unwrap().value;
+            stack.control.reconcile_token.is_some()
+        })
+        .collect();
+    assert_eq!(woken, ["new", "of-git", "web"], "where its image is is not known of `new` yet");
 }

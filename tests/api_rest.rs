@@ -107,7 +107,7 @@ async fn a_stack_is_declared_read_changed_and_deleted() {
     let changed = world.call("PUT", "/api/v1/stacks/shop?reason=because", &document).await;
     assert_eq!((changed.status, changed.json()["generation"].clone()), (200, json!(2)));
     let spec = world.ledger.stack(&key("shop")).unwrap().unwrap().value.spec;
-    assert!(spec.variables.is_empty() && spec.images["web"] == "2");
+    assert!(spec.variables.is_empty() && spec.images["web"].named() == Some("2"));
     let id = changed.json()["deploymentId"].clone();
     assert_eq!(world.deployment(&id).origin.reason.as_deref(), Some("because"));
 
@@ -461,6 +461,20 @@ async fn logs_are_raw_text() {
         *world.logs.error.lock().unwrap() = Some(error);
         assert_eq!(world.get(&path).await.status, status);
     }
+}
+
+#[tokio::test]
+async fn a_stacks_logs_are_raw_text_too() {
+    let world = World::new().await;
+    world.declare("shop").await;
+    let answer = world.get("/api/v1/stacks/shop/logs?tail=5&service=web").await;
+    let who = "1970-01-01T00:00:00.000000000Z web.1@node-1";
+    assert_eq!(answer.text, format!("{who}: default/shop says hello\n{who}: 5 lines\n"));
+    let asked = LogQuery { follow: false, tail: 5, since: None, service: Some("web".into()) };
+    assert_eq!(*world.logs.asked.lock().unwrap(), [asked]);
+    assert_eq!(world.get("/api/v1/stacks/shop/logs?environment=prod").await.status, 404);
+    assert_eq!(world.get("/api/v1/stacks/none/logs").await.status, 404);
+    assert_eq!(world.get("/api/v1/stacks/shop/logs?tail=10001").await.status, 422);
 }
 
 #[tokio::test]

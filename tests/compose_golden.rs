@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::compose::{
-    Attachment, Cli, ComposeFile, Difference, KEYS, Render, RenderErrors, RenderInput, Rule, Treatment, VariableValue,
-    render,
+    Attachment, Cli, ComposeFile, Confidential, Difference, KEYS, Needs, Render, RenderErrors, RenderInput, Rule,
+    Treatment, VariableValue, render,
 };
-use skep::domain::{Compat, Digester, Rendered, StackName, UnsetVariables};
+use skep::domain::{Compat, Digester, Rendered, SecretBytes, StackName, UnsetVariables};
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compose");
 
@@ -70,6 +70,7 @@ impl Case {
         let digester = Digester::new([7; 32]);
         let files: Vec<ComposeFile<'_>> = self.files.iter().map(|(name, text)| ComposeFile { name, text }).collect();
         let mut attachments: BTreeMap<String, Attachment> = BTreeMap::new();
+        let mut confidential = Confidential::default();
         for _ in 0..3 {
             let input = RenderInput {
                 stack: &stack,
@@ -80,13 +81,16 @@ impl Case {
                 unset: self.unset,
                 attachments: &attachments,
                 folder: &self.subfolder,
+                confidential: &confidential,
                 digester: &digester,
             };
             match render(&input)? {
                 Render::Done(rendered) => return Ok(*rendered),
-                Render::Needs(paths) => {
-                    assert_ne!(paths, BTreeSet::new());
-                    attachments.extend(paths.into_iter().map(|path| {
+                Render::Needs(needs) => {
+                    assert_ne!(needs, Needs::default());
+                    let value = || Ok(SecretBytes::new(b"hunter2".to_vec()));
+                    confidential.credentials.extend(needs.values.into_iter().map(|wanted| (wanted, value())));
+                    attachments.extend(needs.files.into_iter().map(|path| {
                         let content = std::fs::read(self.folder.join(&path));
                         (path, content.map(Arc::from).map_err(|_| "no such file".to_owned()))
                     }));

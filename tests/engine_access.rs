@@ -48,6 +48,7 @@ impl Ring {
             print: Digest::of(format!("{data:?}").as_bytes()),
             kind,
             hosts: host.iter().map(|host| CredentialHost::parse(host).unwrap()).collect(),
+            stacks: Vec::new(),
             data: data
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.as_bytes().to_vec())))

@@ -214,6 +214,14 @@ fn container_fields(scratch: &Scratch, base: ContainerSpec) -> ContainerSpec {
     }
 }
 
+/// Newer engines say of privileges also what is not asked for. The plan takes that for nothing.
+fn without_false(mut spec: ServiceSpec) -> ServiceSpec {
+    if let Some(serde_json::Value::Object(privileges)) = &mut spec.task_template.container_spec.privileges {
+        privileges.retain(|_, value| *value != false);
+    }
+    spec
+}
+
 /// The differences between what is sent and what is read back, all of them: what engine 20.10 fills in.
 fn as_read_back(mut sent: ServiceSpec) -> ServiceSpec {
     let task = &mut sent.task_template;
@@ -256,10 +264,10 @@ async fn a_service_with_every_field_reads_back_as_it_was_sent() {
     // The one field of them that engines drop.
     let sent = as_read_back(sent);
 
-    assert_eq!(scratch.live(&id).await.spec, sent);
+    assert_eq!(without_false(scratch.live(&id).await.spec.clone()), sent);
     let Listing::Services(services) = scratch.swarm.list(WatchedKind::Service).await.unwrap() else { panic!() };
     let listed = services.iter().find(|service| service.id == id).expect("it is listed");
-    assert_eq!(listed.spec, sent);
+    assert_eq!(without_false(listed.spec.clone()), sent);
     assert!(listed.created_at.is_some() && listed.update.is_none() && listed.job_iteration.is_none());
 
     // A connection that has not made any of it sees the same names.

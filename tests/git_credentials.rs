@@ -47,6 +47,7 @@ impl Ring {
             print: Digest::of(format!("{kind} {host} {data:?}").as_bytes()),
             kind,
             hosts: vec![CredentialHost::parse(host).unwrap()],
+            stacks: Vec::new(),
             data: data
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.as_bytes().to_vec())))

@@ -5,98 +5,26 @@
 #[path = "support/engine.rs"]
 #[expect(dead_code, reason = "what writes with its own connection is for other tests")]
 mod engine;
+#[path = "support/registry.rs"]
+#[expect(unreachable_pub, reason = "shared with other tests")]
+mod registry;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::{PATIENCE, Scratch};
+use registry::{Options, PASSWORD, Registry, USER, forget, run};
+use skep::domain::Repository;
 use skep::domain::{
     CredentialHost, CredentialName, CredentialType, Digest, Effect, Environment, EnvironmentName, Material,
     SecretBytes, ServiceSpec, Task, TaskState,
 };
 use skep::outbound::{Outbound, Reach};
-use skep::ports::{ImageError, Keyring, KeyringError, OpenCredential, Swarm, SwarmConnector};
+use skep::ports::{
+    ImageError, Keyring, KeyringError, OpenCredential, Registry as _, RegistryError, Swarm, SwarmConnector,
+};
+use skep::registry::HttpRegistry;
 use skep::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
-use tempfile::TempDir;
-
-const USER: &str = "ann";
-const PASSWORD: &str = "correct-horse";
-
-/// A registry on a free port of loopback, which engines speak plain http to.
-struct Registry {
-    child: Child,
-    address: String,
-    folder: TempDir,
-    /// Images that were put on the engine under the registry's name.
-    tags: Mutex<Vec<String>>,
-}
-
-fn run(program: &str, arguments: &[&str]) -> String {
-    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(ran.status.success(), "{program} {arguments:?}: {said}");
-    String::from_utf8(ran.stdout).unwrap()
-}
-
-impl Registry {
-    fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        run("htpasswd", &["-Bbc", &at("htpasswd"), USER, PASSWORD]);
-        let config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n\
-             auth:\n  htpasswd:\n    realm: tests\n    path: {}\n",
-            at("data"),
-            at("htpasswd")
-        );
-        std::fs::write(at("config.yml"), config).unwrap();
-        let mut child = Command::new("docker-registry")
-            .args(["serve", &at("config.yml")])
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("these tests need the package docker-registry");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("it says where it listens").unwrap();
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                break rest.split(['"', ' ', ',']).next().unwrap().to_owned();
-            }
-        };
-        // What it goes on to say is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, folder, tags: Mutex::default() }
-    }
-
-    /// Puts an image of the engine's into the registry, and takes the name away from the engine again.
-    fn push(&self, image: &str, tag: &str) -> String {
-        let name = format!("{}/private:{tag}", self.address);
-        let config = self.folder.path().join("docker").display().to_string();
-        run("docker", &["--config", &config, "login", "-u", USER, "-p", PASSWORD, &self.address]);
-        run("docker", &["tag", image, &name]);
-        self.tags.lock().unwrap().push(name.clone());
-        run("docker", &["--config", &config, "push", "-q", &name]);
-        forget(&name);
-        name
-    }
-}
-
-/// Takes an image's name away from the engine. One that it does not have is no fault.
-fn forget(image: &str) {
-    let image = ["rmi", "-f", image];
-    drop(Command::new("docker").args(image).stdout(Stdio::null()).stderr(Stdio::null()).status());
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        self.tags.lock().unwrap().iter().for_each(|name| forget(name));
-    }
-}
 
 /// One login, or none.
 #[derive(Default)]
@@ -120,6 +48,7 @@ impl Ring {
             id: "1".into(),
             kind: CredentialType::Registry,
             hosts: vec![CredentialHost::parse(host).unwrap()],
+            stacks: Vec::new(),
             print: Digest::of(host.as_bytes()),
             data: values.iter().map(value).collect(),
         }));
@@ -154,8 +83,9 @@ async fn create(swarm: &Arc<dyn Swarm>, spec: ServiceSpec) -> String {
 #[tokio::test]
 async fn an_image_is_pulled_with_the_login_of_its_registry_at_create_update_and_on_the_way_back() {
     let scratch = Scratch::new("registry").await;
-    let registry = Registry::start();
-    let [one, two] = [("skep-example:1", "1"), ("skep-example:2", "2")].map(|(image, tag)| registry.push(image, tag));
+    let registry = Registry::start(&Options { private: true, ..Options::default() });
+    let [one, two] =
+        [("skep-example:1", "1"), ("skep-example:2", "2")].map(|(image, tag)| registry.push(image, "private", tag));
     let ring = Arc::new(Ring::default());
     let swarm = swarm(&ring);
 
@@ -217,8 +147,8 @@ async fn update(scratch: &Scratch, swarm: &Arc<dyn Swarm>, id: &str, image: &str
 #[tokio::test]
 async fn what_a_tag_stands_for_is_asked_of_the_registry_with_its_login() {
     let _scratch = Scratch::new("resolve").await;
-    let registry = Registry::start();
-    let one = registry.push("skep-example:1", "1");
+    let registry = Registry::start(&Options { private: true, ..Options::default() });
+    let one = registry.push("skep-example:1", "private", "1");
     let ring = Arc::new(Ring::default());
     let swarm = swarm(&ring);
     let denied = swarm.resolve(&one).await.unwrap_err();
@@ -232,10 +162,44 @@ async fn what_a_tag_stands_for_is_asked_of_the_registry_with_its_login() {
         ("linux", architecture.trim())
     );
     // A tag that moves stands for something else.
-    registry.push("skep-example:2", "1");
+    registry.push("skep-example:2", "private", "1");
     assert_ne!(swarm.resolve(&one).await.unwrap().digest, found.digest);
     let missing = swarm.resolve(&format!("{}/private:nine", registry.address)).await.unwrap_err();
     assert!(matches!(missing, ImageError::Missing(_)), "{missing}");
     let gone = swarm.resolve("127.0.0.1:9/private:1").await.unwrap_err();
     assert!(matches!(gone, ImageError::Unreachable(_)), "{gone}");
+}
+
+#[tokio::test]
+async fn skep_itself_lists_tags_and_what_they_point_at_with_the_login_of_the_registry() {
+    let _scratch = Scratch::new("tags").await;
+    let registry = Registry::start(&Options { private: true, ..Options::default() });
+    let names: Vec<String> = ["1.0.0", "1.0.1", "stable"].iter().map(|tag| (*tag).to_owned()).collect();
+    names.iter().for_each(|tag| drop(registry.push("skep-example:1", "team/private", tag)));
+    let repository = Repository::of_image(&format!("{}/team/private:1", registry.address));
+    let ring = Arc::new(Ring::default());
+    let asks = HttpRegistry::new(Outbound::new(Reach::Any), ring.clone()).unwrap();
+    let denied = asks.tags(&repository, None).await.unwrap_err();
+    assert!(matches!(denied, RegistryError::Denied { .. }), "{denied}");
+    ring.put("elsewhere.example.org", &[("username", USER), ("password", PASSWORD)]);
+    let denied = asks.tags(&repository, None).await.unwrap_err();
+    assert!(matches!(denied, RegistryError::Denied { .. }), "{denied}");
+    ring.put("127.0.0.1", &[("username", USER), ("password", PASSWORD)]);
+    let found = asks.tags(&repository, None).await.unwrap();
+    assert_eq!(found.names.iter().cloned().collect::<Vec<_>>(), names);
+    assert_eq!(asks.tags(&repository, Some(&found)).await.unwrap().names, found.names);
+
+    // What a tag points at is what the engine would pull.
+    let stable = asks.digest(&repository, "stable", None).await.unwrap().unwrap();
+    let by_engine = swarm(&ring).resolve(&format!("{}/team/private:stable", registry.address)).await.unwrap();
+    assert_eq!(stable, by_engine.digest);
+    assert_eq!(asks.digest(&repository, "stable", Some(&stable)).await.unwrap(), Some(stable.clone()));
+    registry.push("skep-example:2", "team/private", "stable");
+    let moved = asks.digest(&repository, "stable", Some(&stable)).await.unwrap();
+    assert!(moved.is_some_and(|moved| moved != stable));
+    assert_eq!(asks.digest(&repository, "none", None).await.unwrap(), None);
+    let gone = asks.tags(&Repository::of_image(&format!("{}/team/none", registry.address)), None).await.unwrap_err();
+    assert!(matches!(gone, RegistryError::NotFound { .. }), "{gone}");
+    let away = asks.tags(&Repository::of_image("127.0.0.1:9/web"), None).await.unwrap_err();
+    assert!(matches!(away, RegistryError::Unreachable { .. }), "{away}");
 }

@@ -70,10 +70,10 @@ release() {
 # WebSocket that it has behind a flag.
 typescript() {
   local bin=$ROOT/dashboard/node_modules
-  [ -x "$bin/.bin/tsc" ] || (cd "$ROOT/dashboard" && npm ci --no-audit --no-fund --loglevel=error)
   "$bin/.bin/tsc" --strict --target es2022 --module esnext --moduleDetection force --lib es2023,dom --typeRoots js --outDir js "$1"
   node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 6) ? 0 : 1)' && return
   printf '{"type":"module"}' >js/package.json
+  # shellcheck disable=SC2016
   printf '#!/bin/sh\nshift\nfile=js/$(basename "$1" .ts).js\nshift\nexec %s --experimental-websocket "$file" "$@"\n' "$(command -v node)" >node
   chmod +x node
   export PATH=$PWD:$PATH
@@ -84,4 +84,18 @@ here() {
   local url
   url=$(git config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
   sed -i "s|https://git.example.org/|$url|" "$@"
+}
+
+# examples: the folder of examples as the demo has it, in a repository that its manifests name; ports of the host moved aside.
+examples() {
+  local url
+  url=$(git config --get-regexp 'url.*insteadof' | cut -d' ' -f2)
+  cp -r "$ROOT/examples" .
+  find examples -name '*.yml' -exec sed -i "s|http://127.0.0.1:7718/|$url|; s/published: 180/published: 280/" {} +
+  repository examples examples
+  # What a page asks of the ports that it names.
+  # shellcheck disable=SC2016
+  printf '#!/bin/sh\nfor word; do shift; set -- "$@" "$(echo "$word" | sed s/:180/:280/)"; done\nexec %s "$@"\n' "$(command -v curl)" >curl
+  chmod +x curl
+  export PATH=$PWD:$PATH
 }

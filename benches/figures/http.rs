@@ -54,6 +54,17 @@ impl Http {
         (status, answer.into_body().collect().await.unwrap().to_bytes())
     }
 
+    /// A signed delivery: without the token, with headers of its own.
+    pub(crate) async fn post(&mut self, path: &str, headers: &[(&'static str, String)], body: Bytes) -> (u16, Bytes) {
+        let request = Request::builder().method(Method::POST).uri(path).header(HOST, "skep");
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        self.send.ready().await.unwrap();
+        let answer = self.send.send_request(request.body(Full::new(body)).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.into_body().collect().await.unwrap().to_bytes())
+    }
+
     /// A call that must succeed; what it answers.
     pub(crate) async fn ask(&mut self, method: Method, path: &str, body: &Value) -> Value {
         let bytes = if body.is_null() { Bytes::new() } else { serde_json::to_vec(body).unwrap().into() };

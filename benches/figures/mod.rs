@@ -14,16 +14,31 @@
 mod change;
 mod engine;
 mod fleet;
+mod hooks;
 mod http;
 mod idle;
+mod load;
+mod peers;
 mod process;
+#[expect(dead_code, reason = "tests have the engine misbehave; here it does not")]
+#[path = "../../tests/support/engine_proxy.rs"]
 mod proxy;
+mod reactions;
+#[expect(dead_code, reason = "tests use the rest of it")]
+#[path = "../../tests/support/registry.rs"]
+mod registry;
 mod skep;
 mod stats;
 
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../../tests/support/git_http.rs"]
 mod git_http;
+#[expect(dead_code, reason = "the scenarios use the rest of it")]
+#[path = "../../tests/e2e/support/graphql.rs"]
+mod graphql;
+#[expect(dead_code, reason = "the scenarios use the rest of it")]
+#[path = "../../tests/e2e/support/watch.rs"]
+mod watch;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -83,6 +98,10 @@ pub(crate) fn run(figure: &'static str) {
                 match figure {
                     "change" => change::measure(&options).await,
                     "fleet" => fleet::measure(&options).await,
+                    "hooks" => hooks::measure(&options).await,
+                    "reactions" => reactions::measure(&options).await,
+                    "load" => load::measure(&options).await,
+                    "peers" => peers::measure(&options).await,
                     _ => idle::measure(&options).await,
                 }
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
-use skep::app::{LogFormat, ServeOptions, init_telemetry, serve};
+use skep::app::{LogFormat, ServeOptions, init_logging, serve};
 use tempfile::TempDir;
 
 use super::Options;
@@ -25,7 +25,7 @@ pub(crate) fn serve_if_asked() -> bool {
     if first != SERVE {
         return false;
     }
-    init_telemetry(LogFormat::Text, "warn");
+    let logging = init_logging(LogFormat::Text, "warn");
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: data.into(),
@@ -38,6 +38,9 @@ pub(crate) fn serve_if_asked() -> bool {
         metrics_public: true,
         graphiql: false,
         hook_rate: 1_000_000,
+        logging,
+        instance: None,
+        otlp_endpoint: None,
     };
     serve(options).unwrap();
     true
@@ -48,7 +51,7 @@ pub(crate) struct Skep {
     child: Child,
     pub(crate) data: TempDir,
     pub(crate) address: SocketAddr,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Skep {
@@ -103,8 +106,17 @@ impl Skep {
     }
 }
 
-impl Drop for Skep {
-    fn drop(&mut self) {
+impl Skep {
+    /// Ends it; gives the folder of its data.
+    pub(crate) fn end(mut self) -> TempDir {
+        self.stop();
+        std::mem::replace(&mut self.data, TempDir::with_prefix("skep-bench-").unwrap())
+    }
+
+    fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let id = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &id]).status();
         let end = Instant::now() + Duration::from_secs(15);
@@ -116,6 +128,12 @@ impl Drop for Skep {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Skep {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -137,7 +155,7 @@ fn spawn(options: &Options, data: &Path, docker: &str) -> (Child, SocketAddr) {
         Some(path) => {
             let mut command = Command::new(path);
             command.args(["serve", "--listen", "127.0.0.1:0", "--docker", docker, "--data"]).arg(data);
-            command.args(["--allow-private-addresses", "--allow-file-sources"]);
+            command.args(["--allow-private-addresses", "--allow-file-sources", "--hook-rate", "0"]);
             command
         }
         None => {

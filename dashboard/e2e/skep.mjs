@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const binary = process.env.SKEP_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/skep')
+export const binary = process.env.SKEP_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/skep')
 
 export const docker = (...args) => execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
 const list = (...args) => docker(...args).split('\n').filter(Boolean)

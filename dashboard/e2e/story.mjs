@@ -1,6 +1,11 @@
 // The tutorial's story in a real browser, against the real server, on the real Swarm. It waits for what the page shows.
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createHmac } from 'node:crypto'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, it as test } from 'node:test'
 import { Browser } from './browser.mjs'
 import { docker, manifest, Skep } from './skep.mjs'
@@ -141,13 +146,28 @@ describe('the page', { concurrency: false }, () => {
     for (const [tab, text] of [
       ['changes', /skep-example:broken/],
       ['history', /last good/],
+      ['compare', /skep-example:broken/],
       ['events', /rolled back/i],
+      ['rendered', /Image: skep-example:broken/],
       ['spec', /Compose text/],
     ]) {
       await go(`${stackPath}?tab=${tab}`)
       await page.locator('.panel', { hasText: text }).first().waitFor()
       await browser.inspect(tab)
     }
+  })
+
+  it('compares any two deployments, in the address', async () => {
+    await go(`${stackPath}?tab=compare`)
+    const from = page.getByLabel('From')
+    const oldest = await from.locator('option').last().getAttribute('value')
+    await from.selectOption(oldest)
+    await page.locator('[data-compared] .del', { hasText: 'skep-example:1' }).first().waitFor()
+    assert.match(page.url(), new RegExp(`from=${oldest}`))
+    await page.getByRole('button', { name: 'Swap' }).click()
+    await page.locator('[data-compared] .add', { hasText: 'skep-example:1' }).first().waitFor()
+    await page.reload()
+    await page.locator('[data-compared] .add', { hasText: 'skep-example:1' }).first().waitFor()
   })
 
   it('the log is live, of all or of one service, and stands still under the reader', async () => {
@@ -295,20 +315,164 @@ describe('the page', { concurrency: false }, () => {
     await browser.inspect('activity')
   })
 
-  it('the other places', async () => {
+  it('environments, and an address with nothing behind it', async () => {
     await go('/environments')
     await page.getByRole('heading', { name: /default/ }).waitFor()
     await page.getByText('this Skep writes here').waitFor()
     await browser.inspect('environments')
+    await go('/deployments/nothing-like-it')
+    await page.getByText('There is no such deployment').waitFor()
+  })
+
+  it('credentials: values are typed in, and never shown', async () => {
     await go('/credentials')
     await page.getByText('No credential is declared').waitFor()
-    await skep.declare('kind: Credential\nname: shop-git\ntype: GitToken\nhosts: [example.org]\ndata: { token: hunter2hunter2 }\n')
-    await page.reload()
+    await page.getByRole('button', { name: 'New credential…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Name', { exact: true }).fill('shop-git')
+    await dialog.getByLabel('May go to').fill('example.org')
+    await dialog.getByLabel('token', { exact: true }).fill('hunter2hunter2')
+    await browser.inspect('credential-new')
+    await dialog.getByRole('button', { name: 'Seal it' }).click()
     await page.getByRole('heading', { name: /shop-git/ }).waitFor()
     assert.doesNotMatch(await page.content(), /hunter2/)
     await browser.inspect('credentials')
-    await go('/deployments/nothing-like-it')
-    await page.getByText('There is no such deployment').waitFor()
+    await page.getByRole('button', { name: 'Other values…' }).click()
+    await dialog.getByLabel('username', { exact: true }).fill('git')
+    await dialog.getByRole('button', { name: 'Change it' }).click()
+    await page.getByText('username: •••').waitFor()
+  })
+
+  it('hooks: one is made, a delivery comes, is tried out and done again', async () => {
+    await go('/hooks')
+    await page.getByText('No hook is declared').waitFor()
+    await browser.inspect('hooks-empty')
+    await page.getByRole('button', { name: 'New hook…' }).click()
+    const dialog = page.getByRole('dialog')
+    const secret = 'a-secret-that-is-typed-in'
+    await dialog.getByLabel('Name', { exact: true }).fill('ci')
+    await dialog.getByLabel('Sent by').selectOption('Generic')
+    await dialog.getByLabel('Secret', { exact: true }).fill(secret)
+    await dialog.getByLabel('When').fill('branch == "main"')
+    await dialog.getByLabel('Stacks', { exact: true }).fill(BLOG)
+    await dialog.getByLabel('Set the ref to').fill('')
+    await browser.inspect('hook-new')
+    await dialog.getByRole('button', { name: 'Declare it' }).click()
+    await page.getByText('Nothing has come yet').waitFor()
+    assert.doesNotMatch(await page.content(), new RegExp(secret))
+    const body = JSON.stringify({ branch: 'main' })
+    const sent = await fetch(`${skep.url}/hooks/ci`, {
+      method: 'POST',
+      body,
+      headers: {
+        'content-type': 'application/json',
+        'x-skep-delivery': 'd-1',
+        'x-skep-signature-256': `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`,
+      },
+    })
+    assert.equal(sent.status, 202)
+    await page.reload()
+    await page.locator('.lines li', { hasText: BLOG }).waitFor()
+    await browser.inspect('hooks')
+    await page.getByRole('button', { name: 'Try a payload…' }).click()
+    await dialog.getByLabel('Payload').fill('{"branch":"other"}')
+    await dialog.getByRole('button', { name: 'Try it' }).click()
+    await dialog.getByText(/rule 1 of .*it is not/).waitFor()
+    await dialog.getByLabel('Payload').fill(body)
+    await dialog.getByRole('button', { name: 'Try it' }).click()
+    await dialog.getByText(`${BLOG} would be looked at again`).waitFor()
+    await browser.inspect('hook-try')
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('button', { name: 'Redeliver…' }).click()
+    await dialog.getByRole('button', { name: 'Redeliver', exact: true }).click()
+    await page.getByText(/again by admin/).waitFor()
+    await page.getByRole('button', { name: 'Delete…' }).click()
+    await dialog.getByRole('button', { name: 'Delete it' }).click()
+    await page.getByText('No hook is declared').waitFor()
+  })
+
+  it('catalogs: one is followed, and says what is broken', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'skep-catalog-'))
+    const git = (...args) => execFileSync('git', ['-C', folder, '-c', 'user.name=Ada', '-c', 'user.email=ada@example.org', ...args])
+    try {
+      git('init', '-q', '-b', 'main')
+      writeFileSync(join(folder, 'broken.yml'), 'kind: Stack\nnme: shop\n')
+      git('add', '.')
+      git('commit', '-q', '-m', 'A file that is broken')
+      await go('/catalogs')
+      await page.getByText('No catalog is followed').waitFor()
+      await page.getByRole('button', { name: 'New catalog…' }).click()
+      const dialog = page.getByRole('dialog')
+      await dialog.getByLabel('Name', { exact: true }).fill('platform')
+      await dialog.getByLabel('Repository').fill(`file://${folder}`)
+      await browser.inspect('catalog-new')
+      await dialog.getByRole('button', { name: 'Follow it' }).click()
+      await page.locator('.phase', { hasText: 'Broken files' }).waitFor()
+      await page.getByText('broken.yml:2').waitFor()
+      await browser.inspect('catalogs')
+      await page.getByRole('button', { name: 'Look now…' }).click()
+      await dialog.getByRole('button', { name: 'Look now', exact: true }).click()
+      await dialog.waitFor({ state: 'detached' })
+      await page.getByRole('button', { name: 'Delete…' }).click()
+      await dialog.getByRole('button', { name: 'Delete it' }).click()
+      await page.getByText('No catalog is followed').waitFor()
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it('notifiers: one is made, tried out and deleted', async () => {
+    const heard = []
+    const receiver = createServer((request, response) => {
+      request.on('data', (data) => heard.push(String(data)))
+      request.on('end', () => response.end('ok'))
+    })
+    await new Promise((done) => receiver.listen(0, '127.0.0.1', done))
+    try {
+      await go('/notifiers')
+      await page.getByText('Nobody outside is told').waitFor()
+      await page.getByRole('button', { name: 'New notifier…' }).click()
+      const dialog = page.getByRole('dialog')
+      await dialog.getByLabel('Name', { exact: true }).fill('team')
+      await dialog.getByLabel('Address').fill(`http://127.0.0.1:${receiver.address().port}/a-secret-path`)
+      await dialog.getByLabel('failed', { exact: true }).check()
+      await browser.inspect('notifier-new')
+      await dialog.getByRole('button', { name: 'Declare it' }).click()
+      await page.getByRole('heading', { name: /team/ }).waitFor()
+      assert.doesNotMatch(await page.content(), /a-secret-path/)
+      await page.getByRole('button', { name: 'Send a test' }).click()
+      await page.getByText(/^Taken, 200/).waitFor()
+      assert.equal(heard.length > 0, true)
+      await browser.inspect('notifiers')
+      await page.getByRole('button', { name: 'Delete…' }).click()
+      await dialog.getByRole('button', { name: 'Delete it' }).click()
+      await page.getByText('Nobody outside is told').waitFor()
+    } finally {
+      receiver.close()
+    }
+  })
+
+  it('tokens: one is shown once, lets in, and is revoked', async () => {
+    await go('/tokens')
+    await page.getByText('There is no token but the admin’s own').waitFor()
+    await page.getByRole('button', { name: 'New token…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Name', { exact: true }).fill('ci')
+    await dialog.getByLabel('Role').selectOption('Viewer')
+    await browser.inspect('token-new')
+    await dialog.getByRole('button', { name: 'Make it' }).click()
+    await dialog.getByText('It is shown this once').waitFor()
+    const value = (await dialog.locator('.copy pre').innerText()).trim()
+    const knock = () => fetch(`${skep.url}/api/v1/stacks`, { headers: { authorization: `Bearer ${value}` } })
+    assert.equal((await knock()).status, 200)
+    await dialog.getByRole('button', { name: 'I have it' }).click()
+    await page.getByRole('row', { name: /ci.*Viewer/ }).waitFor()
+    assert.equal((await page.content()).includes(value), false)
+    await browser.inspect('tokens')
+    await page.getByRole('button', { name: 'Revoke ci' }).click()
+    await dialog.getByRole('button', { name: 'Revoke it' }).click()
+    await page.getByText('There is no token but the admin’s own').waitFor()
+    assert.equal((await knock()).status, 401)
   })
 
   it('is used by keyboard alone', async () => {
@@ -396,6 +560,21 @@ describe('the page', { concurrency: false }, () => {
     const [resumed] = await listen(snapshot.sequence, 1)
     assert.equal(resumed.snapshot, null)
     assert.equal(resumed.stack.name, BLOG)
+  })
+
+  it('marks apart what somebody else changed', async () => {
+    const policy = (drift) => manifest(BLOG, '1', 1).replace('policy: {', `policy: { drift: ${drift},`)
+    await skep.declare(policy('report'))
+    await go(`/stacks/default/${BLOG}?tab=changes`)
+    await browser.phase('Converged')
+    docker('service', 'update', '--detach', '--label-add', 'by=hand', `${BLOG}_worker`)
+    const drifted = page.locator('.drifted')
+    await drifted.getByText('Labels › by').waitFor({ timeout: 60_000 })
+    await drifted.getByText('hand', { exact: true }).waitFor()
+    await page.getByText('Nothing else differs').waitFor()
+    await browser.inspect('drift')
+    await skep.declare(policy('correct'))
+    await drifted.waitFor({ state: 'detached', timeout: 60_000 })
   })
 
   it('the check for accessibility can fail', async () => {

@@ -23,11 +23,15 @@ export const KEYS: readonly [string, string][] = [
   ['g a', 'go to activity'],
   ['g e', 'go to environments'],
   ['g c', 'go to credentials'],
+  ['g h', 'go to hooks'],
+  ['g l', 'go to catalogs'],
+  ['g n', 'go to notifiers'],
+  ['g t', 'go to tokens'],
   ['?', 'this list'],
   ['Esc', 'close, or leave the field'],
 ]
 
-const PLACES: Record<string, string> = { s: '/', a: '/activity', e: '/environments', c: '/credentials' }
+const PLACES: Record<string, string> = { s: '/', a: '/activity', e: '/environments', c: '/credentials', h: '/hooks', l: '/catalogs', n: '/notifiers', t: '/tokens' }
 let afterG = 0
 
 function walk(by: 1 | -1): void {

@@ -1,12 +1,14 @@
 import { signal } from '@preact/signals'
 
+/** Views that stand by themselves. */
+export const PLACES = ['activity', 'environments', 'credentials', 'hooks', 'catalogs', 'notifiers', 'tokens'] as const
+export type Place = (typeof PLACES)[number]
+
 export type Route =
   | { view: 'stacks' }
   | { view: 'stack'; environment: string; name: string }
   | { view: 'deployment'; id: string }
-  | { view: 'environments' }
-  | { view: 'activity' }
-  | { view: 'credentials' }
+  | { view: Place }
   | { view: 'nowhere' }
 
 /** What an address shows. The server knows the same addresses. */
@@ -16,9 +18,8 @@ export function read(path: string): Route {
   if (parts.length === 0) return { view: 'stacks' }
   if (first === 'stacks' && second && third && parts.length === 3) return { view: 'stack', environment: second, name: third }
   if (first === 'deployments' && second && parts.length === 2) return { view: 'deployment', id: second }
-  if (parts.length === 1 && (first === 'environments' || first === 'activity' || first === 'credentials')) {
-    return { view: first }
-  }
+  const place = PLACES.find((it) => it === first)
+  if (parts.length === 1 && place) return { view: place }
   return { view: 'nowhere' }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { append, take, type Change, type Fleet } from '../src/live/merge'
+import { append, takePage, type Page, type PageChange } from '../src/live/merge'
 
 interface Row {
   name: string
@@ -7,38 +7,55 @@ interface Row {
   phase: string
 }
 const row = (name: string, phase = 'Converged', environment = 'default'): Row => ({ name, environment, phase })
-const change = (sequence: number, it: Partial<Change<Row>>): Change<Row> => ({ sequence, snapshot: null, stack: null, deleted: null, ...it })
-const names = (fleet: Fleet<Row> | null) => [...(fleet?.rows.keys() ?? [])]
+const PAGE = { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null }
+const change = (sequence: number, it: Partial<PageChange<Row, string>>): PageChange<Row, string> => ({
+  sequence,
+  total: 2,
+  offset: 0,
+  phases: [],
+  environments: ['default'],
+  pageInfo: PAGE,
+  order: null,
+  stacks: [],
+  ...it,
+})
+const of = (...rows: Row[]) => ({ order: rows.map(({ name, environment }) => ({ name, environment })), stacks: rows })
+const rows = (page: Page<Row, string> | null) => page?.order.map((key) => page.rows.get(key)!.phase)
 
-describe('the fleet', () => {
-  const begun = take<Row>(null, [change(10, { snapshot: [row('a'), row('b')] })])
+describe('a page', () => {
+  const begun = takePage<Row, string>(null, [change(10, of(row('a'), row('b', 'Failed')))])!
 
-  it('is not known before the first snapshot', () => {
-    expect(take<Row>(null, [change(3, { stack: row('a') })])).toBeNull()
-    expect(names(begun)).toEqual(['default/a', 'default/b'])
+  it('is not known before its order is', () => {
+    expect(takePage<Row, string>(null, [change(3, { stacks: [row('a')] })])).toBeNull()
+    expect(begun.order).toEqual(['default/a', 'default/b'])
   })
-  it('takes changes in order, several of one sequence too', () => {
-    const after = take(begun, [change(11, { stack: row('a', 'Failed') }), change(11, { stack: row('c') })])!
-    expect(after.rows.get('default/a')?.phase).toBe('Failed')
-    expect(names(after)).toContain('default/c')
-    expect(after.sequence).toBe(11)
+  it('takes changed rows in order, and leaves the old value alone', () => {
+    const after = takePage(begun, [change(11, { stacks: [row('a', 'Progressing')] }), change(12, { stacks: [row('a', 'Failed')] })])!
+    expect(rows(after)).toEqual(['Failed', 'Failed'])
+    expect(rows(begun)).toEqual(['Converged', 'Failed'])
+    expect(after.sequence).toBe(12)
   })
   it('drops what is older than what is known', () => {
-    expect(take(begun, [change(9, { stack: row('a', 'Failed') })])).toBe(begun)
+    expect(takePage(begun, [change(9, { stacks: [row('a', 'Failed')] })])).toBe(begun)
   })
-  it('forgets what is deleted, and what a new snapshot does not hold', () => {
-    expect(names(take(begun, [change(11, { deleted: { name: 'a', environment: 'default' } })]))).toEqual(['default/b'])
-    expect(names(take(begun, [change(12, { snapshot: [row('b')] })]))).toEqual(['default/b'])
+  it('takes a new order, with rows it has and rows it has not', () => {
+    const c = row('c', 'Pending', 'prod')
+    const after = takePage(begun, [change(11, { order: [c, row('a')], stacks: [c], total: 3 })])!
+    expect(after.order).toEqual(['prod/c', 'default/a'])
+    expect(rows(after)).toEqual(['Pending', 'Converged'])
+    expect(after.total).toBe(3)
+    // What left it can still be shown to a reader whose hand is on it.
+    expect(after.rows.get('default/b')?.phase).toBe('Failed')
   })
-  it('takes a snapshot even from a server that counts from the beginning again', () => {
-    const restored = take(begun, [change(2, { snapshot: [row('z')] }), change(3, { stack: row('y') })])!
-    expect(restored.sequence).toBe(3)
-    expect(names(restored)).toEqual(['default/z', 'default/y'])
+  it('begins anew with a server that counts from the beginning again', () => {
+    const restored = takePage(begun, [change(2, of(row('z'))), change(3, { stacks: [row('z', 'Failed')] })])!
+    expect(restored.order).toEqual(['default/z'])
+    expect(rows(restored)).toEqual(['Failed'])
   })
-  it('tells stacks of one name apart by their environment, and leaves the old value alone', () => {
-    const after = take(begun, [change(11, { stack: row('a', 'Failed', 'prod') })])!
-    expect(after.rows.size).toBe(3)
-    expect(begun!.rows.size).toBe(2)
+  it('keeps rows that did not change as they are', () => {
+    const after = takePage(begun, [change(11, { total: 9 })])!
+    expect(after.rows).toBe(begun.rows)
+    expect(after.total).toBe(9)
   })
 })
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { EventLine, Row, Task } from '../src/api/documents'
 import { backoff, LONGEST } from '../src/live/backoff'
-import { lines, readable } from '../src/model/diff'
-import { counts, keepOrder, pick, readFilter, writeFilter } from '../src/model/filter'
+import { lines, readable, textDiff } from '../src/model/diff'
+import { apart } from '../src/model/drift'
+import { change, keepOrder, narrows, readFilter, writeFilter } from '../src/model/filter'
 import { extend, hue, plain, who } from '../src/model/log'
 import { next } from '../src/model/next'
 import { LOOKS, STACK_PHASES } from '../src/model/phase'
@@ -11,6 +12,7 @@ import { steps } from '../src/model/steps'
 import { cell, sides } from '../src/model/tasks'
 import { age, ago, span, took, until } from '../src/model/time'
 import { changedImages, label, same } from '../src/model/version'
+import { yaml } from '../src/model/yaml'
 
 const NOW = Date.parse('2026-01-31T12:00:00Z')
 const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString()
@@ -87,33 +89,26 @@ describe('versions', () => {
 })
 
 describe('the list', () => {
-  const rows = [
-    stack({ name: 'b' }),
-    stack({ name: 'a' }),
-    stack({ name: 'c', phase: 'Failed' }),
-    stack({ name: 'd', phase: 'RolledBack', environment: 'prod' }),
-  ]
   const filter = (text: string) => readFilter(new URLSearchParams(text))
 
-  it('has the worst first', () => {
-    expect(pick(rows, filter('')).map((it) => it.name)).toEqual(['c', 'd', 'a', 'b'])
-    expect(pick(rows, filter('sort=name')).map((it) => it.name)).toEqual(['a', 'b', 'c', 'd'])
-  })
-  it('counts what the phase filter would show, and filters by every word', () => {
-    expect(counts(rows, filter('phase=Failed')).get('Converged')).toBe(2)
-    expect(pick(rows, filter('phase=Failed')).map((it) => it.name)).toEqual(['c'])
-    expect(pick(rows, filter('q=web+prod')).map((it) => it.name)).toEqual(['d'])
-    expect(pick(rows, filter('env=prod')).length).toBe(1)
-  })
   it('stands in the address, and nonsense in it does no harm', () => {
-    for (const text of ['?q=shop&phase=Failed,RolledBack&env=prod&sort=newest', '', '?q=a%26b']) {
+    for (const text of ['?q=shop&phase=Failed,RolledBack&env=prod&sort=newest', '', '?q=a%26b', '?after=YXQ', '?sort=name&before=YXQ']) {
       expect(writeFilter(filter(text))).toBe(text)
     }
-    expect(filter('phase=Nonsense,Failed&sort=upwards')).toEqual({ text: '', phases: ['Failed'], environment: null, sort: 'worst' })
+    expect(filter('phase=Nonsense,Failed&sort=upwards&after=a&before=b')).toEqual({
+      text: '', phases: ['Failed'], environment: null, sort: 'worst', after: 'a', before: null,
+    })
   })
-  it('keeps its order under a hand: new rows last, gone rows away', () => {
-    const kept = keepOrder(['default/b', 'default/gone', 'default/a'], pick(rows, filter('')))
-    expect(kept.map((it) => it.name)).toEqual(['b', 'a', 'c', 'd'])
+  it('begins with its first page when it is narrowed: a cursor belongs to its list', () => {
+    expect(writeFilter(change(filter('?q=shop&after=YXQ'), { environment: 'prod' }))).toBe('?q=shop&env=prod')
+    expect(writeFilter(change(filter('?q=shop'), { after: 'YXQ' }))).toBe('?q=shop&after=YXQ')
+  })
+  it('is narrowed by what leaves stacks out, and by nothing else', () => {
+    for (const text of ['q=shop', 'phase=Failed', 'env=prod']) expect(narrows(filter(text))).toBe(true)
+    for (const text of ['', 'q=+', 'sort=name', 'after=YXQ']) expect(narrows(filter(text))).toBe(false)
+  })
+  it('keeps its order under a hand: new rows last, gone rows where they were', () => {
+    expect(keepOrder(['b', 'gone', 'a'], ['c', 'a', 'b'])).toEqual(['b', 'gone', 'a', 'c'])
   })
   it('knows a word and a sign for every phase', () => {
     for (const phase of STACK_PHASES) expect(LOOKS[phase].word).toBeTruthy()
@@ -223,5 +218,74 @@ describe('a log', () => {
   it('keeps the newest lines', () => {
     expect(extend([1, 2], [3], 5)).toEqual({ lines: [1, 2, 3], gone: 0 })
     expect(extend([1, 2], [3, 4], 3)).toEqual({ lines: [2, 3, 4], gone: 1 })
+  })
+})
+
+describe('drift', () => {
+  const step = (name: string, ...paths: string[]) => ({
+    kind: 'Service' as const,
+    name,
+    action: 'Update' as const,
+    reason: 'it differs',
+    changes: paths.map((path) => ({ path, from: 1, to: 2 })),
+  })
+  it('is told apart from what was asked, field by field', () => {
+    const found = ['service `shop_web` differs at /Mode/Replicas, /Labels/a', 'network `shop_net` is missing']
+    const network = { kind: 'Network' as const, name: 'shop_net', action: 'Create' as const, reason: '', changes: [] }
+    const { foreign, asked } = apart([network, step('shop_web', '/Labels/a', '/Image'), step('shop_api', '/Labels/a')], found)
+    expect(foreign.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_net', []], ['shop_web', ['/Labels/a']]])
+    expect(asked.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_web', ['/Image']], ['shop_api', ['/Labels/a']]])
+  })
+  it('leaves a plan alone when there is none', () => {
+    const steps = [step('shop_web', '/Image')]
+    expect(apart(steps, [])).toEqual({ foreign: [], asked: steps })
+  })
+})
+
+describe('texts of several lines', () => {
+  it('are compared line by line, with what is around', () => {
+    const from = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].join('\n')
+    const found = textDiff(from, from.replace('e', 'E'))
+    expect(found.map((it) => it.sign + it.text)).toEqual(['~…', ' c', ' d', '-e', '+E', ' f', ' g'])
+  })
+  it('are one difference each when they are long, and none when they are the same', () => {
+    expect(textDiff('a\nb', 'a\nb')).toEqual([])
+    expect(lines({ path: '/Data', from: 'a\nb', to: 'a\nc' }).map((it) => it.sign)).toEqual([' ', '-', '+'])
+  })
+})
+
+describe('objects as YAML', () => {
+  it('read as people write it', () => {
+    const value = {
+      Name: 'shop_web',
+      Labels: { 'a.b/c': 'yes', n: '1.0' },
+      Env: ['A=1', 'B=two words', ''],
+      Mounts: [{ Type: 'volume', ReadOnly: true }, { Type: 'bind', Options: {} }],
+      Text: 'one\n\ntwo: 2\n',
+      None: null,
+      Empty: [],
+      Odd: '- x: [y]',
+    }
+    expect(yaml(value)).toBe(`Name: shop_web
+Labels:
+  a.b/c: "yes"
+  n: "1.0"
+Env:
+  - A=1
+  - B=two words
+  - ""
+Mounts:
+  - Type: volume
+    ReadOnly: true
+  - Type: bind
+    Options: {}
+Text: |
+  one
+
+  two: 2
+None: null
+Empty: []
+Odd: "- x: [y]"
+`)
   })
 })

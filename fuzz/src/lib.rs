@@ -8,7 +8,7 @@ pub mod domain;
 
 use std::collections::BTreeMap;
 
-use compose::{Attachment, ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
+use compose::{Attachment, ComposeFile, Confidential, Render, RenderErrors, RenderInput, VariableValue, render};
 use domain::{Compat, Digester, StackName, UnsetVariables};
 
 /// Renders files, with whatever they name being this text; twice, and it must come to the same.
@@ -36,9 +36,14 @@ pub fn run(files: &[&str], attachment: &str) {
                     unset: UnsetVariables::Empty,
                     attachments: &attachments,
                     folder: "deploy",
+                    confidential: &Confidential::default(),
                     digester: &digester,
                 })?;
-                let Render::Needs(paths) = result else { return Ok(result) };
+                let Render::Needs(needs) = result else { return Ok(result) };
+                let paths = needs.files;
+                if paths.is_empty() {
+                    return Ok(Render::Needs(Default::default()));
+                }
                 assert!(paths.iter().all(|path| !attachments.contains_key(path)), "asked for twice: {paths:?}");
                 for path in paths {
                     assert!(!path.starts_with('/') && path.split('/').all(|step| !matches!(step, "" | "." | "..")));

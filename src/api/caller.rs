@@ -17,10 +17,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::ApiState;
 use super::auth::{Auth, Unauthenticated};
 use super::feed::{Feed, Signal};
+use super::traced::Traced;
 use crate::declare::{Ask, TOKEN_PREFIX, token_digest};
 use crate::domain::{Actor, Grant, TokenName, Trigger, Way};
 use crate::ledger::{Batch, Ledger};
 use crate::ports::Ambient;
+use crate::telemetry::Meters;
 
 /// When a token was last used is written down at most so often for each.
 const SPARINGLY: SignedDuration = SignedDuration::from_mins(10);
@@ -36,6 +38,8 @@ pub struct Caller {
     pub grant: Arc<Grant>,
     /// Whether it is the command line, by its own word.
     pub is_cli: bool,
+    /// Where the request stands in a trace.
+    traced: Traced,
     /// The token; none for the admin of the data folder.
     token: Option<Shown>,
 }
@@ -49,12 +53,17 @@ struct Shown {
 }
 
 impl Caller {
+    /// The same, outside of the trace of the request.
+    pub(super) fn untraced(self) -> Self {
+        Self { traced: Traced::default(), ..self }
+    }
+
     /// A request of this caller. The trigger says the way in.
     #[must_use]
     pub fn ask(&self, trigger: Trigger) -> Ask {
         let ask = Ask::new(self.actor.clone(), trigger);
         let via = if self.is_cli { Some(Way::Cli) } else { ask.via };
-        Ask { grant: self.grant.as_ref().clone(), via, ..ask }
+        Ask { grant: self.grant.as_ref().clone(), via, trace: self.traced.record(), ..ask }
     }
 }
 
@@ -75,26 +84,38 @@ pub(super) struct Door {
     ledger: Ledger,
     ambient: Arc<dyn Ambient>,
     feed: Feed,
+    meters: Meters,
     /// When each token's use was last written down.
     used: Arc<Mutex<HashMap<TokenName, Timestamp>>>,
 }
 
 impl Door {
-    pub(super) fn new(auth: Arc<Auth>, ledger: Ledger, ambient: Arc<dyn Ambient>, feed: Feed) -> Self {
-        Self { auth, ledger, ambient, feed, used: Arc::default() }
+    pub(super) fn new(
+        auth: Arc<Auth>,
+        (ledger, ambient): (Ledger, Arc<dyn Ambient>),
+        feed: Feed,
+        meters: Meters,
+    ) -> Self {
+        Self { auth, ledger, ambient, feed, meters, used: Arc::default() }
     }
 
     /// Who sends this request.
     pub(super) fn request(&self, request: &HttpRequest) -> Result<Caller, Unauthenticated> {
         let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let is_cli = text(USER_AGENT).is_some_and(|agent| agent.starts_with("skep/"));
-        Ok(Caller { is_cli, ..self.bearer(text(AUTHORIZATION))? })
+        Ok(Caller { is_cli, traced: Traced::of(request), ..self.bearer(text(AUTHORIZATION))? })
     }
 
     /// Who shows `Bearer TOKEN`.
     pub(super) fn bearer(&self, header: Option<&str>) -> Result<Caller, Unauthenticated> {
         if let Ok(actor) = self.auth.bearer(header) {
-            return Ok(Caller { actor, grant: Arc::new(Grant::everything()), is_cli: false, token: None });
+            return Ok(Caller {
+                actor,
+                grant: Arc::new(Grant::everything()),
+                is_cli: false,
+                traced: Traced::default(),
+                token: None,
+            });
         }
         let (scheme, token) = header.and_then(|text| text.trim().split_once(' ')).ok_or(Unauthenticated)?;
         let token = token.trim();
@@ -113,6 +134,7 @@ impl Door {
             actor: Actor::new(token.name.to_string()),
             grant: Arc::new(token.grant),
             is_cli: false,
+            traced: Traced::default(),
             token: Some(Shown { name: token.name, id: token.id, expires_at: token.expires_at }),
         })
     }
@@ -169,7 +191,9 @@ impl Door {
             mark.store(true, std::sync::atomic::Ordering::Release);
         };
         let last = once(async move { told.load(std::sync::atomic::Ordering::Acquire).then(refusal) });
-        stream.take_until(ended).chain(last.filter_map(std::future::ready)).boxed()
+        let counted = self.meters.subscriber();
+        let stream = stream.take_until(ended).chain(last.filter_map(std::future::ready));
+        stream.inspect(move |_| _ = &counted).boxed()
     }
 
     /// Completes when the caller's token holds no more.

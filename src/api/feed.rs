@@ -6,15 +6,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::domain::{DeploymentId, StackKey};
 use crate::ledger::{Ledger, Note, Noted, RecordKey};
 
 /// How many transactions are remembered for followers that come back, and how many one may be behind.
 const MEMORY: usize = 2048;
+/// How long a reader waits for what was committed before it asked.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which records a transaction changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +64,7 @@ impl Touched {
 }
 
 /// What a follower is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Signal {
     /// These records changed.
     Touched(Arc<Touched>),
@@ -116,6 +120,21 @@ impl Feed {
     /// Signals from now on.
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Signal> {
         self.inner.signals.subscribe()
+    }
+
+    /// The newest revision that was passed on.
+    fn newest(&self) -> u64 {
+        let memory = self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.recent.back().map_or(memory.floor, |touched| touched.revision)
+    }
+
+    /// Waits until everything up to this revision has been passed on; that takes moments.
+    pub(super) async fn reach(&self, revision: u64) {
+        let mut signals = self.subscribe();
+        let arrived = async { while self.newest() < revision && signals.recv().await != Err(RecvError::Closed) {} };
+        if tokio::time::timeout(PATIENCE, arrived).await.is_err() {
+            tracing::warn!(revision, "the watch of the store is far behind");
+        }
     }
 
     /// All that changed after a revision, as one; `None` when that is too long ago to be known, or has not been yet.

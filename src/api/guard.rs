@@ -4,6 +4,7 @@
 //! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
 //! it happens: in `declare`.
 
+mod readiness;
 mod relay;
 
 use std::collections::BTreeMap;
@@ -13,16 +14,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(super) use self::readiness::Readiness;
 use super::caller::Caller;
+use super::feed::Feed;
+use super::roster::{self, From, Order, Page, Roster, StackFilter};
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
     Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
-    Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
+    Repository, RepositoryStatus, Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
-    BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, RenderAnswer,
-    TaskAnswer,
+    BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery,
+    PlanAnswer, RenderAnswer, TaskAnswer,
 };
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
@@ -37,6 +41,7 @@ pub(super) struct Shelf {
     inquiries: Arc<dyn Inquiries>,
     /// One backup is taken at a time: each is as large as the store.
     backups: Arc<Semaphore>,
+    roster: Roster,
 }
 
 /// The caller may not do this anywhere.
@@ -62,8 +67,9 @@ pub(super) enum GuardError {
 }
 
 impl Shelf {
-    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>) -> Self {
-        Self { ledger, inquiries, backups: Arc::new(Semaphore::new(1)) }
+    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>, feed: Feed) -> Self {
+        let roster = Roster::new(ledger.clone(), feed);
+        Self { ledger, inquiries, backups: Arc::new(Semaphore::new(1)), roster }
     }
 
     /// What this caller may read.
@@ -176,6 +182,19 @@ impl Guard {
     pub(super) fn stacks(&self, environment: Option<&EnvironmentName>) -> Result<Vec<Stack>, LedgerError> {
         let found = self.shelf.ledger.stacks(environment)?.into_iter().map(|found| found.value);
         Ok(found.filter(|stack| self.sees(&stack.key)).collect())
+    }
+
+    /// A page of stacks, and the revision it is of.
+    pub(super) async fn page(
+        &self,
+        filter: &StackFilter,
+        order: Order,
+        from: &From,
+        size: usize,
+    ) -> Result<(u64, Page), LedgerError> {
+        let (revision, lines) = self.shelf.roster.lines().await?;
+        let seen = lines.iter().filter(|line| self.sees(&line.key));
+        Ok((revision, roster::page(seen, filter, order, from, size)))
     }
 
     /// A deployment.
@@ -356,6 +375,11 @@ impl Guard {
             .collect()
     }
 
+    /// What is known of a repository of images. Asked for by who sees a stack that follows it.
+    pub(super) fn repository(&self, repository: &Repository) -> Result<Option<RepositoryStatus>, LedgerError> {
+        self.shelf.ledger.repository_status(repository)
+    }
+
     /// All hooks, by name.
     pub(super) fn hooks(&self) -> Result<Vec<Hook>, GuardError> {
         self.everywhere(Access::Administer)?;
@@ -392,6 +416,23 @@ impl Guard {
             return Err(InquiryError::NotFound(format!("stack `{key}`")).into());
         }
         Ok(self.shelf.inquiries.render(key, wanted, images).await?)
+    }
+
+    /// Where the objects of two deployments differ.
+    pub(super) async fn compare(&self, from: &DeploymentId, to: &DeploymentId) -> Result<CompareAnswer, GuardError> {
+        for id in [from, to] {
+            let found = self.deployment(id)?.filter(|it| self.grant.may(Access::Diff, Place::Stack(&it.stack)));
+            found.ok_or_else(|| InquiryError::NotFound(format!("deployment `{id}`")))?;
+        }
+        Ok(self.shelf.inquiries.compare(from, to).await?)
+    }
+
+    /// The author and the title of the commit of a deployment; none when it has none, or its repository is not here.
+    pub(super) async fn commit(&self, id: &DeploymentId) -> Result<Option<CommitInfo>, GuardError> {
+        match self.deployment(id)? {
+            Some(_) => Ok(self.shelf.inquiries.commit(id).await?),
+            None => Ok(None),
+        }
     }
 
     /// The tasks of a stack's services.

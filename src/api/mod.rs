@@ -15,8 +15,10 @@ mod page;
 mod request_id;
 mod respond;
 pub mod rest;
+mod roster;
 mod server;
 mod socket;
+mod traced;
 pub mod view;
 
 use std::sync::Arc;
@@ -30,11 +32,12 @@ pub use respond::{error_response, read_body};
 pub use server::{Bound, Listen, Routes, bind, routes};
 
 use caller::Door;
-use guard::{Guard, Shelf};
+use guard::{Guard, Readiness, Shelf};
 
 use crate::declare::Declare;
 use crate::ledger::Ledger;
-use crate::ports::{Ambient, Inquiries, Notifiers};
+use crate::ports::{Ambient, Inquiries, LogFilter, Notifiers};
+use crate::telemetry::{Meters, Tracer};
 
 /// Gives the metrics as text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -76,14 +79,20 @@ pub struct ApiParts {
     pub inquiries: Arc<dyn Inquiries>,
     /// Who sends test messages.
     pub notifiers: Arc<dyn Notifiers>,
+    /// What is logged.
+    pub log: Arc<dyn LogFilter>,
     /// Who may come in.
     pub auth: Arc<Auth>,
     /// Ids of requests.
     pub ambient: Arc<dyn Ambient>,
     /// Whether `/readyz` says so.
     pub ready: Arc<AtomicBool>,
-    /// What `/metrics` says.
+    /// What `/metrics` says, as OpenMetrics.
     pub metrics: Metrics,
+    /// What counts.
+    pub meters: Meters,
+    /// Who gets the spans of requests.
+    pub tracer: Tracer,
     /// What may be chosen.
     pub options: ApiOptions,
 }
@@ -103,6 +112,7 @@ struct Kept {
     ambient: Arc<dyn Ambient>,
     ready: Arc<AtomicBool>,
     metrics: Metrics,
+    tracer: Tracer,
     options: ApiOptions,
     hook_rates: hooks::Rates,
 }
@@ -111,19 +121,36 @@ impl ApiState {
     /// The state of an API made of these parts. Has to be called within a tokio runtime: it begins to watch the ledger.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { declare, ledger, inquiries, notifiers, auth, ambient, ready, metrics, options } = parts;
+        let ApiParts {
+            declare,
+            ledger,
+            inquiries,
+            notifiers,
+            log,
+            auth,
+            ambient,
+            ready,
+            metrics,
+            meters,
+            tracer,
+            options,
+        } = parts;
         let feed = Feed::start(&ledger);
-        let door = Door::new(auth, ledger.clone(), Arc::clone(&ambient), feed.clone());
-        let shelf = Shelf::new(ledger, inquiries);
+        let door = Door::new(auth, (ledger.clone(), Arc::clone(&ambient)), feed.clone(), meters);
+        let shelf = Shelf::new(ledger, inquiries, feed.clone());
         let schema = graphql::schema(graphql::GraphContext {
             declare: declare.clone(),
             shelf: shelf.clone(),
             door: door.clone(),
             feed,
             notifiers,
+            log,
         });
         let hook_rates = hooks::Rates::new(options.hook_rate);
-        Self { parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, options, hook_rates }), schema }
+        Self {
+            parts: Arc::new(Kept { declare, door, shelf, ambient, ready, metrics, tracer, options, hook_rates }),
+            schema,
+        }
     }
 
     /// The use-cases.
@@ -158,15 +185,17 @@ impl ApiState {
         &self.parts.hook_rates
     }
 
-    /// Whether everything has been started.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.parts.ready.load(Ordering::Acquire)
+    /// What is ready, and what is not.
+    async fn readiness(&self) -> Readiness {
+        let serves = self.parts.ready.load(Ordering::Acquire);
+        match serves {
+            true => self.parts.shelf.readiness().await,
+            false => Readiness::default(),
+        }
     }
 
-    /// How many environments are not connected; none when that cannot be read.
-    fn out_of_reach(&self) -> Option<usize> {
-        self.parts.shelf.out_of_reach().ok()
+    fn tracer(&self) -> &Tracer {
+        &self.parts.tracer
     }
 
     fn metrics(&self) -> String {

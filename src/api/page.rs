@@ -17,8 +17,18 @@ use rust_embed::RustEmbed;
 struct Dist;
 
 /// Addresses that the page itself makes sense of: all are answered with the same document.
-const VIEWS: [&str; 6] =
-    ["/", "/stacks/{environment}/{name}", "/deployments/{id}", "/environments", "/activity", "/credentials"];
+const VIEWS: [&str; 10] = [
+    "/",
+    "/stacks/{environment}/{name}",
+    "/deployments/{id}",
+    "/activity",
+    "/environments",
+    "/credentials",
+    "/hooks",
+    "/catalogs",
+    "/notifiers",
+    "/tokens",
+];
 
 /// Nothing but this server's own files runs, and nothing but this server is asked.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \

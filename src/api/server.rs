@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
@@ -15,8 +15,10 @@ use async_graphql::Value;
 use serde_json::json;
 
 use super::auth::Unauthenticated;
-use super::{ApiState, error_response, origin, page, read_body, request_id, socket};
+use super::guard::Readiness;
+use super::{ApiState, error_response, origin, page, read_body, request_id, socket, traced};
 use crate::domain::Access;
+use crate::telemetry::{Exposition, classic};
 
 /// More routes, added to the API's own in every worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -48,6 +50,7 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
         let (state, more) = (state.clone(), Arc::clone(&more));
         App::new()
             .app_data(web::Data::new(state.clone()))
+            .wrap(from_fn(traced::put))
             .wrap(from_fn(request_id::put))
             .configure(|config| routes(config, &state))
             .configure(|config| more(config))
@@ -158,18 +161,20 @@ async fn healthy() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
+/// What is not ready is said, in words that anyone may read: no names, no addresses.
 async fn ready(state: web::Data<ApiState>) -> HttpResponse {
-    let answer = |mut answer: actix_web::HttpResponseBuilder, text: String| {
-        answer.content_type("text/plain; charset=utf-8").body(text)
-    };
-    // A Skep that cannot reach an environment is ready all the same: the others do not wait for it.
-    match (state.is_ready(), state.out_of_reach()) {
-        (false, _) => answer(HttpResponse::ServiceUnavailable(), "starting\n".to_owned()),
-        (true, None | Some(0)) => answer(HttpResponse::Ok(), "ready\n".to_owned()),
-        (true, Some(count)) => {
-            answer(HttpResponse::Ok(), format!("ready; environments that are not connected: {count}\n"))
+    let (mut answer, text) = match state.readiness().await {
+        Readiness { serves: false, .. } => (HttpResponse::ServiceUnavailable(), "starting, or ending\n".to_owned()),
+        Readiness { writes: false, .. } => {
+            let text = "the store takes no writes: see the log and `skep doctor`, mend its disk, and start again\n";
+            (HttpResponse::ServiceUnavailable(), text.to_owned())
         }
-    }
+        Readiness { connected, environments, .. } if connected < environments => {
+            (HttpResponse::Ok(), format!("ready\n{connected} of {environments} environments answer\n"))
+        }
+        Readiness { .. } => (HttpResponse::Ok(), "ready\n".to_owned()),
+    };
+    answer.content_type("text/plain; charset=utf-8").body(text)
 }
 
 async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<HttpResponse, Unauthenticated> {
@@ -179,8 +184,11 @@ async fn metrics(request: HttpRequest, state: web::Data<ApiState>) -> Result<Htt
             return Ok(error_response(StatusCode::FORBIDDEN, "FORBIDDEN", &refused.to_string()));
         }
     }
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(HttpResponse::Ok().content_type(kind).body(state.metrics()))
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let form = Exposition::accepted(accept);
+    let text = state.metrics();
+    let text = if form == Exposition::OpenMetrics { text } else { classic(&text) };
+    Ok(HttpResponse::Ok().content_type(form.content_type()).body(text))
 }
 
 async fn wrong_method() -> HttpResponse {

@@ -16,6 +16,7 @@ use async_graphql_actix_web::GraphQLSubscription;
 use futures_util::stream::Stream;
 
 use super::auth::Unauthenticated;
+use super::caller::Caller;
 use super::{ApiState, error_response, origin};
 
 /// How long a connection may stay without a valid token.
@@ -28,7 +29,8 @@ pub(super) async fn upgrade(request: HttpRequest, payload: Payload, state: web::
     if !origin::allowed(&request, &state.options().origins) {
         return error_response(StatusCode::FORBIDDEN, "FORBIDDEN", "pages of this origin may not use the API");
     }
-    let by_header = state.door().request(&request).ok();
+    // What is asked over a connection later is no part of the request that opened it.
+    let by_header = state.door().request(&request).ok().map(Caller::untraced);
     if by_header.is_none() && !request.headers().contains_key(UPGRADE) {
         return Unauthenticated.error_response();
     }

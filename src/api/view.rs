@@ -317,6 +317,8 @@ pub struct DeploymentView {
     pub rolled_back_by: Option<DeploymentId>,
     /// The deployment whose kept objects this one brings back, when it renders nothing itself.
     pub version_of: Option<DeploymentId>,
+    /// The trace that leads from the request to the engine: 32 hex digits.
+    pub trace_id: String,
     /// Remarks of the renderer.
     pub warnings: Vec<String>,
     pub created_at: Timestamp,
@@ -326,6 +328,7 @@ pub struct DeploymentView {
 impl From<Deployment> for DeploymentView {
     fn from(it: Deployment) -> Self {
         let reason = it.failure.as_ref().map_or_else(|| format!("{:?}", it.phase), |it| it.class.to_string());
+        let trace_id = it.trace().trace_id();
         let version_of = match it.version.source {
             VersionSource::Kept(id) => Some(id),
             VersionSource::Spec(_) => None,
@@ -350,6 +353,7 @@ impl From<Deployment> for DeploymentView {
             rollback_of: it.rollback_of,
             rolled_back_by: it.rolled_back_by,
             version_of,
+            trace_id,
             warnings: it.warnings,
             created_at: it.created_at,
             finished_at: it.finished_at,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::care::{self, CareError, Checked};
 use super::examine::examine;
+use super::logging;
 use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
-use super::telemetry;
 use crate::cli::{CheckFound, Host, HostError, LogFormat, ServeArgs, SimulateArgs};
 use crate::ports::Finding;
 
@@ -18,10 +18,10 @@ pub struct Server;
 impl Host for Server {
     fn serve(&self, data: &Path, args: &ServeArgs) -> Result<(), HostError> {
         let format = match args.log_format {
-            LogFormat::Text => telemetry::LogFormat::Text,
-            LogFormat::Json => telemetry::LogFormat::Json,
+            LogFormat::Text => logging::LogFormat::Text,
+            LogFormat::Json => logging::LogFormat::Json,
         };
-        telemetry::init(format, &args.log);
+        let logging = logging::init(format, &args.log);
         let options = ServeOptions {
             listen: args.listen,
             data: data.to_owned(),
@@ -34,6 +34,9 @@ impl Host for Server {
             metrics_public: args.metrics_public,
             graphiql: args.graphiql,
             hook_rate: args.hook_rate,
+            logging,
+            instance: args.instance.clone(),
+            otlp_endpoint: args.otlp_endpoint.clone(),
         };
         serve(options).map_err(|error| match error {
             ServeError::NotLoopback(_) => HostError::Usage(error.to_string()),

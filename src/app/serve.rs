@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,8 +11,11 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::advance;
 use super::ambient::SystemAmbient;
-use super::{metrics, tls};
+use super::logging::Logging;
+use super::metrics::Scraped;
+use super::tls;
 use crate::api::{ApiOptions, ApiParts, ApiState, Auth, AuthError, Listen, Routes, bind, hooks, rest};
 use crate::controller::{Controller, Parts};
 use crate::declare::{Declare, Limits};
@@ -22,14 +25,21 @@ use crate::notify::http::Http;
 use crate::notify::{Couriers, NotifyOptions, NotifyParts};
 use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
+use crate::registry::HttpRegistry;
 use crate::relay::RelayConnector;
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
-use crate::store::sled::SledStore;
+use crate::source::sops::SopsFiles;
+use crate::store::sled::{Migration, SledOptions, SledStore};
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
+use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedSource, WatchedStore};
 
 /// Where the key that everything is sealed with is kept.
 pub(super) const KEY_FILE: &str = "seal.key";
+/// How often the store is looked at.
+const LOOK_AT_DISK: std::time::Duration = std::time::Duration::from_secs(2);
+/// So many bytes have to be free for a store that failed to be opened again: a copy of it is checked first.
+const ROOM_TO_OPEN: u64 = 16 << 20;
 /// The engine when nothing else is said.
 pub(super) const LOCAL_ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -58,6 +68,12 @@ pub struct ServeOptions {
     pub graphiql: bool,
     /// Deliveries of one hook that are taken in a second; 0 for as many as come.
     pub hook_rate: u32,
+    /// The id of a Skep whose data is lost and whose place this one takes.
+    pub instance: Option<String>,
+    /// The log, to be changed while the server runs.
+    pub logging: Logging,
+    /// The collector that gets traces, by OTLP over HTTP.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Why the server could not be started, or ended by itself.
@@ -90,6 +106,16 @@ pub enum ServeError {
     /// The records.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The data folder belongs to another installation than the one that was named.
+    #[error(
+        "this data folder is that of instance {known}, not of {asked}: an id is taken over by an empty folder alone"
+    )]
+    Instance {
+        /// The folder's own.
+        known: String,
+        /// The one that was named.
+        asked: String,
+    },
     /// The key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -99,6 +125,9 @@ pub enum ServeError {
     /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    /// The collector of traces.
+    #[error(transparent)]
+    Tracer(#[from] TracerError),
     /// The runtime or the server broke.
     #[error("the server ended: {0}")]
     Ended(io::Error),
@@ -122,8 +151,14 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 async fn run(options: ServeOptions) -> Result<(), ServeError> {
     make_folder(&options)?;
     let ambient: Arc<dyn Ambient> = Arc::new(SystemAmbient::default());
-    let ledger = Ledger::new(Arc::new(SledStore::open(&options.data)?));
+    let meters = Meters::new();
+    let store = open_store(&options.data, &meters)?;
+    let ledger = Ledger::new(Arc::new(WatchedStore::new(store.clone(), meters.clone())));
     let (instance, sealer) = installation(&options, &ledger, ambient.as_ref()).await?;
+    let tracer = match &options.otlp_endpoint {
+        Some(endpoint) => Tracer::to(endpoint, &instance)?,
+        None => Tracer::default(),
+    };
     default_environment(&options, &ledger, ambient.now()).await?;
     let auth = Arc::new(Auth::of_folder(&options.data)?);
     let cancel = CancellationToken::new();
@@ -135,27 +170,44 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             ledger: ledger.clone(),
             ambient: ambient.clone(),
             sealer: sealer.clone(),
-            source: Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
-            connector: Arc::new(
-                DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring.clone())),
-            ),
+            source: Arc::new(WatchedSource::new(
+                Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
+                meters.clone(),
+            )),
+            registry: registry(&options, keyring.clone())?,
+            decrypter: Arc::new(SopsFiles),
+            connector: Arc::new(WatchedConnector::new(
+                Arc::new(
+                    DockerConnector::new(DockerOptions::default())
+                        .with_access(engine_access(&options, keyring.clone())),
+                ),
+                meters.clone(),
+            )),
             far: Arc::new(RelayConnector::new(keyring, Outbound::new(own_reach(&options)))),
             instance,
             restored: ledger.restored()?,
+            meters: meters.clone(),
+            tracer: tracer.clone(),
         },
         cancel.clone(),
     );
     let ready = Arc::new(AtomicBool::new(false));
-    let scraped = ledger.clone();
+    let backlog = controller.backlog();
+    let advance = advance::after_a_healthy_round(store, ledger.clone(), backlog.clone());
+    let scraped = Scraped { ledger: ledger.clone(), backlog, meters: meters.clone(), data: options.data.clone() };
+    let broken = ledger.clone();
     let state = ApiState::new(ApiParts {
         declare: Declare::new(ledger.clone(), sealer, ambient.clone(), Limits::default()),
         ledger,
         inquiries: controller.inquiries(),
         notifiers: Arc::new(couriers.clone()),
+        log: Arc::new(options.logging.clone()),
         auth,
         ambient,
         ready: ready.clone(),
-        metrics: Arc::new(move || metrics::text(&scraped)),
+        metrics: Arc::new(move || scraped.text()),
+        meters,
+        tracer: tracer.clone(),
         options: ApiOptions {
             graphiql: options.graphiql,
             metrics_public: options.metrics_public,
@@ -179,6 +231,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
     let server = tokio::spawn(bound.server);
     let kept = tokio::spawn(async move { controller.run().await });
     tokio::spawn(couriers.run(cancel.clone()));
+    tokio::spawn(cancel.clone().run_until_cancelled_owned(advance));
     if let Some(certificate) = certificate {
         tokio::spawn(cancel.clone().run_until_cancelled_owned(certificate.follow()));
     }
@@ -189,16 +242,51 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             cancel.cancel();
             return ended.map_err(io::Error::other).and_then(|ended| ended).map_err(ServeError::Ended);
         }
+        error = store_to_be_opened_again(&broken) => {
+            // Whoever keeps this process starts it again; until then nothing could be recorded anyway.
+            cancel.cancel();
+            handle.stop(false).await;
+            return Err(error.into());
+        }
         asked = asked_to_end() => asked.map_err(ServeError::Ended)?,
     }
     tracing::info!("asked to end");
     ready.store(false, Ordering::Release);
     cancel.cancel();
     handle.stop(true).await;
-    match kept.await {
+    let kept = kept.await;
+    // The last spans are sent by a thread of their own, which is waited for.
+    drop(tokio::task::spawn_blocking(move || tracer.end()).await);
+    match kept {
         Ok(ended) => Ok(ended?),
         Err(panicked) => Err(ServeError::Ended(io::Error::other(panicked))),
     }
+}
+
+/// Opens the store; its transactions and syncs are counted.
+fn open_store(data: &Path, meters: &Meters) -> Result<Arc<SledStore>, StoreError> {
+    let (options, counted) = (SledOptions::default(), meters.clone());
+    let sync = options.sync.clone();
+    let timed = move |file: &std::fs::File| {
+        let begun = std::time::Instant::now();
+        let synced = sync(file);
+        counted.synced(begun.elapsed());
+        synced
+    };
+    let options = SledOptions { sync: Arc::new(timed), migration: migration(), ..options };
+    Ok(Arc::new(SledStore::open_with(data, &options)?))
+}
+
+/// The way to this version's format from the one before: there is none yet.
+#[cfg(not(feature = "sim"))]
+fn migration() -> Option<Migration> {
+    None
+}
+
+/// One that tests ask for.
+#[cfg(feature = "sim")]
+fn migration() -> Option<Migration> {
+    super::trial::migration()
 }
 
 fn make_folder(options: &ServeOptions) -> Result<(), ServeError> {
@@ -211,19 +299,26 @@ fn make_folder(options: &ServeOptions) -> Result<(), ServeError> {
         .map_err(|cause| ServeError::Folder { path: path.clone(), cause })
 }
 
-/// The installation's id and key: made together by the first start. A store without its key is refused.
+/// The installation's id and key: made together by the first start, or taken over from one that is lost. A store without its
+/// key is refused.
 async fn installation(
     options: &ServeOptions,
     ledger: &Ledger,
     ambient: &dyn Ambient,
 ) -> Result<(String, Arc<dyn Sealer>), ServeError> {
     let path = options.data.join(KEY_FILE);
-    match ledger.instance()? {
-        Some(instance) => Ok((instance, Arc::new(KeyFile::open(&path)?))),
-        None => {
+    match (ledger.instance()?, options.instance.clone()) {
+        (Some(known), Some(asked)) if known != asked => Err(ServeError::Instance { known, asked }),
+        (Some(instance), _) => Ok((instance, Arc::new(KeyFile::open(&path)?))),
+        (None, asked) => {
             let key = KeyFile::open_or_create(&path)?;
-            let instance = ambient.new_id();
-            ledger.commit(Batch::new().put_instance(&instance)).await?;
+            let batch = Batch::new();
+            let (instance, batch) = match asked {
+                // The lost one may not be as lost as it seems: as after a restore, a person has the last word.
+                Some(asked) => (asked, batch.put_restored(&ambient.new_id())),
+                None => (ambient.new_id(), batch),
+            };
+            ledger.commit(batch.put_instance(&instance)).await?;
             Ok((instance, Arc::new(key)))
         }
     }
@@ -295,6 +390,13 @@ fn couriers(
     }))
 }
 
+/// What a stack names is asked where repositories may be.
+fn registry(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> Result<Arc<HttpRegistry>, ServeError> {
+    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Public };
+    let registry = HttpRegistry::new(Outbound::new(reach), keyring);
+    Ok(Arc::new(registry.map_err(|error| ServeError::Ended(io::Error::other(error)))?))
+}
+
 fn git_options(options: &ServeOptions) -> GitOptions {
     GitOptions {
         root: options.data.join("git"),
@@ -303,6 +405,21 @@ fn git_options(options: &ServeOptions) -> GitOptions {
         // A webhook comes right after a push: a listing from before it would be of no use.
         reuse_listing: std::time::Duration::ZERO,
         ..GitOptions::default()
+    }
+}
+
+/// Waits until a write has failed and the disk has room again: then the store has to be opened anew. As long as the disk is
+/// full that would help nobody, and what is there can still be read.
+async fn store_to_be_opened_again(ledger: &Ledger) -> StoreError {
+    loop {
+        tokio::time::sleep(LOOK_AT_DISK).await;
+        let Some(error) = ledger.broken() else { continue };
+        // A disk that cannot even be asked is no reason to go on.
+        let free = ledger.room().ok().flatten().map_or(u64::MAX, |(free, _)| free);
+        if free >= ROOM_TO_OPEN {
+            tracing::error!(%error, "a write had failed; the server ends, so that it is started again on a store that is checked");
+            return error;
+        }
     }
 }
 

@@ -11,6 +11,9 @@ const NOTED: u64 = 20;
 
 /// Plays what is asked for. Whether all laws held.
 pub(super) fn simulate(args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError> {
+    if let Some(address) = args.serve {
+        return super::pretend::serve(address, args, say);
+    }
     match args.count {
         None => one(args, say),
         Some(count) => many(args, count, say),

@@ -2,13 +2,16 @@
 //!
 //! The verdict comes from tasks, and only from this deployment's own: what existed before the service was written is
 //! recorded as its baseline and its failures do not count. Swarm's `UpdateStatus` is evidence. A version has converged
-//! when every wanted task runs what was asked, without a break, for the whole monitor period.
+//! when every wanted task runs what was asked, without a break, for the whole monitor period. A policy may have it bake for
+//! longer: then a place may be filled anew because a node goes, but a task of the version that fails is a failure.
 //!
 //! Whose fault an obstacle is, is asked by counterfactual: would the last good version meet it now? If so, it is the
 //! infrastructure's, and the deployment waits; if only the new version's own demand causes it, the version has failed.
 
 mod blame;
 mod classify;
+mod job;
+mod registry;
 mod service;
 
 #[cfg(test)]
@@ -18,6 +21,8 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use blame::{Fault, blame};
 pub use classify::classify;
+pub use job::{JobVerdict, assess_job, of_job};
+pub use registry::{as_the_registry_says, image_in_doubt};
 pub use service::ServiceReport;
 
 use crate::domain::{Desired, Failure, FailureClass, Policy, Progress, Snapshot, Tasks};
@@ -67,6 +72,8 @@ pub struct Assessment {
     pub wanted: u64,
     /// Since when all of them run; to be kept in the progress.
     pub healthy_since: Option<Timestamp>,
+    /// Since when the version bakes; to be kept in the progress.
+    pub baking_since: Option<Timestamp>,
     /// See [`Progress::newest_task`]; to be kept in the progress.
     pub newest_task: Option<Timestamp>,
     /// When the verdict may change by time alone.
@@ -80,11 +87,25 @@ impl Assessment {
         let missing: Vec<_> = self
             .services
             .iter()
-            .filter(|service| !service.settled)
+            .filter(|service| !service.settled && service.waits_for.is_empty())
             .map(|service| format!("{} {}/{}", service.key, service.healthy, service.wanted))
             .collect();
+        let held: Vec<_> = self
+            .services
+            .iter()
+            .filter(|service| !service.waits_for.is_empty())
+            .map(|service| format!("{} waits for {}", service.key, service.waits_for.join(", ")))
+            .collect();
+        if !held.is_empty() {
+            let waiting =
+                if missing.is_empty() { String::new() } else { format!("; waiting for {}", missing.join(", ")) };
+            return format!("{} of {} tasks run{waiting}; {}", self.healthy, self.wanted, held.join("; "));
+        }
         match (missing.is_empty(), self.healthy_since) {
             (false, _) => format!("{} of {} tasks run; waiting for {}", self.healthy, self.wanted, missing.join(", ")),
+            (true, Some(_)) if self.baking_since.is_some() => {
+                format!("all {} tasks have run through the monitor period; the version bakes", self.wanted)
+            }
             (true, Some(_)) => format!("all {} tasks run; watching them through the monitor period", self.wanted),
             (true, None) => format!("{} of {} tasks run", self.healthy, self.wanted),
         }
@@ -106,9 +127,15 @@ pub fn assess(input: &AssessInput<'_>) -> Assessment {
         input.progress.healthy_since.filter(|_| unbroken).unwrap_or(input.now)
     });
     let monitor = monitor(input);
-    let verdict = verdict(input, &services, healthy_since, monitor);
-    let next_look = next_look(input, &verdict, healthy_since, monitor, &services);
-    Assessment { verdict, services, healthy, wanted, healthy_since, newest_task, next_look }
+    let steady = healthy_since.is_some_and(|since| input.now.duration_since(since) >= monitor);
+    let baking_since = input.progress.baking_since.or((steady && !input.policy.bake.is_zero()).then_some(input.now));
+    let proven = match baking_since {
+        Some(since) => all_settled && input.now.duration_since(since) >= input.policy.bake,
+        None => steady,
+    };
+    let verdict = verdict(input, &services, healthy_since, proven);
+    let next_look = next_look(input, &verdict, (healthy_since, monitor), baking_since, &services);
+    Assessment { verdict, services, healthy, wanted, healthy_since, baking_since, newest_task, next_look }
 }
 
 /// How long all tasks must stay healthy: the greater of the policy's period and the longest of the services' own.
@@ -126,7 +153,7 @@ fn verdict(
     input: &AssessInput<'_>,
     services: &[ServiceReport],
     healthy_since: Option<Timestamp>,
-    monitor: SignedDuration,
+    proven: bool,
 ) -> Verdict {
     let progress = input.progress;
     if let Some((failure, fault)) = worst(input, services.iter().filter(|service| service.doomed)) {
@@ -135,11 +162,11 @@ fn verdict(
             _ => Verdict::Failed(failure.clone()),
         };
     }
-    let monitor = if planted!("nobody waits for the monitor period") { SignedDuration::ZERO } else { monitor };
-    if healthy_since.is_some_and(|since| input.now.duration_since(since) >= monitor) {
+    if proven || planted!("nobody waits for the monitor period") && healthy_since.is_some() {
         return Verdict::Converged;
     }
     let evidence = worst(input, services.iter());
+    // A version that bakes has been healthy: only its own failures count, not how long a lost node takes to be made up for.
     if input.now >= progress.total_deadline && !planted!("the total deadline is not looked at") {
         return Verdict::Failed(overdue(input, services, evidence, "total"));
     }
@@ -147,6 +174,7 @@ fn verdict(
         return Verdict::Waiting(failure.clone());
     }
     let late = input.now >= progress.progress_deadline && progress.waiting_since.is_none();
+    let late = late && progress.baking_since.is_none();
     if late && healthy_since.is_none() {
         let failure = overdue(input, services, evidence, "progress");
         return match blame(input, &failure) {
@@ -184,7 +212,7 @@ fn overdue(
     if let Some((failure, _)) = evidence {
         return failure.clone();
     }
-    let late = services.iter().find(|service| !service.settled);
+    let late = services.iter().find(|service| !service.settled && service.waits_for.is_empty());
     let after = format!("{:#} after the start", input.now.duration_since(input.progress.started_at));
     let (class, text) = match late {
         Some(service) if service.awaits_health => {
@@ -213,16 +241,18 @@ fn overdue(
 fn next_look(
     input: &AssessInput<'_>,
     verdict: &Verdict,
-    healthy_since: Option<Timestamp>,
-    monitor: SignedDuration,
+    (healthy_since, monitor): (Option<Timestamp>, SignedDuration),
+    baking_since: Option<Timestamp>,
     services: &[ServiceReport],
 ) -> Timestamp {
     let progress = input.progress;
+    let baked = baking_since.and_then(|since| since.checked_add(input.policy.bake).ok());
     let runs = *verdict == Verdict::Progressing && healthy_since.is_none() && progress.waiting_since.is_none();
     let times = [
         Some(progress.total_deadline),
         runs.then_some(progress.progress_deadline),
-        healthy_since.and_then(|since| since.checked_add(monitor).ok()),
+        healthy_since.and_then(|since| since.checked_add(monitor).ok()).filter(|_| baked.is_none()),
+        baked,
     ];
     let settles = services.iter().filter_map(|service| service.doomed_at);
     times.into_iter().flatten().chain(settles).filter(|time| *time > input.now).min().unwrap_or(input.now)

@@ -28,6 +28,8 @@ const HOPELESS_PULLS: usize = 3;
 pub struct ServiceReport {
     /// Its name in the compose file.
     pub key: String,
+    /// Its real name.
+    pub name: String,
     /// How many tasks are wanted.
     pub wanted: u64,
     /// How many of them run what was asked (for a job: have completed).
@@ -44,12 +46,15 @@ pub struct ServiceReport {
     pub doomed_at: Option<Timestamp>,
     /// When the newest of the healthy tasks began to run.
     pub newest_task: Option<Timestamp>,
+    /// What has to come about before it is written: names in the compose file.
+    pub waits_for: Vec<String>,
 }
 
 impl ServiceReport {
-    fn not_there(wanted: &DesiredService) -> Self {
+    fn not_there(input: &AssessInput<'_>, wanted: &DesiredService) -> Self {
         Self {
             key: wanted.key.clone(),
+            name: wanted.spec.name.clone(),
             wanted: fixed_number(wanted, None).unwrap_or(1),
             healthy: 0,
             settled: false,
@@ -58,6 +63,7 @@ impl ServiceReport {
             doomed: false,
             doomed_at: None,
             newest_task: None,
+            waits_for: waits_for(input, &wanted.spec.name),
         }
     }
 }
@@ -108,7 +114,7 @@ struct View<'a> {
 }
 
 pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> ServiceReport {
-    let Some(live) = input.live.services.get(&wanted.spec.name) else { return ServiceReport::not_there(wanted) };
+    let Some(live) = input.live.services.get(&wanted.spec.name) else { return ServiceReport::not_there(input, wanted) };
     let view = View::new(input, wanted, live);
     let expected = view.expected();
     let Healthy { places: healthy, surplus, newest: newest_task } = view.healthy();
@@ -122,6 +128,7 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
     };
     ServiceReport {
         key: wanted.key.clone(),
+        name: wanted.spec.name.clone(),
         wanted: expected,
         healthy: healthy.min(expected),
         settled,
@@ -130,7 +137,18 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
         doomed,
         doomed_at,
         newest_task,
+        waits_for: waits_for(input, &wanted.spec.name),
     }
+}
+
+/// What a service waits for that is not written yet, by the names of the compose file.
+fn waits_for(input: &AssessInput<'_>, name: &str) -> Vec<String> {
+    let held = input.progress.held_back.get(name).into_iter().flatten();
+    let key = |name: &String| {
+        let service = input.target.services.get(name).or_else(|| Some(&input.target.jobs.get(name)?.service));
+        service.map_or_else(|| name.clone(), |service| service.key.clone())
+    };
+    held.map(key).collect()
 }
 
 /// The number of tasks, where the mode names one.
@@ -206,7 +224,12 @@ impl<'a> View<'a> {
 
     /// Swarm wants it to run, and it can.
     fn stays(&self, task: &Task) -> bool {
-        task.desired <= TaskState::Running && !task.state.is_over() && !self.node_is_down(task)
+        self.is_wanted(task) && !task.state.is_over() && !self.node_is_down(task)
+    }
+
+    /// Swarm wants it to run, or to run to its end.
+    fn is_wanted(&self, task: &Task) -> bool {
+        task.desired <= if self.is_job() { TaskState::Complete } else { TaskState::Running }
     }
 
     fn of_this_iteration(&self, task: &Task) -> bool {
@@ -283,7 +306,7 @@ impl<'a> View<'a> {
             let sure = if listed_since { Sure::From(self.input.now) } else { Sure::No };
             return Some(Obstacle { failure: self.failure(FailureClass::ExitCode, text), sure });
         }
-        self.waiting().or_else(|| self.lost()).or_else(|| self.nowhere(expected))
+        self.waiting().or_else(|| self.lost()).or_else(|| self.stuck()).or_else(|| self.nowhere(expected))
     }
 
     fn failure(&self, class: FailureClass, text: String) -> Failure {
@@ -317,13 +340,30 @@ impl<'a> View<'a> {
 
     /// A task that should run is on a node that is gone, and Swarm has not put it elsewhere yet.
     fn lost(&self) -> Option<Obstacle> {
-        let gone =
-            |task: &&&Task| task.desired <= TaskState::Running && !task.state.is_over() && self.node_is_down(task);
+        let gone = |task: &&&Task| self.is_wanted(task) && !task.state.is_over() && self.node_is_down(task);
         let task = self.own.iter().filter(|_| self.may_be_empty()).find(gone)?;
         let mut failure = self.failure(FailureClass::NodeLost, "its node is down".to_owned());
         failure.slot = task.slot;
         failure.task = Some(task.id.clone());
         failure.node = Some(self.hostname(&task.node_id).unwrap_or_else(|| task.node_id.clone()));
+        Some(Obstacle { failure, sure: Sure::No })
+    }
+
+    /// Swarm's updater waits for a task that it has put on a node that is gone since. It does so until the node is back or
+    /// taken out of the Swarm, though another task has taken the place and the old one runs on beside it.
+    fn stuck(&self) -> Option<Obstacle> {
+        let updating = self.updated() && self.news().is_some_and(|update| update.state == UpdateState::Updating);
+        let waits_for =
+            |task: &&&Task| task.state < TaskState::Running && !self.is_baseline(task) && self.node_is_down(task);
+        let task = self.own.iter().filter(|_| updating && self.may_be_empty()).find(waits_for)?;
+        let node = self.hostname(&task.node_id).unwrap_or_else(|| task.node_id.clone());
+        let text = format!(
+            "Swarm's update waits for a task on node `{node}`, which is down; it goes on when the node is back, or is removed from the Swarm (`docker node rm --force`)"
+        );
+        let mut failure = self.failure(FailureClass::NodeLost, text);
+        failure.slot = task.slot;
+        failure.task = Some(task.id.clone());
+        failure.node = Some(node);
         Some(Obstacle { failure, sure: Sure::No })
     }
 
@@ -353,6 +393,12 @@ impl<'a> View<'a> {
     /// Whether the failed tasks mean that the service will not come up by itself.
     fn how_sure(&self, failed: &BTreeMap<Place<'_>, Vec<&Task>>, expected: u64) -> Sure {
         let update = self.wanted.spec.update_config.as_ref();
+        if let Some(since) = self.input.progress.baking_since
+            && failed.values().flatten().any(|task| task.state_since.is_some_and(|at| at > since))
+            && !planted!("a late regression is forgiven")
+        {
+            return Sure::Already;
+        }
         let goes_on = update.is_some_and(|update| update.failure_action == "continue");
         if self.updated() && !goes_on && !self.is_job() {
             let ratio = update.map_or(0.0, |update| update.max_failure_ratio);

@@ -2,5 +2,6 @@
 
 mod blame;
 mod classify;
+mod jobs;
 mod scene;
 mod verdicts;

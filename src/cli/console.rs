@@ -1,7 +1,7 @@
 //! The one place that prints. Results go to stdout, everything else to stderr; each has its own colour.
 
 use std::env;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
@@ -162,6 +162,7 @@ pub(super) struct Console {
     /// Whether a person can be asked.
     pub(super) asks: bool,
     out_terminal: bool,
+    input: Mutex<Box<dyn BufRead + Send>>,
 }
 
 impl Console {
@@ -179,6 +180,7 @@ impl Console {
             live: err && !dumb && !ci,
             asks: io::stdin().is_terminal() && err,
             out_terminal: out,
+            input: Mutex::new(Box::new(BufReader::new(io::stdin()))),
         }
     }
 
@@ -193,7 +195,14 @@ impl Console {
             live: false,
             asks: false,
             out_terminal: false,
+            input: Mutex::new(Box::new(io::empty())),
         }
+    }
+
+    /// The same, with a person who answers.
+    #[cfg(test)]
+    pub(super) fn answered(self, with: &'static str) -> Self {
+        Self { asks: true, input: Mutex::new(Box::new(with.as_bytes())), ..self }
     }
 
     /// A result, with a line's end.
@@ -222,9 +231,9 @@ impl Console {
         self.out_terminal && self.live
     }
 
-    /// A result in the place of all that stands on the screen.
+    /// A result in the place of all that stands on the screen, without a moment in which nothing does.
     pub(super) fn redraw(&self, text: &str) -> Result<(), CliError> {
-        self.print(&format!("\x1b[H\x1b[2J{text}"))
+        self.print(&format!("\x1b[H{}\x1b[K\x1b[J", text.trim_end().replace('\n', "\x1b[K\n")))
     }
 
     /// A mark or a message, with a line's end. Whether anyone reads it changes nothing.
@@ -271,10 +280,18 @@ impl Console {
 
     /// Asks a person. Anything but a yes is a no.
     pub(super) fn ask(&self, question: &str) -> bool {
-        self.draw(&format!("{question} [y/N] "));
+        matches!(self.ask_for(&format!("{question} [y/N] ")).to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+
+    /// What a person answers, in one line; nothing when there is no answer.
+    pub(super) fn ask_for(&self, question: &str) -> String {
+        self.draw(question);
         let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer);
-        read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        match input.read_line(&mut answer) {
+            Ok(_) => answer.trim().to_owned(),
+            Err(_) => String::new(),
+        }
     }
 }
 

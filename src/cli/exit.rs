@@ -48,6 +48,17 @@ impl Exit {
         }
     }
 
+    /// What to type when nothing closer to the cause is known.
+    pub(super) fn usual_next(self) -> &'static str {
+        match self {
+            Self::Usage => "see what it takes: `skep help COMMAND`",
+            Self::NotFound => "see what there is: `skep get stacks`; another environment: -e NAME",
+            Self::Refused => "use a token that may: --token TOKEN, or SKEP_TOKEN",
+            Self::Conflict => "look at how it stands now, and do it again: `skep get stacks`",
+            _ => "see whether everything works: `skep doctor`",
+        }
+    }
+
     /// For a code of the server, of a user error or of an error's extensions.
     pub(super) fn of_server(code: &str) -> Self {
         match code {

@@ -10,12 +10,14 @@
 mod args;
 mod client;
 mod commands;
+mod complete;
 mod console;
 mod contexts;
 mod exit;
 mod follow;
 mod model;
 mod output;
+mod plan_model;
 mod session;
 mod show;
 mod table;
@@ -30,7 +32,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use clap_complete::CompleteEnv;
 use thiserror::Error;
 
 pub use args::{Cli, LogFormat, ServeArgs, SimulateArgs};
@@ -131,11 +134,31 @@ pub enum HostError {
 /// Reads the arguments of the process, carries them out, and gives the exit code.
 #[must_use]
 pub fn run(host: &dyn Host) -> ExitCode {
+    // A shell that asks what could be typed next is answered, and that is all.
+    CompleteEnv::with_factory(Cli::command).var(complete::VARIABLE).complete();
     ExitCode::from(enter(std::env::args_os(), host).code())
 }
 
+/// When the parser's own words are in colour: it speaks before the flag is read.
+fn colour_of(words: &[OsString]) -> ColorChoice {
+    let mut found = std::env::var("SKEP_COLOR").ok();
+    for (index, word) in words.iter().filter_map(|word| word.to_str()).enumerate() {
+        match word.strip_prefix("--color") {
+            Some("") => found = words.get(index + 1).and_then(|word| word.to_str()).map(str::to_owned),
+            Some(value) => found = value.strip_prefix('=').map(str::to_owned).or(found),
+            None => {}
+        }
+    }
+    match found.as_deref() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
 fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
-    let read = Cli::command().try_get_matches_from(arguments).and_then(|matches| {
+    let words: Vec<OsString> = arguments.collect();
+    let read = Cli::command().color(colour_of(&words)).try_get_matches_from(words).and_then(|matches| {
         let said = matches.value_source("server") != Some(ValueSource::DefaultValue);
         Ok((Cli::from_arg_matches(&matches)?, said))
     });
@@ -151,9 +174,11 @@ fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
     finish(&console, carry_out(cli, server_was_said, host, &console))
 }
 
-/// Says what went wrong, if something did.
+/// Says what went wrong, if something did, and always what to type next.
 fn finish(console: &Console, result: Result<Exit, CliError>) -> Exit {
     result.unwrap_or_else(|error| {
+        let next = error.exit.usual_next();
+        let error = error.or_next(next);
         console.complain(&error);
         error.exit
     })
@@ -197,10 +222,9 @@ fn carry_out(cli: Cli, server_was_said: bool, host: &dyn Host, console: &Console
             unread.map(|()| if held { Exit::Done } else { Exit::Error })
         }
         Command::Schema => console.print(&host.schema()).map(|()| Exit::Done),
+        Command::Man(args) => commands::man::man(&args, console),
         Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut text);
-            console.print(&String::from_utf8_lossy(&text)).map(|()| Exit::Done)
+            console.print(&complete::registration(&shell.to_string())?).map(|()| Exit::Done)
         }
         command => ask(&globals, command, console),
     }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::exit::{CliError, Exit};
+pub(super) use super::plan_model::{Change, Plan, Step};
 
 /// Reads a part of an answer.
 pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
@@ -45,8 +46,26 @@ pub(super) struct Stack {
     #[serde(default)]
     pub(super) catalog: Option<StackCatalog>,
     #[serde(default)]
+    pub(super) followed_images: Vec<FollowedImage>,
+    #[serde(default)]
     pub(super) drift: Drift,
     pub(super) updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FollowedImage {
+    pub(super) service: String,
+    pub(super) rule: String,
+    pub(super) wanted: String,
+    pub(super) repository: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) digest: Option<String>,
+    #[serde(default)]
+    pub(super) skipped: Vec<String>,
+    pub(super) checked_at: Option<Timestamp>,
+    pub(super) next_look: Option<Timestamp>,
+    pub(super) error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -131,7 +150,11 @@ pub(super) struct Deployment {
     pub(super) rollback_of: Option<String>,
     pub(super) rolled_back_by: Option<String>,
     #[serde(default)]
+    pub(super) trace_id: Option<String>,
+    #[serde(default)]
     pub(super) services: Vec<Service>,
+    #[serde(default)]
+    pub(super) jobs: Vec<Job>,
     #[serde(default)]
     pub(super) warnings: Vec<String>,
     pub(super) created_at: Timestamp,
@@ -159,11 +182,27 @@ pub(super) struct Failure {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Service {
     pub(super) service: String,
     pub(super) wanted: u64,
     pub(super) healthy: u64,
     pub(super) obstacle: Option<String>,
+    #[serde(default)]
+    pub(super) waits_for: Vec<String>,
+}
+
+/// The run of a job before or after a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    pub(super) service: String,
+    pub(super) when: String,
+    pub(super) direction: String,
+    pub(super) phase: String,
+    pub(super) exit_code: Option<i64>,
+    #[serde(default)]
+    pub(super) log_tail: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -236,6 +275,8 @@ pub(super) struct Credential {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) stacks: Vec<String>,
     pub(super) keys: Vec<String>,
     pub(super) updated_at: Timestamp,
     #[serde(default)]
@@ -428,36 +469,6 @@ pub(super) struct Event {
     pub(super) reason: String,
     pub(super) message: String,
     pub(super) actor: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Plan {
-    pub(super) digest: String,
-    pub(super) steps: Vec<Step>,
-    #[serde(default)]
-    pub(super) waiting: Vec<String>,
-    #[serde(default)]
-    pub(super) warnings: Vec<String>,
-    pub(super) unchanged: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Step {
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) action: String,
-    pub(super) reason: String,
-    #[serde(default)]
-    pub(super) changes: Vec<Change>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Change {
-    pub(super) path: String,
-    #[serde(default)]
-    pub(super) from: Value,
-    #[serde(default)]
-    pub(super) to: Value,
 }
 
 /// What became of a document of a manifest.

@@ -2,13 +2,13 @@
 //!
 //! Paths that a file names begin in its own folder; of the compose files of a stack all begin in the folder of the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::dotenv;
 use super::field::Field;
 use super::files::attached;
 use super::findings::Findings;
-use super::input::{RenderInput, VariableValue};
+use super::input::{Needs, RenderInput, VariableValue};
 use super::interpolate::{self, Variables};
 use super::merge;
 use super::merge_cli;
@@ -24,7 +24,7 @@ const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "configs", "secr
 type Values = BTreeMap<String, VariableValue>;
 
 /// All files of the input as one tree. `None` when something is wrong, or `needs` names files that must be read first.
-pub(super) fn tree(input: &RenderInput<'_>, found: &Findings, needs: &mut BTreeSet<String>) -> Option<Node> {
+pub(super) fn tree(input: &RenderInput<'_>, found: &Findings, needs: &mut Needs) -> Option<Node> {
     let mut assembler = Assembler { input, found, needs, open: Vec::new() };
     let mut merged: Option<Node> = None;
     let mut whole = true;
@@ -74,7 +74,7 @@ fn same_version(base: &Node, over: &Node, found: &Findings) {
 struct Assembler<'a> {
     input: &'a RenderInput<'a>,
     found: &'a Findings,
-    needs: &'a mut BTreeSet<String>,
+    needs: &'a mut Needs,
     /// The included and extended files that are being read, outermost first.
     open: Vec<String>,
 }
@@ -266,7 +266,7 @@ impl Assembler<'_> {
                     let path = path::resolve(&file, &file.filled()?)?;
                     let data = attached(&file, &path, self.input, self.needs)??;
                     match dotenv::parse(&data, values) {
-                        Ok(found) => own.extend(found),
+                        Ok(found) => own.extend(dotenv::kept_secret(found, &path, self.input)),
                         Err(fault) => file.error(format!("`{path}` {fault}"), dotenv::HINT),
                     }
                 }

@@ -239,11 +239,3 @@ pub(super) fn scale(table: &Table<'_>, mode: &mut ServiceMode) {
         None => field.error(format!("`scale` does not go with the mode {}", mode.kind()), "remove one of them"),
     }
 }
-
-/// Whether Skep is never to remove the object: `x-skep: { protect: true }`.
-pub(super) fn is_protected(table: &Table<'_>) -> bool {
-    let Some(own) = table.given("x-skep").and_then(|field| field.table()) else { return false };
-    let protect = own.given("protect").and_then(|flag| flag.boolean()).unwrap_or(false);
-    own.finish();
-    protect
-}

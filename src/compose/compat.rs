@@ -151,7 +151,7 @@ impl Difference {
             ),
             Self::DependsOn => (
                 "`depends_on`",
-                "services are written in this order; a name that does not exist is an error",
+                "services are written in this order, and wait for what `condition` says ([jobs](../guides/jobs.md)); a name that does not exist is an error",
                 "ignored, and a warning",
             ),
             Self::Composition => ("`extends`, `include`, `profiles`, `name`", "as in the specification", "an error"),

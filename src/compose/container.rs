@@ -7,7 +7,7 @@ use crate::domain::{DnsConfig, Healthcheck, LogDriver, Ulimit};
 use super::compat::Difference;
 use super::field::{Field, Table};
 use super::files::attached;
-use super::input::RenderInput;
+use super::input::{Needs, RenderInput};
 use super::path;
 use super::shell;
 use super::yaml::{Node, Value};
@@ -25,7 +25,7 @@ pub(super) fn words(field: &Field<'_>) -> Vec<String> {
 
 /// `KEY=VALUE`, sorted. Files first, in order, then `environment`. A name without a value takes the variable of that
 /// name, and stays bare when there is none, which unsets what the image has.
-pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mut BTreeSet<String>) -> Vec<String> {
+pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mut Needs) -> Vec<String> {
     let mut values: BTreeMap<String, Option<String>> = BTreeMap::new();
     if let Some(files) = table.get("env_file") {
         for file in files.text_or_list() {
@@ -59,11 +59,7 @@ pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mu
 }
 
 /// One file of variables: a path, or by the specification's rules a map with `path` and `required`.
-fn env_file(
-    field: &Field<'_>,
-    input: &RenderInput<'_>,
-    needs: &mut BTreeSet<String>,
-) -> BTreeMap<String, Option<String>> {
+fn env_file(field: &Field<'_>, input: &RenderInput<'_>, needs: &mut Needs) -> BTreeMap<String, Option<String>> {
     let mut required = true;
     let mut at: Field<'_> = field.clone();
     if matches!(field.node.value, Value::Map(_)) && field.found.strict() {
@@ -81,7 +77,9 @@ fn env_file(
     let Some(path) = at.filled().and_then(|text| path::resolve(&at, &text)) else {
         return BTreeMap::new();
     };
-    if !required && matches!(input.attachments.get(&path), Some(Err(_))) {
+    // What is encrypted and cannot be opened is there.
+    let encrypted = input.confidential.files.contains(&path);
+    if !required && !encrypted && matches!(input.attachments.get(&path), Some(Err(_))) {
         at.warn(&format!("`{path}` cannot be read; it is not required"));
         return BTreeMap::new();
     }

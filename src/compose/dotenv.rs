@@ -4,10 +4,10 @@
 //! value only behind a blank. `'…'` is taken as it is; in `"…"` `\n`, `\r`, `\t`, `\"`, `\\` and `\$` are known, and
 //! variables are put in, as they are without quotes: those above in the file and those of the stack.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::findings::Findings;
-use super::input::{RenderInput, VariableValue};
+use super::input::{Needs, RenderInput, VariableValue};
 
 /// The name of the file that is read by itself.
 const NAME: &str = ".env";
@@ -23,24 +23,36 @@ pub(super) fn of_folder(
     outer: &Values,
     input: &RenderInput<'_>,
     found: &Findings,
-    needs: &mut BTreeSet<String>,
+    needs: &mut Needs,
 ) -> Option<Values> {
     let path = if folder.is_empty() { NAME.to_owned() } else { format!("{folder}/{NAME}") };
     match input.attachments.get(&path) {
         None => {
-            needs.insert(path);
+            needs.files.insert(path);
+            None
+        }
+        Some(Err(why)) if input.confidential.files.contains(&path) => {
+            found.error(Default::default(), "", format!("cannot read `{path}`: {why}"), "");
             None
         }
         // Most repositories have none.
         Some(Err(_)) => Some(Values::new()),
         Some(Ok(data)) => match parse(data, outer) {
-            Ok(values) => Some(values),
+            Ok(values) => Some(kept_secret(values, &path, input)),
             Err(fault) => {
                 found.error(Default::default(), "", format!("`{path}` {fault}"), HINT);
                 None
             }
         },
     }
+}
+
+/// The values of a file, as secret as the file.
+pub(super) fn kept_secret(mut values: Values, path: &str, input: &RenderInput<'_>) -> Values {
+    if input.confidential.files.contains(path) {
+        values.values_mut().for_each(|value| value.secret = true);
+    }
+    values
 }
 
 /// The values in a file; `outer` may be referred to. The error says where and what.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::domain::{
-    ConfigReference, ConfigSpec, Digest, FileTarget, NAMESPACE_LABEL, PROTECT_LABEL, SecretBytes, SecretReference,
-    SecretSpec, content_name,
+    ConfigReference, ConfigSpec, CredentialName, Digest, FileTarget, NAMESPACE_LABEL, PROTECT_LABEL, SecretBytes,
+    SecretReference, SecretSpec, content_name,
 };
 
-use super::beyond::is_protected;
 use super::compat::Difference;
 use super::field::{Field, Table};
-use super::input::RenderInput;
+use super::input::{Needs, RenderInput, ValueOf};
 use super::mounts::identity;
+use super::own::is_protected;
 use super::path;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};
@@ -66,7 +66,11 @@ pub(super) struct Files {
 
 /// The source of an object's content.
 enum Content {
-    Bytes(Vec<u8>),
+    Bytes {
+        data: Vec<u8>,
+        /// It is encrypted in the repository.
+        encrypted: bool,
+    },
     /// An external secret driver gives it.
     Driver(String, BTreeMap<String, String>),
     /// It must be read first.
@@ -79,7 +83,7 @@ impl Files {
         family: Family,
         section: Option<&Field<'_>>,
         input: &RenderInput<'_>,
-        needs: &mut BTreeSet<String>,
+        needs: &mut Needs,
     ) -> Self {
         let mut files = Self::default();
         for (entry, field) in section.map(Field::entries).unwrap_or_default() {
@@ -92,24 +96,18 @@ impl Files {
         files
     }
 
-    fn declare(
-        &mut self,
-        family: Family,
-        key: &str,
-        table: &Table<'_>,
-        input: &RenderInput<'_>,
-        needs: &mut BTreeSet<String>,
-    ) {
+    fn declare(&mut self, family: Family, key: &str, table: &Table<'_>, input: &RenderInput<'_>, needs: &mut Needs) {
         let scoped = format!("{}_{key}", input.stack);
         let refused = ["file", "content", "environment", "driver", "driver_opts", "labels", "template_driver"];
         let refused = refused.map(|key| (key, table.field.node.get(key).is_some()));
         let refused: Vec<&'static str> = refused.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
         let (name, external) = identity(table, key, scoped.clone(), &refused);
         let custom = (name != scoped).then_some(name.as_str());
-        let content = content(family, table, input, needs, external);
+        let own = Own::of(family, table);
+        let content = content(family, table, &own, input, needs, external);
         let mut labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
         labels.insert(NAMESPACE_LABEL.to_owned(), input.stack.to_string());
-        if is_protected(table) {
+        if own.protect {
             labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
         }
         let templating = table.given("template_driver").and_then(|driver| driver.word(&["golang"]));
@@ -138,8 +136,9 @@ impl Files {
                 self.names.insert(key, Some(name.clone()));
                 self.secrets.insert(name, spec);
             }
-            Some(Content::Bytes(data)) => {
-                let digest = digest(family, &data, templating.as_deref(), input);
+            Some(Content::Bytes { data, encrypted }) => {
+                let keyed = encrypted || family == Family::Secrets || holds_secret(&data, input);
+                let digest = digest(keyed, &data, templating.as_deref(), input);
                 let real = match custom {
                     Some(custom) => custom_name(custom, &digest),
                     None => content_name(input.stack, &key, &digest),
@@ -150,10 +149,11 @@ impl Files {
                         family.one()
                     ));
                 }
-                if family == Family::Configs && holds_secret(&data, input) {
-                    table
-                        .field
-                        .warn("the value of a secret variable stands in a config, which anyone on the Swarm can read");
+                if family == Family::Configs && keyed {
+                    let what = if encrypted { "what was encrypted" } else { "the value of a secret variable" };
+                    table.field.warn(&format!(
+                        "{what} stands in a config, which anyone on the Swarm can read; make it a secret"
+                    ));
                 }
                 self.names.insert(key.clone(), Some(real.clone()));
                 match family {
@@ -246,8 +246,8 @@ impl Files {
 }
 
 /// The digest that a name carries. What the engine never changes in place is in it: the content, and whether it is a
-/// template. It is keyed for secrets, and for a config in which the value of a secret variable stands.
-fn digest(family: Family, data: &[u8], templating: Option<&str>, input: &RenderInput<'_>) -> Digest {
+/// template. It is keyed for secrets, and for a config in which something secret stands.
+fn digest(keyed: bool, data: &[u8], templating: Option<&str>, input: &RenderInput<'_>) -> Digest {
     let marked: Vec<u8>;
     let bytes = match templating {
         Some(driver) => {
@@ -256,13 +256,10 @@ fn digest(family: Family, data: &[u8], templating: Option<&str>, input: &RenderI
         }
         None => data,
     };
-    if family == Family::Secrets || holds_secret(data, input) {
-        input.digester.digest(bytes)
-    } else {
-        Digest::of(bytes)
-    }
+    if keyed { input.digester.digest(bytes) } else { Digest::of(bytes) }
 }
 
+/// Whether the value of a secret variable stands in it.
 fn holds_secret(data: &[u8], input: &RenderInput<'_>) -> bool {
     let mut secrets = input.variables.values().filter(|value| value.secret && !value.text.is_empty());
     secrets.any(|secret| data.windows(secret.text.len()).any(|window| window == secret.text.as_bytes()))
@@ -282,12 +279,13 @@ fn valid_name(name: &str) -> bool {
         && edge(name.bytes().last())
 }
 
-/// Where the content comes from: exactly one of `file`, `content`, `environment` and a secret's `driver`.
+/// Where the content comes from: exactly one of `file`, `content`, `environment`, and a secret's `driver` and credential.
 fn content(
     family: Family,
     table: &Table<'_>,
+    own: &Own<'_>,
     input: &RenderInput<'_>,
-    needs: &mut BTreeSet<String>,
+    needs: &mut Needs,
     external: bool,
 ) -> Option<Content> {
     let strict = table.field.found.strict();
@@ -301,12 +299,14 @@ fn content(
     if external {
         return None;
     }
-    let given = [&file, &inline, &variable, &driver].into_iter().flatten().count();
+    let given = [&file, &inline, &variable, &driver, &own.credential].into_iter().flatten().count();
     if given != 1 {
         let what = if given == 0 { "nothing says what it holds" } else { "more than one thing says what it holds" };
         let hint = match (family, strict) {
             (Family::Configs, true) => "give one of `file`, `content`, `environment`, or `external: true`",
-            (Family::Secrets, true) => "give one of `file`, `environment`, `driver`, or `external: true`",
+            (Family::Secrets, true) => {
+                "give one of `file`, `environment`, `driver`, `x-skep.credential`, or `external: true`"
+            }
             (_, false) => "give `file` or `external: true`",
         };
         table.field.error(what, hint);
@@ -315,13 +315,23 @@ fn content(
     if let Some(driver) = driver {
         return Some(Content::Driver(driver.filled()?, options.map(|options| options.options()).unwrap_or_default()));
     }
+    let mut encrypted = false;
     let (field, data) = if let Some(file) = file {
         let path = path::resolve(&file, &file.filled()?)?;
-        if family == Family::Secrets {
-            file.warn("the secret stands in the clear in a file of the source; a secret variable with `environment:` keeps it out");
+        encrypted = input.confidential.files.contains(&path);
+        let found = attached(&file, &path, input, needs)?;
+        if family == Family::Secrets && !encrypted {
+            file.warn(
+                "the secret stands in the clear in a file of the source; encrypt the file with SOPS, or take the value from a credential or a secret variable",
+            );
         }
-        match attached(&file, &path, input, needs)? {
+        match found {
             Some(data) => (file, data.to_vec()),
+            None => return Some(Content::Unknown),
+        }
+    } else if let Some(credential) = &own.credential {
+        match own.value(credential, input, needs)? {
+            Some(data) => (credential.clone(), data),
             None => return Some(Content::Unknown),
         }
     } else if let Some(variable) = variable {
@@ -346,7 +356,54 @@ fn content(
         field.error(message, "mount a volume for large files");
         return None;
     }
-    Some(Content::Bytes(data))
+    Some(Content::Bytes { data, encrypted })
+}
+
+/// What stands under `x-skep` of a config or secret.
+struct Own<'a> {
+    protect: bool,
+    /// The credential that a secret's content comes from.
+    credential: Option<Field<'a>>,
+    key: Option<Field<'a>>,
+}
+
+impl<'a> Own<'a> {
+    fn of(family: Family, table: &Table<'a>) -> Self {
+        let mut own = Self { protect: false, credential: None, key: None };
+        let Some(found) = table.given("x-skep").and_then(|field| field.table()) else { return own };
+        own.protect = found.given("protect").and_then(|flag| flag.boolean()).unwrap_or(false);
+        if family == Family::Secrets {
+            (own.credential, own.key) = (found.given("credential"), found.given("key"));
+        }
+        found.finish();
+        if let (Some(key), None) = (&own.key, &own.credential) {
+            key.error("is the key of no credential", "name it beside: `x-skep: { credential: NAME, key: KEY }`");
+        }
+        own
+    }
+
+    /// The value of the credential; the inner `None` while it is wanted but not there.
+    fn value(&self, credential: &Field<'_>, input: &RenderInput<'_>, needs: &mut Needs) -> Option<Option<Vec<u8>>> {
+        let key = match &self.key {
+            Some(key) => Some(key.filled()?),
+            None => None,
+        };
+        let name = CredentialName::parse(&credential.filled()?);
+        let name =
+            name.map_err(|error| credential.error(error.to_string(), "name a credential of type Opaque")).ok()?;
+        let wanted = ValueOf { credential: name, key };
+        match input.confidential.credentials.get(&wanted) {
+            Some(Ok(value)) => Some(Some(value.expose().to_vec())),
+            Some(Err(why)) => {
+                credential.error(why.clone(), "");
+                None
+            }
+            None => {
+                needs.values.insert(wanted);
+                Some(None)
+            }
+        }
+    }
 }
 
 /// The content of an attachment; the inner `None` while it is wanted but not there.
@@ -354,7 +411,7 @@ pub(super) fn attached(
     field: &Field<'_>,
     path: &str,
     input: &RenderInput<'_>,
-    needs: &mut BTreeSet<String>,
+    needs: &mut Needs,
 ) -> Option<Option<Arc<[u8]>>> {
     match input.attachments.get(path) {
         Some(Ok(data)) => Some(Some(Arc::clone(data))),
@@ -363,7 +420,7 @@ pub(super) fn attached(
             None
         }
         None => {
-            needs.insert(path.to_owned());
+            needs.files.insert(path.to_owned());
             Some(None)
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Compat, Digester, Rendered, StackName, UnsetVariables};
+use crate::domain::{Compat, CredentialName, Digester, Rendered, SecretBytes, StackName, UnsetVariables};
 
 /// A compose file: its name, as errors are to show it, and its text.
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +54,48 @@ pub struct RenderInput<'a> {
     /// The folder of the first compose file, relative to the root of the repository; empty for the root itself. Its `.env`
     /// is asked for like any other file; it need not exist.
     pub folder: &'a str,
+    /// What of all this must not be shown, and what credentials hold.
+    pub confidential: &'a Confidential,
     /// Makes the digests of secrets.
     pub digester: &'a Digester,
+}
+
+/// What of an input must not be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Confidential {
+    /// Paths of attachments that are encrypted in the repository, also when they could not be opened.
+    pub files: BTreeSet<String>,
+    /// Values that were encrypted in them: masked in errors and warnings.
+    pub values: Vec<SecretBytes>,
+    /// Values of credentials that [`Render::Needs`] asked for, or why they cannot be had.
+    pub credentials: BTreeMap<ValueOf, Result<SecretBytes, String>>,
+}
+
+/// A value of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ValueOf {
+    /// The credential.
+    pub credential: CredentialName,
+    /// The key of the value; `None`: the only one that it holds.
+    pub key: Option<String>,
+}
+
+/// What a rendering lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Files: paths relative to the root of the repository, without `.` and `..`. Read them, and add them to
+    /// [`RenderInput::attachments`].
+    pub files: BTreeSet<String>,
+    /// Values of credentials. Add them to [`Confidential::credentials`].
+    pub values: BTreeSet<ValueOf>,
+}
+
+impl Needs {
+    /// Whether nothing is lacking.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.values.is_empty()
+    }
 }
 
 /// What rendering came to.
@@ -63,7 +103,6 @@ pub struct RenderInput<'a> {
 pub enum Render {
     /// Everything was there.
     Done(Box<Rendered>),
-    /// These files are wanted too: paths relative to the root of the repository, without `.` and `..`. Read them, add
-    /// them to [`RenderInput::attachments`], and render again.
-    Needs(BTreeSet<String>),
+    /// More is wanted: get it, add it to the input, and render again.
+    Needs(Needs),
 }

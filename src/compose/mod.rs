@@ -38,9 +38,9 @@ mod merge_cli;
 mod mounts;
 mod near;
 mod networks;
+mod own;
 mod path;
 mod ports;
-
 mod relations;
 mod scalar;
 mod service;
@@ -64,26 +64,25 @@ use self::yaml::{Node, Position};
 
 pub use self::compat::{Difference, Rule};
 pub use self::error::{RenderError, RenderErrors};
-pub use self::input::{Attachment, ComposeFile, Render, RenderInput, VariableValue};
+pub use self::input::{Attachment, ComposeFile, Confidential, Needs, Render, RenderInput, ValueOf, VariableValue};
 pub use self::keys::{Cli, KEYS, Key, Treatment};
 
 /// Renders compose files.
 ///
 /// Gives [`Render::Needs`] when files named by `env_file`, or by the `file` of a config or secret, are not among the
-/// attachments.
+/// attachments, or values of credentials are not there.
 ///
 /// # Errors
 /// [`RenderErrors`] with everything that is wrong: YAML, variables, keys, values, references, sizes. Values of secret
-/// variables are masked in it.
+/// variables, and what was encrypted, are masked in it.
 pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
     let found = Findings::new(input.compat);
-    let mut needs = BTreeSet::new();
+    let mut needs = Needs::default();
     let variables = variables(input, &found, &mut needs);
-    let secrets: Vec<SecretBytes> = variables
-        .values()
-        .filter(|value| value.secret)
-        .map(|value| SecretBytes::new(value.text.clone().into_bytes()))
-        .collect();
+    let mut secrets = input.confidential.values.clone();
+    let own =
+        variables.values().filter(|value| value.secret).map(|value| SecretBytes::new(value.text.clone().into_bytes()));
+    secrets.extend(own);
     let masker = Masker::new(&secrets);
     let input = &RenderInput { variables: &variables, ..*input };
     let result = if needs.is_empty() && found.is_clean() {
@@ -112,11 +111,7 @@ pub fn render(input: &RenderInput<'_>) -> Result<Render, RenderErrors> {
 }
 
 /// The stack's variables over those of the repository's `.env`.
-fn variables(
-    input: &RenderInput<'_>,
-    found: &Findings,
-    needs: &mut BTreeSet<String>,
-) -> BTreeMap<String, VariableValue> {
+fn variables(input: &RenderInput<'_>, found: &Findings, needs: &mut Needs) -> BTreeMap<String, VariableValue> {
     if !found.strict() {
         return input.variables.clone();
     }
@@ -136,7 +131,7 @@ fn convert(
     input: &RenderInput<'_>,
     mut tree: Node,
     found: &Findings,
-    needs: &mut BTreeSet<String>,
+    needs: &mut Needs,
 ) -> Option<(Desired, Material)> {
     let sleeping = if found.strict() { beyond::put_to_sleep(&mut tree, input.variables) } else { BTreeSet::new() };
     let root = Field::root(&tree, found);
@@ -173,8 +168,10 @@ fn convert(
     overrides(input, &around.services, found);
     let mut desired = Desired::empty(input.stack.clone());
     for (entry, field) in &services {
-        if let Some(service) = around.service(&entry.key, field) {
-            desired.services.insert(service.spec.name.clone(), service);
+        match around.service(&entry.key, field) {
+            Some((service, Some(hook))) => drop(desired.jobs.insert(service.spec.name.clone(), hook.of(service))),
+            Some((service, None)) => drop(desired.services.insert(service.spec.name.clone(), service)),
+            None => {}
         }
     }
     for (entry, field) in
@@ -187,7 +184,7 @@ fn convert(
     desired.external_secrets = around.secrets.used_external;
     desired.configs = around.configs.configs;
     desired.secrets = around.secrets.secrets;
-    desired.depends_on = relations::without_circles(around.order, input.stack, &root);
+    relations::put_in_order(around.order, input.stack, &root, &mut desired);
     *needs = around.needs;
     Some((desired, Material(around.secrets.material)))
 }

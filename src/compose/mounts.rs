@@ -6,10 +6,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{Mount, NAMESPACE_LABEL, StackName};
 
-use super::beyond::is_protected;
 use super::compat::Difference;
 use super::field::{Field, Table};
 use super::files::file_mode;
+use super::own::is_protected;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};
 

@@ -6,9 +6,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{NAMESPACE_LABEL, NetworkAttachment, NetworkSpec, PROTECT_LABEL, StackName};
 
-use super::beyond::is_protected;
 use super::field::{Field, Table};
 use super::mounts::identity;
+use super::own::is_protected;
 use super::yaml::{Position, Value};
 
 /// Networks every node has by itself.

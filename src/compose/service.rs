@@ -13,11 +13,12 @@ use super::deploy::{self, Deploy};
 use super::field::{Field, Table};
 use super::files::Files;
 use super::image;
-use super::input::RenderInput;
+use super::input::{Needs, RenderInput};
 use super::mounts::{self, Volume};
 use super::networks::Networks;
+use super::own::{Hook, Own};
 use super::ports::{self, Published};
-use super::relations::{self, Known};
+use super::relations::{self, Dependences, Known};
 
 /// The longest name of a service, the stack's included.
 const LONGEST_NAME: usize = 63;
@@ -33,16 +34,17 @@ pub(super) struct Surroundings<'a> {
     pub(super) used_volumes: BTreeSet<String>,
     pub(super) configs: Files,
     pub(super) secrets: Files,
-    pub(super) needs: BTreeSet<String>,
+    pub(super) needs: Needs,
     /// Ports that every node publishes, and the service that does.
     pub(super) ingress: BTreeMap<(u32, String), String>,
     /// What each service depends on, by key.
-    pub(super) order: BTreeMap<String, BTreeSet<String>>,
+    pub(super) order: BTreeMap<String, Dependences>,
 }
 
 impl Surroundings<'_> {
-    /// The service `key`, or `None` when it cannot be made out at all; what is wrong has been reported.
-    pub(super) fn service(&mut self, key: &str, field: &Field<'_>) -> Option<DesiredService> {
+    /// The service `key`, and whether it is a job before or after a deployment. `None` when it cannot be made out at all;
+    /// what is wrong has been reported.
+    pub(super) fn service(&mut self, key: &str, field: &Field<'_>) -> Option<(DesiredService, Option<Hook>)> {
         let table = field.table()?;
         let stack = self.input.stack;
         let name = format!("{stack}_{key}");
@@ -52,7 +54,8 @@ impl Surroundings<'_> {
             self.order.insert(key.to_owned(), after);
         }
 
-        let deploy = Deploy::read(&table);
+        let mut deploy = Deploy::read(&table);
+        let own = Own::read(&table);
         let mut labels = deploy.labels.clone();
         labels.insert(NAMESPACE_LABEL.to_owned(), stack.to_string());
         let mut container_spec = self.container(&table, stack.as_str());
@@ -60,11 +63,17 @@ impl Surroundings<'_> {
             labels.insert(IMAGE_LABEL.to_owned(), image.clone());
             container_spec.image = field_of(&table, "image").check(image::familiar(&image)).unwrap_or_default();
         }
-        let restart = table.given("restart").and_then(|restart| match deploy.restart_policy {
+        let mut restart = table.given("restart").and_then(|restart| match deploy.restart_policy {
             Some(_) => None,
+            // That is what such a job does anyway.
+            None if own.hook.is_some() && restart.node.written() == Some("no") => None,
             None => deploy::restart(&restart),
         });
-        if beyond::is_protected(&table) {
+        restart = deploy.restart_policy.take().or(restart);
+        if let Some(hook) = own.hook {
+            hook.make(&table, &mut deploy, &mut restart);
+        }
+        if own.protect {
             labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
         }
         let networks = match beyond::node_network(&table) {
@@ -78,7 +87,7 @@ impl Surroundings<'_> {
         let task_template = TaskSpec {
             container_spec,
             resources: deploy.resources,
-            restart_policy: deploy.restart_policy.or(restart),
+            restart_policy: restart,
             placement: deploy.placement,
             networks,
             log_driver,
@@ -95,7 +104,7 @@ impl Surroundings<'_> {
             endpoint_spec: Some(endpoint_spec),
             ..ServiceSpec::default()
         };
-        Some(DesiredService { key: key.to_owned(), spec: Box::new(spec) })
+        Some((DesiredService { key: key.to_owned(), spec: Box::new(spec) }, own.hook))
     }
 
     fn container(&mut self, table: &Table<'_>, stack: &str) -> ContainerSpec {

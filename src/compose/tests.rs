@@ -31,6 +31,7 @@ impl World {
             unset: UnsetVariables::Error,
             attachments: &attachments,
             folder: "deploy",
+            confidential: &Confidential::default(),
             digester: &Digester::new([7; 32]),
         })
     }
@@ -87,7 +88,7 @@ fn an_override_of_no_service_lists_the_services() {
 fn files_are_asked_for_and_their_faults_are_placed() {
     let text = "services:\n  web:\n    image: demo\n    env_file: ../all.env\nconfigs:\n  c: { file: ./c.txt }\nsecrets:\n  s: { file: s/../s.txt }\n";
     let needs = match World::default().render(&[("s.yml", text)]) {
-        Ok(Render::Needs(needs)) => needs,
+        Ok(Render::Needs(needs)) => needs.files,
         other => panic!("{other:?}"),
     };
     assert_eq!(needs.into_iter().collect::<Vec<_>>(), ["all.env", "deploy/c.txt", "deploy/s.txt"]);

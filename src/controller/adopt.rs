@@ -10,7 +10,8 @@ use super::prepare::Prepared;
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deployment, Desired, Effect, Material, ObjectKind, Reason, Snapshot,
+    ConditionStatus as Is, ConditionType as Kind, Course, Deployment, Desired, Effect, Material, ObjectKind, Reason,
+    Snapshot,
 };
 use crate::plan::{self, Pace, PlanInput, Prune};
 use crate::ports::{SwarmError, WatchedKind};
@@ -131,6 +132,8 @@ impl Pass<'_> {
             pace: Pace::Declared,
             allow_recreate: false,
             adopt: false,
+            course: Course::Repair,
+            previous: None,
             digester: &self.shared.renderer.digester(),
         });
         steps.into_iter().map(|step| step.effect).collect()

@@ -10,12 +10,12 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use crate::domain::{
-    Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, Effect,
-    EnvironmentName, EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress, Reason,
-    ServiceProgress, Step, Trigger, Written,
+    Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Course, Deployment, DeploymentPhase as Phase,
+    Effect, EnvironmentName, EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress,
+    Reason, Step, Trigger, Written,
 };
-use crate::plan::{Pace, Plan, PlanInput, Prune, plan};
-use crate::ports::{SwarmError, TaskFilter, WatchedKind};
+use crate::plan::{Pace, Plan, PlanInput, Prune, Ready, plan};
+use crate::ports::{SwarmError, WatchedKind};
 
 /// So often a plan is made anew within one pass when the Swarm changed under it.
 const ROUNDS: u32 = 5;
@@ -103,6 +103,19 @@ impl Pass<'_> {
         rendition: &Rendition,
         prune: Prune,
     ) -> Result<Plan, PassError> {
+        let course = if deployment.phase.is_terminal() { Course::Repair } else { Self::course(deployment) };
+        self.plan_on(course, deployment, rendition, prune)
+    }
+
+    /// The plan on a course.
+    pub(super) fn plan_on(
+        &mut self,
+        course: Course,
+        deployment: &Deployment,
+        rendition: &Rendition,
+        prune: Prune,
+    ) -> Result<Plan, PassError> {
+        let previous = self.previous(deployment)?;
         // What it would take to go back is not known: then nothing is removed.
         let (needed, known) = match self.needed(rendition) {
             Ok(needed) => (needed, true),
@@ -124,28 +137,47 @@ impl Pass<'_> {
             pace: if back { Pace::WayBack } else { Pace::Declared },
             allow_recreate: self.stack.spec.policy.allow_recreate,
             adopt: self.is_adopting(),
+            course,
+            previous: previous.as_ref(),
             digester: &self.shared.renderer.digester(),
         }))
     }
 
     /// Begins or goes on to carry out the plan of the attempt.
-    pub(super) async fn apply(
+    pub(super) async fn apply(&mut self, deployment: Deployment, rendition: &Rendition) -> Result<Carried, PassError> {
+        let ended = Self::ended_jobs(&deployment);
+        self.apply_after(deployment, rendition, &ended).await
+    }
+
+    /// Carries out what of the plan waits for nothing but for what has come about.
+    pub(super) async fn apply_after(
         &mut self,
         mut deployment: Deployment,
         rendition: &Rendition,
+        settled: &BTreeSet<String>,
     ) -> Result<Carried, PassError> {
         if !self.may_write() {
             return self.wait_to_write(deployment);
         }
         if deployment.progress.is_some() && self.now >= self.deadline(&deployment) {
             let text = "the engine had not accepted every step when the total deadline passed";
-            self.fail(deployment, Failure::new(FailureClass::EngineUnreachable, text))?;
+            self.fail(deployment, Failure::new(self.outage_class(), text))?;
             return Ok(Carried::Ended);
         }
+        if let Some(waits) = self.clear_runs(Some(&deployment)).await? {
+            return Ok(waits);
+        }
+        // What was written as a whole once is put right as a whole.
+        let whole = deployment.progress.as_ref().is_some_and(|progress| progress.applied);
+        let course = if whole { Course::Repair } else { Self::course(&deployment) };
         for _ in 0..ROUNDS {
             let when = if planted!("pruned before it has converged") { Prune::Asked } else { Prune::Later };
-            let plan = self.plan(&deployment, rendition, when)?;
+            let plan = self.plan_on(course, &deployment, rendition, when)?;
             if !plan.refused.is_empty() {
+                // What is missing may be for one of those to make that it depends on: a network, say.
+                if let Some(waits) = self.wait_for_others(&mut deployment)? {
+                    return Ok(waits);
+                }
                 let text = plan.refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 self.say(Kind::Applied, Is::False, Reason::PreflightFailed, &text);
                 self.fail(deployment, Failure::new(FailureClass::Preflight, text))?;
@@ -158,17 +190,21 @@ impl Pass<'_> {
             if let Some(waits) = self.wait_at_gate(&mut deployment, &plan)? {
                 return Ok(waits);
             }
-            self.begin(&mut deployment, rendition, &plan).await?;
-            if plan.steps.is_empty() {
-                return self.all_applied(deployment, rendition).map(|()| Carried::All);
+            if self.cannot_come_about(&mut deployment, rendition, &plan)? {
+                return Ok(Carried::Ended);
+            }
+            let ready = plan.ready(settled);
+            self.begin(&mut deployment, rendition, &plan, &ready).await?;
+            if ready.steps.is_empty() {
+                return self.accepted_so_far(deployment, rendition, &plan, &ready).await;
             }
             if !planted!("nothing is noted before the call") {
                 self.checkpoint().await?;
             }
-            match self.carry_out(&mut deployment, &plan.steps, rendition).await {
+            match self.carry_out(&mut deployment, &ready.steps, rendition).await {
                 Ok(true) => {
                     self.put(deployment.clone());
-                    return self.all_applied(deployment, rendition).map(|()| Carried::All);
+                    return self.accepted_so_far(deployment, rendition, &plan, &ready).await;
                 }
                 Ok(false) => self.put(deployment.clone()),
                 Err(error @ SwarmError::Refused { .. }) => {
@@ -194,7 +230,7 @@ impl Pass<'_> {
     /// choice that stops it.
     pub(super) fn wait_to_write(&mut self, mut deployment: Deployment) -> Result<Carried, PassError> {
         let (reason, text) = self.waiting.clone().unwrap_or((Reason::EngineUnreachable, String::new()));
-        let class = FailureClass::EngineUnreachable;
+        let class = self.outage_class();
         let outage = matches!(reason, Reason::EngineUnreachable | Reason::NotAManager);
         let deadline = self.not_before_a_look(self.deadline(&deployment));
         if outage && self.now >= deadline {
@@ -231,6 +267,7 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         rendition: &Rendition,
         plan: &Plan,
+        ready: &Ready,
     ) -> Result<(), PassError> {
         if deployment.progress.is_none() {
             let policy = &self.stack.spec.policy;
@@ -247,13 +284,19 @@ impl Pass<'_> {
                 applied_at: None,
                 healthy_most: 0,
                 healthy_since: None,
+                baking_since: None,
                 newest_task: None,
-                services: self.baselines(rendition).await?,
+                held_back: Default::default(),
+                services: self.baselines(rendition.desired.services.keys()).await?,
             });
+        }
+        if Self::is_between_waves(deployment) {
+            self.look_again_at_baselines(deployment, ready).await?;
         }
         if let Some(progress) = &mut deployment.progress {
             progress.applied = false;
-            for step in plan.steps.iter().filter(|step| step.object.kind == ObjectKind::Service) {
+            progress.held_back.clone_from(&ready.held_back);
+            for step in ready.steps.iter().filter(|step| step.object.kind == ObjectKind::Service) {
                 if step.action != Action::Remove && !matches!(step.effect, Effect::Own { .. }) {
                     let service = progress.services.entry(step.object.name.clone()).or_default();
                     service.written = match planted!("a write is not doubted") {
@@ -263,43 +306,17 @@ impl Pass<'_> {
                 }
             }
         }
-        if !plan.steps.is_empty() {
+        if !plan.steps.is_empty() || !plan.jobs.is_empty() {
             deployment.kept = Some(self.kept(deployment, rendition)?);
+        }
+        if ready.steps.iter().any(|step| step.object.kind == ObjectKind::Service) {
             self.status.live = self.status.live.take().filter(|_| planted!("the live version outlives a change"));
         }
-        self.doubt(&plan.steps);
-        self.enter(deployment, Phase::Applying, format!("{} steps to carry out", plan.steps.len()));
+        self.doubt(&ready.steps);
+        self.enter(deployment, Phase::Applying, format!("{} steps to carry out", ready.steps.len()));
         self.say(Kind::Applied, Is::False, Reason::Progressing, "the plan is being carried out");
         self.put(deployment.clone());
         Ok(())
-    }
-
-    /// The tasks that each service has now: their failures are not this deployment's.
-    async fn baselines(
-        &self,
-        rendition: &Rendition,
-    ) -> Result<std::collections::BTreeMap<String, ServiceProgress>, PassError> {
-        let snapshot = self.environment.snapshot();
-        let live: Vec<_> = rendition.desired.services.keys().filter_map(|name| snapshot.services.get(name)).collect();
-        let mut known: std::collections::BTreeMap<String, ServiceProgress> =
-            rendition.desired.services.keys().map(|name| (name.clone(), ServiceProgress::default())).collect();
-        if live.is_empty() {
-            return Ok(known);
-        }
-        let filter = TaskFilter::Services(live.iter().map(|live| live.id.clone()).collect());
-        let tasks = self.environment.swarm.tasks(&filter).await?;
-        for live in live {
-            if let Some(service) = known.get_mut(&live.spec.name) {
-                service.existed = true;
-                service.updated_before = live.update.as_ref().and_then(|update| update.started_at);
-                service.baseline = if planted!("old tasks are not remembered") { &[][..] } else { &tasks[..] }
-                    .iter()
-                    .filter(|task| task.service_id == live.id)
-                    .map(|task| task.id.clone())
-                    .collect();
-            }
-        }
-        Ok(known)
     }
 
     /// Objects about to be made are noted without an id: whatever happens to the answer, they are ours by their labels.
@@ -408,7 +425,7 @@ impl Pass<'_> {
     }
 
     /// Every step is accepted: from now on the tasks are judged.
-    fn all_applied(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
+    pub(super) fn all_applied(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
         if !planted!("what a lost answer made is not adopted") {
             self.adopt_ids();
         }

@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use super::pass::{Next, Pass, PassError};
 use super::snapshot::Wrote;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deletion, DeploymentPhase as Phase, Desired, EventType, Inventory,
-    Reason,
+    ConditionStatus as Is, ConditionType as Kind, Course, Deletion, DeploymentPhase as Phase, Desired, EventType,
+    Inventory, Reason,
 };
 use crate::plan::{PlanInput, Prune, is_protected, plan};
 use crate::ports::{SwarmError, TaskFilter};
@@ -18,6 +18,7 @@ impl Pass<'_> {
     /// Takes the next steps of a deletion. `None`: the stack is gone.
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
         self.shared.sources.leave(self.key());
+        self.shared.repositories.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
         self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
         self.adopt_ids();
@@ -64,6 +65,8 @@ impl Pass<'_> {
             pace: crate::plan::Pace::Declared,
             allow_recreate: false,
             adopt: false,
+            course: Course::Repair,
+            previous: None,
             digester: &self.shared.renderer.digester(),
         });
         let services: Vec<String> = self

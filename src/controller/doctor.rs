@@ -1,6 +1,7 @@
 //! Whether all that is needed is there and answers: looked at afresh, at a person's word.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -9,9 +10,9 @@ use futures_util::stream::iter;
 
 use super::environment::{Connection, Observed};
 use super::inquiries::Answers;
-use crate::domain::{Claim, CredentialName, GitSource, Source};
+use crate::domain::{Claim, CredentialName, EnvironmentName, GitSource, ImagesPolicy, Source, registry_of};
 use crate::ledger::LedgerError;
-use crate::ports::{Area, Finding, Health, InquiryError, MOST_SOURCES, SwarmError};
+use crate::ports::{Area, Finding, Health, ImageError, InquiryError, MOST_REGISTRIES, MOST_SOURCES, SwarmError};
 
 /// So long may one engine or repository take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,13 +23,20 @@ const SKEW: i64 = 5;
 /// Less room than this, in bytes or in hundredths of the disk, is little.
 const LITTLE_ROOM: (u64, u64) = (512 << 20, 5);
 
+/// Of each environment and registry an image.
+type Images = BTreeMap<EnvironmentName, BTreeMap<String, String>>;
+
 impl Answers {
     pub(super) async fn look_at_all(&self) -> Result<Vec<Finding>, InquiryError> {
         let unreadable = |error: LedgerError| InquiryError::Failed(error.to_string());
         let mut findings = vec![self.look_at_store().await];
         findings.extend(self.look_at_disk());
         let environments = self.shared.ledger.environments().map_err(unreadable)?;
-        let looked = environments.iter().map(|found| self.look_at_environment(&found.value.name));
+        let registries = self.images_by_registry().map_err(unreadable)?;
+        let looked = environments.iter().map(|found| {
+            let images = registries.get(&found.value.name).cloned().unwrap_or_default();
+            self.look_at_environment(&found.value.name, images)
+        });
         findings.extend(join_all(looked).await.into_iter().flatten());
         let mut sources: BTreeMap<(String, Option<CredentialName>), GitSource> = BTreeMap::new();
         for stack in self.shared.ledger.stacks(None).map_err(unreadable)? {
@@ -62,7 +70,29 @@ impl Answers {
         })
     }
 
-    pub(super) async fn look_at_environment(&self, name: &crate::domain::EnvironmentName) -> Vec<Finding> {
+    pub(super) async fn look_at_one(&self, name: &EnvironmentName) -> Result<Vec<Finding>, InquiryError> {
+        let images = self.images_by_registry().map_err(|error| InquiryError::Failed(error.to_string()))?;
+        Ok(self.look_at_environment(name, images.get(name).cloned().unwrap_or_default()).await)
+    }
+
+    /// Of each registry that stacks run images of, one image; of stacks that have none looked up, none.
+    fn images_by_registry(&self) -> Result<Images, LedgerError> {
+        let mut images = Images::new();
+        for stack in self.shared.ledger.stacks(None)? {
+            if stack.value.spec.policy.images == ImagesPolicy::Never {
+                continue;
+            }
+            let Some(status) = self.shared.ledger.status(&stack.value.key)?.map(|found| found.value) else { continue };
+            let version = status.live.or_else(|| status.last_good.map(|good| good.version)).or(status.desired);
+            for choice in version.into_iter().flat_map(|version| version.images) {
+                let of = images.entry(stack.value.key.environment.clone()).or_default();
+                of.entry(registry_of(&choice.image).to_owned()).or_insert(choice.image);
+            }
+        }
+        Ok(images)
+    }
+
+    async fn look_at_environment(&self, name: &EnvironmentName, images: BTreeMap<String, String>) -> Vec<Finding> {
         if self.shared.relays.get(name).is_some() {
             // The far Skep is asked beside all this.
             return Vec::new();
@@ -95,6 +125,9 @@ impl Answers {
                 },
             });
         }
+        let images = images.into_iter().take(MOST_REGISTRIES);
+        let looked = images.map(|(registry, image)| look_at_registry(observed.clone(), registry, image));
+        findings.extend(join_all(looked).await);
         findings
     }
 
@@ -134,6 +167,31 @@ impl Answers {
                 bad(Area::Git, &subject, format!("no answer in {PATIENCE:?}"), "see what is between here and there")
             }
         }
+    }
+}
+
+/// The engine asks, with that registry's login: it is its access that counts.
+async fn look_at_registry(observed: Arc<Observed>, registry: String, image: String) -> Finding {
+    let subject = format!("{registry} ({})", observed.name);
+    let asked = tokio::time::timeout(PATIENCE, observed.swarm.resolve(&image)).await;
+    let error = match asked {
+        Ok(Ok(found)) => return good(Area::Registry, &subject, format!("has `{image}`: {}", found.digest)),
+        Ok(Err(error)) => error,
+        Err(_) => ImageError::Unreachable(format!("no answer in {PATIENCE:?}")),
+    };
+    let text = format!("asked for `{image}`: {error}");
+    let mend = match &error {
+        ImageError::Missing(_) => "push the image, or give the stack `policy: { images: never }` if it is on the nodes",
+        ImageError::Denied(_) => "declare a credential of type Registry for this host; see that its login may pull",
+        ImageError::Busy { .. } => "ask again later; a login of your own is asked less of by public registries",
+        ImageError::Engine(_) => "see what the engine says; it is the one that asks",
+        ImageError::Unreachable(_) => "see that the engine's machine reaches the registry, by its name and over TLS",
+    };
+    match error {
+        ImageError::Missing(_) | ImageError::Busy { .. } => {
+            Finding { health: Health::Doubtful, mend: Some(mend.to_owned()), ..good(Area::Registry, &subject, text) }
+        }
+        _ => bad(Area::Registry, &subject, text, mend),
     }
 }
 

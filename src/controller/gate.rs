@@ -35,7 +35,10 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         plan: &Plan,
     ) -> Result<Option<Carried>, PassError> {
-        if !Self::is_new(deployment) || plan.steps.is_empty() || planted!("nothing is waited for") {
+        if !Self::is_new(deployment)
+            || (plan.steps.is_empty() && plan.jobs.is_empty())
+            || planted!("nothing is waited for")
+        {
             return Ok(None);
         }
         let Some(wait) = self.wait_for(deployment, plan)? else {
@@ -44,6 +47,21 @@ impl Pass<'_> {
             }
             return Ok(None);
         };
+        self.wait(deployment, wait)
+    }
+
+    /// Lets a new version whose plan is refused wait for the stacks it depends on. `None`: they are ready.
+    pub(super) fn wait_for_others(&mut self, deployment: &mut Deployment) -> Result<Option<Carried>, PassError> {
+        if !Self::is_new(deployment) {
+            return Ok(None);
+        }
+        match self.wait_for_stacks()? {
+            Some(text) => self.wait(deployment, Wait { reason: Reason::DependencyNotReady, text, until: None }),
+            None => Ok(None),
+        }
+    }
+
+    fn wait(&mut self, deployment: &mut Deployment, wait: Wait) -> Result<Option<Carried>, PassError> {
         self.waiting = Some((wait.reason, wait.text.clone()));
         let phase = if wait.reason == Reason::AwaitingApproval { Phase::AwaitingApproval } else { Phase::Pending };
         if phase == Phase::Pending && deployment.message.as_ref() != Some(&wait.text) {

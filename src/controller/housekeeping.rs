@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::shared::Shared;
-use crate::domain::{Deployment, DeploymentId, Kept, StackKey, VersionSource};
+use crate::domain::{Deployment, DeploymentId, Kept, Repository, StackKey, VersionSource};
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::StoreError;
 
@@ -60,6 +60,7 @@ pub(super) async fn sweep(shared: &Shared) -> Result<Swept, LedgerError> {
         tokio::task::yield_now().await;
     }
     sweep_marks(shared, now, &mut swept).await?;
+    sweep_repositories(shared).await?;
     // The files of what was deleted.
     shared.ledger.collect(&BTreeSet::new())?;
     Ok(swept)
@@ -148,6 +149,17 @@ fn texts(value: &Value, found: &mut BTreeSet<String>) {
         Value::Object(map) => map.values().for_each(|item| texts(item, found)),
         _ => {}
     }
+}
+
+/// Forgets repositories of images that no stack follows any more: one that went while nobody looked leaves its record.
+async fn sweep_repositories(shared: &Shared) -> Result<(), LedgerError> {
+    let statuses = shared.ledger.statuses()?;
+    let followed: BTreeSet<&Repository> =
+        statuses.iter().flat_map(|(_, status)| status.followed.values().map(|it| &it.repository)).collect();
+    for repository in shared.ledger.repository_statuses()?.keys().filter(|it| !followed.contains(it)) {
+        shared.ledger.commit(Batch::new().delete_repository_status(repository)).await?;
+    }
+    Ok(())
 }
 
 async fn sweep_marks(shared: &Shared, now: Timestamp, swept: &mut Swept) -> Result<(), LedgerError> {

@@ -13,6 +13,7 @@ use super::queue::Priority;
 use super::shared::{Environments, Shared};
 use crate::domain::{EnvironmentName, StackKey, registry_of};
 use crate::ports::{Ambient, ImageError, ResolvedImage};
+use crate::telemetry::carried;
 
 /// The longest a lookup may take.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -57,6 +58,13 @@ impl Lookups {
 }
 
 impl Shared {
+    /// What was last answered about an image, if that is remembered; nothing is asked.
+    pub(super) fn last_answer(&self, environment: &EnvironmentName, image: &str) -> Option<Answer> {
+        let state = self.lookups.state();
+        let lookup = state.images.get(&(environment.clone(), image.to_owned()))?;
+        lookup.answer.as_ref().map(|(_, answer)| answer.clone())
+    }
+
     /// What an image's tag stands for, if that was asked not long before `asked_at`. Otherwise it is being asked, and the
     /// stack is woken with the answer.
     pub(super) fn look_up(
@@ -97,7 +105,7 @@ impl Shared {
                 environment: environment.clone(),
             };
             let image = image.to_owned();
-            self.tasks.spawn(async move { asking.ask(image, &places).await });
+            self.tasks.spawn(carried(async move { asking.ask(image, &places).await }));
         }
         None
     }

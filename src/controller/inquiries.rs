@@ -12,13 +12,14 @@ use super::pass::Pass;
 use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
-    Action, CredentialName, Deployment, Effect, EnvironmentName, GitSource, GitUrl, Node, ObjectKind, Revision,
-    Snapshot, Source, Stack, StackKey, StackSpec, Task, Trigger, Version, VersionSource, Wanted,
+    Action, Course, CredentialName, Deployment, DeploymentId, Desired, Effect, EnvironmentName, GitSource, GitUrl,
+    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackSpec, Step, Task, Trigger, Version,
+    VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
-    BoxFuture, BoxStream, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery, MOST_REFS,
-    MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
+    BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, JobAnswer,
+    LogLine, LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -78,6 +79,7 @@ impl Answers {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         // It is thought of only, and written nowhere.
@@ -92,7 +94,15 @@ impl Answers {
         deployment: &Deployment,
         rendition: &Rendition,
     ) -> Result<PlanAnswer, InquiryError> {
-        let plan = pass.plan(deployment, rendition, Prune::Asked).map_err(failed)?;
+        let course = if deployment.origin.trigger == Trigger::Adopt { Course::Adopt } else { Course::Deploy };
+        let plan = pass.plan_on(course, deployment, rendition, Prune::Asked).map_err(failed)?;
+        let waves = rendition.desired.waves(course);
+        let waits_for = |name: &str| -> Vec<String> {
+            plan.gates.get(name).map(|gate| gate.awaits.iter().cloned().collect()).unwrap_or_default()
+        };
+        let good = pass.last_good_rendition().ok().flatten();
+        let runs = !plan.steps.is_empty() || good.is_none_or(|good| differ_in_jobs(&good.desired, &rendition.desired));
+        let found = pass.found_before(rendition, &plan).map_err(failed)?;
         let masker = rendition.masker();
         let mask = |value: &Option<serde_json::Value>| value.as_ref().map(|value| masker.mask_json(value));
         Ok(PlanAnswer {
@@ -116,15 +126,29 @@ impl Answers {
                             to: mask(&change.to),
                         })
                         .collect(),
+                    wave: waves.get(step.object.name.as_str()).copied().filter(|_| is_service(step)),
+                    waits_for: if is_service(step) { waits_for(&step.object.name) } else { Vec::new() },
+                })
+                .collect(),
+            jobs: plan
+                .jobs
+                .iter()
+                .filter(|_| runs)
+                .map(|job| JobAnswer {
+                    name: job.service.spec.name.clone(),
+                    when: job.when,
+                    wave: waves.get(job.service.spec.name.as_str()).copied().unwrap_or(1),
+                    waits_for: waits_for(&job.service.spec.name),
                 })
                 .collect(),
             waiting: plan
                 .refused
                 .iter()
                 .map(ToString::to_string)
+                .chain(found.refused.iter().map(|failure| masker.mask(&failure.sentence())))
                 .chain(plan.waiting.iter().map(ToString::to_string))
                 .collect(),
-            warnings: rendition.warnings.clone(),
+            warnings: rendition.warnings.iter().chain(&found.warnings).cloned().collect(),
             unchanged: plan.unchanged,
         })
     }
@@ -137,11 +161,13 @@ impl Answers {
         images: &BTreeMap<String, String>,
     ) -> Result<(Deployment, Rendition), InquiryError> {
         let mut spec = pass.stack.spec.clone();
-        spec.images.extend(images.clone());
+        spec.images
+            .extend(images.iter().map(|(service, version)| (service.clone(), ImageWish::Named(version.clone()))));
         if let (Some(wanted), Source::Git(git)) = (wanted, &mut spec.source) {
             git.wanted = wanted.clone();
         }
-        let (revision, rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        let (revision, mut rendition) = self.rendered(&pass.stack.key.clone(), &spec).await?;
+        pass.followed_now(&spec, &mut rendition);
         let declared = pass.stack.deployment.clone();
         let mut deployment = pass
             .deployment(&declared)
@@ -158,7 +184,7 @@ impl Answers {
             Source::Inline(_) => None,
             Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
         };
-        let rendition = self.shared.renderer.render(&key.name, spec, revision.as_ref()).await.map_err(failed)?;
+        let rendition = self.shared.renderer.render(key, spec, revision.as_ref()).await.map_err(failed)?;
         Ok((revision, rendition))
     }
 
@@ -234,6 +260,27 @@ impl Answers {
     }
 }
 
+fn is_service(step: &Step) -> bool {
+    step.object.kind == ObjectKind::Service && !matches!(step.effect, Effect::Remove { .. })
+}
+
+/// Whether two versions have other jobs. What their tags stand for is not looked up for a question.
+fn differ_in_jobs(good: &Desired, wanted: &Desired) -> bool {
+    let plain = |desired: &Desired| {
+        let mut jobs = desired.jobs.clone();
+        for job in jobs.values_mut() {
+            let task = &mut job.service.spec.task_template;
+            let image = &mut task.container_spec.image;
+            image.truncate(image.find('@').unwrap_or(image.len()));
+            if let Some(placement) = &mut task.placement {
+                placement.platforms.clear();
+            }
+        }
+        jobs
+    };
+    plain(good) != plain(wanted)
+}
+
 /// A task, told to people.
 fn answer(task: &Task, snapshot: &Snapshot, service: &str, current: bool) -> TaskAnswer {
     let node = snapshot.nodes.get(&task.node_id).map(|node| node.hostname.clone());
@@ -288,6 +335,18 @@ impl Inquiries for Answers {
         Box::pin(self.bounded(self.adoption_now(stack)))
     }
 
+    fn compare<'a>(
+        &'a self,
+        from: &'a DeploymentId,
+        to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(self.bounded(async { self.compare_now(from, to) }))
+    }
+
+    fn commit<'a>(&'a self, deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(self.bounded(self.commit_now(deployment)))
+    }
+
     fn logs<'a>(
         &'a self,
         of: &'a LogOf,
@@ -313,7 +372,7 @@ impl Inquiries for Answers {
     }
 
     fn doctor_of<'a>(&'a self, name: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
-        Box::pin(self.bounded(async { Ok(self.look_at_environment(name).await) }))
+        Box::pin(self.bounded(self.look_at_one(name)))
     }
 
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {

@@ -8,13 +8,15 @@ use super::apply::Carried;
 use super::environment::Connection;
 use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
+use super::stages::sooner;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Reason, ServiceState, Trigger, Version,
+    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Progress, Reason, ServiceState, Trigger, Version,
     VersionSource,
 };
 use crate::plan::Prune;
+use crate::ports::SwarmError;
 
 /// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
 const EVIDENCE: Duration = Duration::from_secs(3);
@@ -46,10 +48,14 @@ impl Pass<'_> {
         let tasks = self.environment.tasks.newest();
         let live = self.environment.snapshot();
         let applied_at = progress.applied_at.unwrap_or(progress.started_at);
-        let own = || rendition.desired.services.keys().filter_map(|name| live.services.get(name));
+        let own = || {
+            let services = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
+            services.map(|live| live.id.clone()).chain(self.ids_of_runs(&deployment))
+        };
         let new = tasks.listed_at > applied_at || planted!("a listing from before the write is judged by");
-        let listed = new && own().all(|live| tasks.by_service.contains_key(&live.id));
-        self.follow_tasks(rendition, (!listed).then(|| applied_at.max(tasks.listed_at)));
+        let listed = new && own().all(|id| tasks.by_service.contains_key(&id));
+        let bakes = progress.baking_since.is_some();
+        self.follow_tasks(&deployment, rendition, (!listed).then(|| applied_at.max(tasks.listed_at)), bakes);
         if !listed {
             return self.wait_for_tasks(deployment);
         }
@@ -58,7 +64,11 @@ impl Pass<'_> {
             Err(PassError::Rendition(_)) => None,
             found => found?,
         };
-        let policy = self.stack.spec.policy.clone();
+        let mut policy = self.stack.spec.policy.clone();
+        if matches!(deployment.version.source, VersionSource::Kept(_)) {
+            // What has been good once needs no proof of it again.
+            policy.bake = SignedDuration::ZERO;
+        }
         let input = AssessInput {
             target: &rendition.desired,
             progress: &progress,
@@ -68,13 +78,32 @@ impl Pass<'_> {
             policy: &policy,
             now: self.now,
         };
-        let assessment = masked(assess(&input), rendition);
+        let runs = self.look_at_runs(&mut deployment, &input, rendition).await;
+        // A job that ended has moved the clocks.
+        let moved = deployment.progress.clone();
+        let progress = moved.as_ref().unwrap_or(&progress);
+        let input = AssessInput { progress, ..input };
+        self.put(deployment.clone());
+        let Some(mut assessment) = self.with_second_opinion(&deployment, &input, assess(&input)) else {
+            if progress.waiting_since.is_none() {
+                let text = "asking the registry about an image that the engine calls missing";
+                deployment.message = Some(text.to_owned());
+                self.put(deployment);
+            }
+            return Ok(Judged::Wait(Next::Idle));
+        };
+        runs.take_part(&mut assessment.verdict, self.now >= progress.total_deadline);
+        let assessment = masked(assessment, rendition);
         self.note_progress(&mut deployment, &assessment);
         match &assessment.verdict {
-            Verdict::Converged => {
-                self.converge(deployment, rendition)?;
-                Ok(Judged::Ended)
-            }
+            Verdict::Converged => match self.jobs_after(&mut deployment, rendition, &runs.ended).await? {
+                None | Some(Carried::All) => {
+                    self.converge(deployment, rendition)?;
+                    Ok(Judged::Ended)
+                }
+                Some(Carried::Wait(next)) => Ok(Judged::Wait(runs.sooner(next))),
+                Some(Carried::Ended) => Ok(Judged::Ended),
+            },
             Verdict::Failed(failure) => {
                 let fault = blame(&input, failure);
                 let evidence = self.with_evidence(failure.clone(), rendition);
@@ -85,6 +114,13 @@ impl Pass<'_> {
             }
             Verdict::Progressing | Verdict::Waiting(_) => {
                 self.put(deployment.clone());
+                if Self::is_between_waves(&deployment) {
+                    let settled = Self::settled(&assessment, &runs.ended);
+                    return Ok(match self.apply_after(deployment, rendition, &settled).await? {
+                        Carried::Wait(next) => Judged::Wait(runs.sooner(sooner(next, assessment.next_look))),
+                        Carried::All | Carried::Ended => Judged::Ended,
+                    });
+                }
                 self.keep_to_plan(deployment, rendition, assessment.next_look).await
             }
         }
@@ -102,6 +138,9 @@ impl Pass<'_> {
         let soonest = begun.checked_add(span).unwrap_or(begun);
         progress.total_deadline = progress.total_deadline.max(soonest);
         progress.progress_deadline = progress.progress_deadline.max(soonest);
+        for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+            run.deadline = run.deadline.max(soonest);
+        }
     }
 
     /// A deadline that passes while the environment is only being connected leaves time for a first look.
@@ -142,7 +181,9 @@ impl Pass<'_> {
             Carried::Wait(next) => Ok(Judged::Wait(next)),
             Carried::Ended => Ok(Judged::Ended),
             Carried::All => {
-                self.follow_tasks(rendition, Some(self.shared.ambient.now()));
+                if let Some(attempt) = self.attempt()? {
+                    self.follow_tasks(&attempt, rendition, Some(self.shared.ambient.now()), false);
+                }
                 Ok(Judged::Wait(Next::At(next_look)))
             }
         }
@@ -158,18 +199,34 @@ impl Pass<'_> {
         let deadline = self.not_before_a_look(deadline);
         if self.now >= deadline && !planted!("an outage has no end") {
             let text = self.waiting.clone().map(|(_, text)| text).unwrap_or_default();
-            self.end_failed(deployment, Failure::new(FailureClass::EngineUnreachable, text), Fault::Infrastructure)?;
+            let failure = Failure::new(self.outage_class(), text);
+            self.end_failed(deployment, failure, Fault::Infrastructure)?;
             return Ok(Judged::Ended);
         }
         self.put(deployment);
         Ok(Judged::Wait(Next::At(deadline)))
     }
 
+    /// What keeps the engine from answering: it cannot be reached, or its Swarm has no leader.
+    pub(super) fn outage_class(&self) -> FailureClass {
+        match self.environment.connection() {
+            Connection::Lost(SwarmError::NoQuorum { .. }) => FailureClass::QuorumLost,
+            _ => FailureClass::EngineUnreachable,
+        }
+    }
+
     /// Has the tasks of this version's services listed for as long as it is under way.
-    fn follow_tasks(&self, rendition: &Rendition, newer_than: Option<Timestamp>) {
+    pub(super) fn follow_tasks(
+        &self,
+        deployment: &Deployment,
+        rendition: &Rendition,
+        newer_than: Option<Timestamp>,
+        bakes: bool,
+    ) {
         let live = self.environment.snapshot();
         let ids = rendition.desired.services.keys().filter_map(|name| live.services.get(name));
-        self.environment.tasks.follow(self.key(), ids.map(|live| live.id.clone()).collect(), newer_than);
+        let ids = ids.map(|live| live.id.clone()).chain(self.ids_of_runs(deployment)).collect();
+        self.environment.tasks.follow(self.key(), ids, newer_than, bakes);
     }
 
     /// Moves the clocks on by what was seen.
@@ -182,7 +239,11 @@ impl Pass<'_> {
                 (Verdict::Waiting(_), None) => progress.waiting_since = Some(now),
                 (Verdict::Waiting(_), Some(_)) => {}
                 (_, Some(since)) => {
-                    progress.progress_deadline = after(progress.progress_deadline, now.duration_since(since));
+                    let stood = now.duration_since(since);
+                    progress.progress_deadline = after(progress.progress_deadline, stood);
+                    for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+                        run.deadline = after(run.deadline, stood);
+                    }
                     progress.waiting_since = None;
                 }
                 (_, None) => {}
@@ -190,6 +251,10 @@ impl Pass<'_> {
             if assessment.healthy > progress.healthy_most {
                 progress.healthy_most = assessment.healthy;
                 progress.progress_deadline = after(now, span);
+            }
+            if progress.baking_since.is_none() && assessment.baking_since.is_some() {
+                progress.baking_since = assessment.baking_since;
+                progress.total_deadline = after(progress.total_deadline, self.stack.spec.policy.bake);
             }
             progress.healthy_since = assessment.healthy_since;
             progress.newest_task = assessment.newest_task;
@@ -202,6 +267,7 @@ impl Pass<'_> {
                 wanted: service.wanted,
                 healthy: service.healthy,
                 obstacle: service.obstacle.as_ref().map(|failure| failure.error.clone()),
+                waits_for: service.waits_for.clone(),
             })
             .collect();
         deployment.message = Some(match &assessment.verdict {
@@ -267,7 +333,11 @@ impl Pass<'_> {
         let Some(mut deployment) = self.deployment(failed)?.cloned() else { return Ok(()) };
         if !deployment.phase.is_terminal() {
             let why = deployment.failure.as_ref().map(Failure::sentence).unwrap_or_default();
-            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; the last good version is back"));
+            let then = match deployment.progress {
+                Some(_) => "the last good version is back",
+                None => "nothing was changed for it, and the last good version runs",
+            };
+            self.enter(&mut deployment, Phase::RolledBack, format!("{why}; {then}"));
             self.put(deployment);
         }
         Ok(())
@@ -314,7 +384,10 @@ impl Pass<'_> {
         self.environment.tasks.leave(&self.stack.key);
         let why = failure.sentence();
         deployment.failure = Some(failure.clone());
-        if deployment.progress.is_some() {
+        let written = deployment.progress.as_ref().is_some_and(Progress::has_written);
+        // The job before the deployment stopped it: nothing of the stack was changed.
+        let stopped = failure.class == FailureClass::Hook && !written;
+        if deployment.progress.is_some() && !stopped {
             self.say(Kind::Healthy, Is::False, reason_of(failure.class), &why);
         }
         if let Some(failed) = deployment.rollback_of.clone().filter(|_| !planted!("a rollback is rolled back")) {
@@ -330,6 +403,11 @@ impl Pass<'_> {
         }
         if !matches!(deployment.origin.trigger, Trigger::Drift) {
             self.hold(&deployment, &why);
+        }
+        if stopped {
+            self.enter(&mut deployment, Phase::Failed, &why);
+            self.put(deployment);
+            return Ok(());
         }
         self.go_back(&mut deployment, &why)?;
         if deployment.phase == Phase::RollingBack {
@@ -355,6 +433,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let mut back =

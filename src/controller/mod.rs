@@ -4,6 +4,7 @@
 //! store watch ─┐                          ┌─► take up what was asked     (take_up)
 //! engine event ├─► queue ─► one pass ─────┼─► its desired objects        (prepare, rendition, sources)
 //! tasks, timer ┘   (a key at a time)      ├─► plan, doubt, apply         (apply)
+//!                                         ├─► waves and jobs             (stages, jobs)
 //!                                         ├─► judge by tasks, roll back  (judge)
 //!                                         ├─► keep: drift, prune, health (steady)
 //!                                         └─► one exit: conditions, one write (outcome, pass)
@@ -18,20 +19,25 @@ mod approval;
 mod backoff;
 mod catalogs;
 mod claim;
+mod compare;
+mod confidence;
 mod delete;
 mod doctor;
 mod environment;
+mod following;
 mod gate;
 mod glance;
 mod housekeeping;
 mod images;
 mod inquiries;
+mod jobs;
 mod judge;
 mod logs;
 mod outcome;
 mod output;
 mod pass;
 mod pinning;
+mod preflight;
 mod prepare;
 mod queue;
 mod reconcile;
@@ -39,13 +45,19 @@ mod relay;
 mod rendering;
 mod rendition;
 mod report;
+mod repositories;
+mod second_opinion;
 mod shared;
 mod snapshot;
 mod sources;
+mod spread;
+mod stages;
 mod steady;
 mod take_up;
 mod tasks;
 mod waiting;
+mod way_back;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -55,32 +67,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::backoff::backoff;
 use self::catalogs::Catalogs;
 use self::claim::Claimer;
 use self::environment::Observed;
-use self::pass::{Next, Pass, PassError};
+pub use self::queue::Depth;
 use self::queue::Priority;
 use self::relay::{Link, LinkParts, Relays, Routed};
 use self::rendition::Renderer;
 use self::report::report;
+use self::repositories::Repositories;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
 use self::waiting::Waiting;
 use crate::declare::Declare;
 use crate::domain::{CredentialName, Environment, EnvironmentName, Installation, StackKey};
 use crate::ledger::{Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, FarConnector, Inquiries, Sealer, Source, SwarmConnector};
-
-/// A pass never asks for another one sooner than this: rules that disagree cost little.
-const SHORTEST_WAIT: Duration = Duration::from_millis(20);
-
-/// A pass that takes longer than this is broken off and begun anew: no call it makes should.
-const LONGEST_PASS: Duration = Duration::from_secs(300);
+use crate::ports::{Ambient, Decrypter, FarConnector, Inquiries, Registry, Sealer, Source, SwarmConnector};
+use crate::telemetry::{Meters, Tracer};
 
 /// What the controller is made of.
 pub struct Parts {
@@ -92,6 +98,10 @@ pub struct Parts {
     pub sealer: Arc<dyn Sealer>,
     /// Reads repositories.
     pub source: Arc<dyn Source>,
+    /// Opens what is encrypted in them.
+    pub decrypter: Arc<dyn Decrypter>,
+    /// Asks registries about images that are followed.
+    pub registry: Arc<dyn Registry>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
     /// Connects those that another Skep keeps.
@@ -101,6 +111,22 @@ pub struct Parts {
     /// The mark of the restore that this installation came from, if it did: it writes to no Swarm before a person has it
     /// claimed.
     pub restored: Option<String>,
+    /// What counts.
+    pub meters: Meters,
+    /// Who gets the spans of deployments.
+    pub tracer: Tracer,
+}
+
+/// How many stacks of each environment wait for a look.
+#[derive(Clone)]
+pub struct Backlog(Arc<Environments>);
+
+impl Backlog {
+    /// The environments under watch, with what waits in each.
+    #[must_use]
+    pub fn depths(&self) -> Vec<(EnvironmentName, Depth)> {
+        self.0.depths()
+    }
 }
 
 /// The controller. [`Controller::run`] does the work; [`Controller::inquiries`] answers readers meanwhile.
@@ -120,10 +146,10 @@ impl Controller {
     #[must_use]
     pub fn new(parts: Parts, cancel: CancellationToken) -> Self {
         let environments = Arc::new(Environments::default());
-        let wake = environments.clone();
-        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), cancel.child_token(), move |key| {
-            wake.wake(key, Priority::Event);
-        });
+        let stop = || cancel.child_token();
+        let sources = Sources::new(parts.source.clone(), parts.ambient.clone(), stop(), environments.waker());
+        let (ledger, ambient) = (parts.ledger.clone(), parts.ambient.clone());
+        let repositories = Repositories::new(parts.registry, ledger, ambient, stop(), environments.waker());
         let declare = Declare::new(
             parts.ledger.clone(),
             parts.sealer.clone(),
@@ -137,14 +163,17 @@ impl Controller {
             cancel.child_token(),
         );
         let sealer = parts.sealer.clone();
-        let renderer = Renderer::new(parts.source, parts.sealer, parts.ledger.clone());
+        let renderer = Renderer::new(parts.source, parts.decrypter, parts.sealer, parts.ledger.clone());
         let shared = Shared {
             ledger: parts.ledger,
             ambient: parts.ambient,
             renderer: Arc::new(renderer),
             sources: Arc::new(sources),
+            repositories: Arc::new(repositories),
             instance: parts.instance,
             restored: parts.restored,
+            meters: parts.meters,
+            tracer: parts.tracer,
             renditions: Arc::new(Renditions::default()),
             environments,
             lookups: Arc::default(),
@@ -162,6 +191,12 @@ impl Controller {
     #[must_use]
     pub fn inquiries(&self) -> Arc<dyn Inquiries> {
         Arc::new(Routed::new(self.shared.clone()))
+    }
+
+    /// Tells how much waits, whenever it is asked.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        Backlog(self.shared.environments.clone())
     }
 
     /// Runs until cancelled. On the way out no new look is begun, and those under way are waited for, for five seconds.
@@ -183,9 +218,17 @@ impl Controller {
             };
             match note {
                 Some(Noted::Note(note)) => {
+                    let pushed = spread::of_one_push(&note);
                     for (key, value) in &note.records {
-                        self.noted(key, value.is_some());
+                        match key {
+                            RecordKey::Stack(stack) if pushed.contains(stack) => {
+                                self.shared.relays.wake(stack);
+                                self.wake_waiting(stack);
+                            }
+                            key => self.noted(key, value.is_some()),
+                        }
                     }
+                    self.shared.environments.wake_spread(&pushed);
                 }
                 Some(Noted::Missed) => self.read_all()?,
                 None => break,
@@ -245,6 +288,7 @@ impl Controller {
     fn credential_changed(&self, name: &CredentialName) {
         self.shared.sources.look_with(name);
         self.catalogs.look_with(name);
+        self.shared.repositories.look_at_failed();
         let using: Vec<Environment> = {
             let mut running = self.running();
             let names: Vec<EnvironmentName> = running
@@ -330,7 +374,7 @@ impl Controller {
         self.shared.tasks.spawn(observed.clone().run(cancel.clone()));
         self.shared.tasks.spawn(tasks::run(observed.clone(), move || ambient.now(), cancel.clone()));
         self.shared.tasks.spawn(report(self.shared.clone(), observed.clone(), cancel.clone()));
-        self.shared.tasks.spawn(work(self.shared.clone(), observed, cancel));
+        self.shared.tasks.spawn(worker::work(self.shared.clone(), observed, cancel));
     }
 }
 
@@ -355,92 +399,5 @@ impl Controller {
         let cancel = self.cancel.child_token();
         running.insert(environment.name.clone(), (environment, cancel.clone()));
         self.shared.tasks.spawn(link.run(cancel));
-    }
-}
-
-/// Takes keys from an environment's queue, and looks at each in a task of its own.
-async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
-    loop {
-        let place = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            place = environment.workers.clone().acquire_owned() => place,
-        };
-        let Ok(place) = place else { return };
-        let (key, priority) = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            taken = environment.queue.next() => taken,
-        };
-        let (shared, environment) = (shared.clone(), environment.clone());
-        shared.tasks.clone().spawn(async move {
-            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone(), priority));
-            if look.await.is_err() {
-                tracing::error!(stack = %key, "a pass panicked; the stack is looked at again in a minute");
-                environment.queue.add(&key, Instant::now() + Duration::from_secs(60), Priority::Resync);
-            }
-            environment.queue.done(&key);
-            drop(place);
-        });
-    }
-}
-
-/// One look, and when the next one is due.
-async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, priority: Priority) {
-    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key, priority)).await;
-    let mut errors = shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
-    match outcome {
-        Ok(Ok(next)) => {
-            errors.remove(&key);
-            if let Some(Next::At(at)) = next {
-                let wait = at.duration_since(shared.ambient.now());
-                let wait = Duration::try_from(wait).unwrap_or(Duration::ZERO).max(SHORTEST_WAIT);
-                environment.queue.add(&key, Instant::now() + wait, Priority::Event);
-            }
-        }
-        Ok(Err(error)) if error.is_conflict() => {
-            tracing::debug!(stack = %key, %error, "somebody else wrote meanwhile; the stack is looked at again");
-            environment.queue.add(&key, Instant::now() + SHORTEST_WAIT, Priority::Event);
-        }
-        Ok(Err(error)) => {
-            let count = errors.entry(key.clone()).or_insert(0);
-            *count += 1;
-            let wait = backoff(*count, shared.ambient.random());
-            let wait = if planted!("an error is answered at once") { SHORTEST_WAIT } else { wait };
-            tracing::warn!(stack = %key, %error, errors = *count, ?wait, "a pass broke off");
-            environment.queue.add(&key, Instant::now() + wait, Priority::Event);
-        }
-        Err(_) => {
-            tracing::error!(stack = %key, "a pass took too long and was broken off");
-            environment.queue.add(&key, Instant::now() + Duration::from_secs(10), Priority::Event);
-        }
-    }
-}
-
-async fn one_pass(
-    shared: &Shared,
-    environment: &Arc<Observed>,
-    key: &StackKey,
-    priority: Priority,
-) -> Result<Option<Next>, PassError> {
-    if priority == Priority::Resync && environment.at_rest.holds(environment, &shared.ledger, key)? {
-        return Ok(Some(Next::Idle));
-    }
-    tracing::trace!(stack = %key, "a pass begins");
-    environment.at_rest.forget(key);
-    match Pass::load(shared, environment.clone(), key)? {
-        Some(mut pass) => {
-            let next = reconcile::reconcile(&mut pass).await?;
-            if next == Some(Next::Idle) && pass.is_at_rest() {
-                environment.at_rest.note(&pass);
-            }
-            Ok(next)
-        }
-        None => {
-            shared.sources.leave(key);
-            environment.tasks.leave(key);
-            shared.renditions.forget(key);
-            Ok(None)
-        }
     }
 }

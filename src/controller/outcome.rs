@@ -17,7 +17,7 @@ pub(super) fn summarise(pass: &mut Pass<'_>) {
         TargetKind::Nothing => None,
     };
     pass.status.target = Some(Target { kind, version });
-    rollback_ready(pass);
+    pass.tell_way_back();
     if let Some(suspension) = pass.stack.control.suspension.clone() {
         let text = format!("{} suspended it: {}", suspension.actor.name, suspension.reason);
         pass.say(Kind::Suspended, Is::True, Reason::Suspended, text);
@@ -70,30 +70,6 @@ fn pinned(pass: &Pass<'_>) -> Option<crate::domain::Pointer> {
     let pin = pass.stack.control.pin.as_ref()?;
     let good = pass.status.last_good.as_ref().map(|good| good.version.clone());
     good.filter(|version| version.deployment == pin.deployment || version.deployment == pin.version_of)
-}
-
-/// Whether the parachute is packed: a last good version whose kept objects can be read.
-fn rollback_ready(pass: &mut Pass<'_>) {
-    let Some(good) = pass.status.last_good.as_ref().map(|good| good.version.deployment.clone()) else {
-        return pass.say(
-            Kind::RollbackReady,
-            Is::False,
-            Reason::NoLastGood,
-            "no version of this stack has converged yet",
-        );
-    };
-    match pass.last_good_rendition() {
-        Ok(_) => {
-            let text = format!("deployment {good} can be brought back");
-            pass.say(Kind::RollbackReady, Is::True, Reason::Succeeded, text);
-        }
-        Err(error) => {
-            let text = format!(
-                "what deployment {good} ran was kept and cannot be read back: {error}. Deploy a version that converges: it is kept anew"
-            );
-            pass.say(Kind::RollbackReady, Is::False, Reason::LastGoodUnreadable, text);
-        }
-    }
 }
 
 fn ready(pass: &mut Pass<'_>, target: TargetKind) -> (Is, Reason, String) {

@@ -14,11 +14,13 @@ use super::environment::Observed;
 use super::rendition::RenditionError;
 use super::shared::Shared;
 use crate::domain::{
-    Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, Event, EventType,
-    Held, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource, set_condition,
+    Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, DriftPolicy, Event,
+    EventType, Held, JobState, Mode, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource,
+    set_condition,
 };
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::{StoreError, SwarmError};
+use crate::telemetry::swarm_error;
 
 /// When to look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,16 @@ pub(super) enum PassError {
 }
 
 impl PassError {
+    /// Its kind, as a stable word.
+    #[must_use]
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Self::Swarm(error) => swarm_error(error),
+            Self::Ledger(_) => "Store",
+            Self::Rendition(_) => "Rendition",
+        }
+    }
+
     /// Somebody else wrote a record meanwhile: look again at once, that is no error.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
@@ -199,6 +211,11 @@ impl<'a> Pass<'a> {
             deployment.phase = phase;
         }
         deployment.message = Some(message);
+        if phase.is_terminal() || phase == DeploymentPhase::RollingBack {
+            for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+                (run.state, run.finished_at) = (JobState::Stopped, Some(self.now));
+            }
+        }
         if phase.is_terminal() && deployment.finished_at.is_none() {
             deployment.finished_at = Some(self.now);
             self.shared.renditions.forget_job(&deployment.id);
@@ -250,6 +267,7 @@ impl<'a> Pass<'a> {
         Pointer {
             revision: deployment.version.revision.clone(),
             images: deployment.version.images.clone(),
+            followed: deployment.version.followed.clone(),
             digest: deployment.version.digest.clone(),
             deployment: deployment.id.clone(),
             generation: deployment.generation,
@@ -303,8 +321,10 @@ impl<'a> Pass<'a> {
 
     /// Writes all that has changed so far; the pass goes on.
     pub(super) async fn checkpoint(&mut self) -> Result<(), PassError> {
+        let drifted = self.events.iter().any(|event| event.kind == EventType::DriftDetected);
         let Some(batch) = self.batch() else { return Ok(()) };
         let committed = self.shared.ledger.commit(batch).await?;
+        self.measure(drifted);
         if self.status != self.before {
             self.before = self.status.clone();
             self.status_revision = Some(committed.revision);
@@ -316,6 +336,37 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts what has just been written.
+    fn measure(&self, drifted: bool) {
+        let meters = &self.shared.meters;
+        for Loaded { stored, deployment, .. } in self.deployments.values() {
+            if stored.as_ref().is_some_and(|stored| stored.phase == deployment.phase) {
+                continue;
+            }
+            if deployment.phase == DeploymentPhase::RollingBack {
+                meters.rolls_back(deployment);
+            } else if deployment.phase.is_terminal() {
+                meters.ended(deployment);
+                let failed = deployment.rollback_of.as_ref().and_then(|id| self.deployments.get(id));
+                self.shared.tracer.deployed(deployment, failed.map(|loaded| &loaded.deployment));
+            }
+            tracing::info!(
+                stack = %deployment.stack,
+                deployment = %deployment.id,
+                trace_id = deployment.trace().trace_id(),
+                phase = ?deployment.phase,
+                "{}",
+                deployment.message.as_deref().unwrap_or("recorded")
+            );
+        }
+        if drifted {
+            let policy = &self.stack.spec.policy;
+            let corrects = policy.mode != Mode::Observe;
+            let policy = if corrects { policy.drift } else { DriftPolicy::Report };
+            meters.drifted(&self.key().environment, policy);
+        }
     }
 
     /// Writes a changed declared record (a suspension or pin that ended), and reads on with it.
@@ -335,6 +386,7 @@ impl<'a> Pass<'a> {
         let mut batch = self.batch().unwrap_or_default();
         batch = batch.delete_stack(&self.stack.key);
         self.shared.ledger.commit(batch).await?;
+        self.measure(false);
         Ok(())
     }
 

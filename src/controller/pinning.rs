@@ -34,7 +34,8 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         rendition: Arc<Rendition>,
     ) -> Result<Prepared, PassError> {
-        let open = unpinned(&rendition);
+        self.look_at_the_way_back(deployment, &rendition);
+        let open = unpinned(&rendition, deployment);
         if rendition.pinned || open.is_empty() {
             return Ok(Prepared::Ready(rendition));
         }
@@ -42,7 +43,7 @@ impl Pass<'_> {
         let policy = self.stack.spec.policy.images;
         let known = self.known_pins(deployment, policy)?;
         let mut wanted: Vec<String> = Vec::new();
-        for service in pinned.desired.services.values_mut().filter(|service| open.contains(&service.spec.name)) {
+        for service in pinned.desired.all_services_mut().filter(|service| open.contains(&service.spec.name)) {
             match known.get(&service.spec.name).filter(|known| same_text(known, &service.spec)) {
                 Some(known) => keep(service, known),
                 None if policy != ImagesPolicy::Never => wanted.push(image(&service.spec).to_owned()),
@@ -53,14 +54,17 @@ impl Pass<'_> {
             Ok(found) => found,
             Err(waits) => return Ok(waits),
         };
-        for service in pinned.desired.services.values_mut() {
+        for service in pinned.desired.all_services_mut() {
             if let Some(Ok(resolved)) = found.get(image(&service.spec)) {
                 pin(&mut service.spec, resolved);
             }
         }
         for (image, answer) in &found {
             if let Err(why) = answer {
-                pinned.warnings.push(format!("image `{image}` is not pinned to a digest: {why}"));
+                pinned.warnings.push(match image.contains('@') {
+                    true => format!("it is not known which platforms image `{image}` is there for: {why}"),
+                    false => format!("image `{image}` is not pinned to a digest: {why}"),
+                });
             }
         }
         pinned.digest = pinned.desired.digest(&self.shared.renderer.digester());
@@ -82,7 +86,7 @@ impl Pass<'_> {
         }
         match self.last_good_rendition() {
             Ok(good) => Ok(good.map_or_else(BTreeMap::new, |good| {
-                good.desired.services.iter().map(|(name, service)| (name.clone(), service.spec.clone())).collect()
+                good.desired.all_services().map(|service| (service.spec.name.clone(), service.spec.clone())).collect()
             })),
             Err(PassError::Rendition(_)) => Ok(BTreeMap::new()),
             Err(error) => Err(error),
@@ -128,7 +132,7 @@ impl Pass<'_> {
         }
     }
 
-    fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
+    pub(super) fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
         self.shared.look_up(&self.environment, image, (self.key(), deployment.created_at))
     }
 
@@ -167,10 +171,12 @@ impl Pass<'_> {
     }
 }
 
-/// The names of the services whose image names no digest.
-fn unpinned(rendition: &Rendition) -> Vec<String> {
-    let services = rendition.desired.services.values().map(|service| &service.spec);
-    services.filter(|spec| !image(spec).contains('@')).map(|spec| spec.name.clone()).collect()
+/// The names of the services whose image names no digest; and of those that follow one: the platforms are not known.
+fn unpinned(rendition: &Rendition, deployment: &Deployment) -> Vec<String> {
+    let follows = |key: &String| deployment.version.followed.get(key).is_some_and(|it| it.digest.is_some());
+    let services = rendition.desired.all_services();
+    let open = services.filter(|service| !image(&service.spec).contains('@') || follows(&service.key));
+    open.map(|service| service.spec.name.clone()).collect()
 }
 
 fn image(spec: &ServiceSpec) -> &str {
@@ -194,11 +200,9 @@ fn keep(service: &mut DesiredService, known: &ServiceSpec) {
 
 /// Pins an image. Platforms that the file names itself stay as they are.
 fn pin(spec: &mut ServiceSpec, resolved: &ResolvedImage) {
-    let pinned = format!("{}@{}", image(spec), resolved.digest);
-    if image(spec).contains('@') {
-        return;
+    if !image(spec).contains('@') {
+        spec.task_template.container_spec.image = format!("{}@{}", image(spec), resolved.digest);
     }
-    spec.task_template.container_spec.image = pinned;
     let platforms: &Vec<Platform> = &resolved.platforms;
     let placement = spec.task_template.placement.get_or_insert_default();
     if placement.platforms.is_empty() {

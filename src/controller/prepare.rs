@@ -50,7 +50,7 @@ impl Pass<'_> {
                     None => return self.wait_for_rendering(deployment),
                     Some(Err(error)) => return self.no_rendition(deployment, error),
                     Some(Ok(rendition)) => match self.with_adopted_names(&deployment, rendition)? {
-                        Prepared::Ready(rendition) => match self.with_pinned_images(&mut deployment, rendition)? {
+                        Prepared::Ready(rendition) => match self.with_images(&mut deployment, rendition)? {
                             Prepared::Ready(rendition) => rendition,
                             other => return Ok(other),
                         },
@@ -65,6 +65,7 @@ impl Pass<'_> {
         deployment.version.digest = Some(rendition.digest.clone());
         deployment.version.images = rendition.desired.images();
         deployment.warnings.clone_from(&rendition.warnings);
+        self.warn_of_the_way_back(&mut deployment);
         self.say(Kind::Rendered, Is::True, Reason::Succeeded, "the compose files are rendered");
         if matches!(deployment.version.source, VersionSource::Spec(_)) {
             self.status.desired = Some(Self::pointer(&deployment));
@@ -74,6 +75,14 @@ impl Pass<'_> {
         }
         self.put(deployment);
         Ok(Prepared::Ready(rendition))
+    }
+
+    /// The objects with the images that they are to run: those that are followed as they were found, all of them pinned.
+    fn with_images(&mut self, deployment: &mut Deployment, rendition: Arc<Rendition>) -> Result<Prepared, PassError> {
+        match self.with_followed_images(deployment, rendition)? {
+            Prepared::Ready(rendition) => self.with_pinned_images(deployment, rendition),
+            other => Ok(other),
+        }
     }
 
     /// A version that failed here is not tried again by itself; a person's word releases it.

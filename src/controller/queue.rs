@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +24,28 @@ pub(super) enum Priority {
     Event,
     /// A person changed something.
     Person,
+}
+
+/// A key whose turn it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The key.
+    pub key: StackKey,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it has been due.
+    pub waited: Duration,
+}
+
+/// How many keys there are, by where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Due, and not taken yet.
+    pub due: usize,
+    /// To be looked at later.
+    pub later: usize,
+    /// Being worked on.
+    pub at_work: usize,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +85,7 @@ impl State {
         self.place(key);
     }
 
-    fn take(&mut self, now: Instant) -> Result<(StackKey, Priority), Option<Instant>> {
+    fn take(&mut self, now: Instant) -> Result<Taken, Option<Instant>> {
         while let Some((at, _)) = self.later.first()
             && *at <= now
             && let Some((at, key)) = self.later.pop_first()
@@ -70,12 +93,12 @@ impl State {
             let priority = self.waiting.get(&key).map_or(Priority::Resync, |(_, priority)| *priority);
             self.due.insert((Reverse(priority), at, key));
         }
-        let Some((Reverse(priority), _, key)) = self.due.pop_first() else {
+        let Some((Reverse(priority), at, key)) = self.due.pop_first() else {
             return Err(self.later.first().map(|(at, _)| *at));
         };
         self.waiting.remove(&key);
         self.at_work.insert(key.clone());
-        Ok((key, priority))
+        Ok(Taken { key, priority, waited: now.saturating_duration_since(at) })
     }
 
     fn done(&mut self, key: &StackKey) {
@@ -103,8 +126,8 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits for the next key that is due, and takes it, with its priority. It must be given back with [`Queue::done`].
-    pub(super) async fn next(&self) -> (StackKey, Priority) {
+    /// Waits for the next key that is due, and takes it. It must be given back with [`Queue::done`].
+    pub(super) async fn next(&self) -> Taken {
         loop {
             let changed = self.changed.notified();
             let soonest = match self.state().take(Instant::now()) {
@@ -130,19 +153,18 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// How many keys wait, and how many are at work.
+    /// How many keys there are.
     #[must_use]
-    #[cfg(test)]
-    pub(super) fn depth(&self) -> (usize, usize) {
-        let state = self.state();
-        (state.waiting.len(), state.at_work.len())
+    pub(super) fn depth(&self) -> Depth {
+        let (state, now) = (self.state(), Instant::now());
+        let due = state.due.len() + state.later.iter().take_while(|(at, _)| *at <= now).count();
+        let later = (state.due.len() + state.later.len()).saturating_sub(due);
+        Depth { due, later, at_work: state.at_work.len() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::domain::{EnvironmentName, StackName};
 
@@ -156,21 +178,21 @@ mod tests {
         let start = Instant::now();
         queue.add(&key("a"), start + Duration::from_secs(10), Priority::Person);
         queue.add(&key("a"), start + Duration::from_secs(60), Priority::Resync);
-        assert_eq!(queue.next().await.0, key("a"));
+        assert_eq!(queue.next().await.key, key("a"));
         assert_eq!(start.elapsed().as_secs(), 10);
         queue.done(&key("a"));
-        assert_eq!(queue.depth(), (0, 0));
+        assert_eq!(queue.depth(), Depth::default());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_at_work_is_not_handed_out_again_until_it_is_done() {
         let queue = Queue::default();
         queue.add(&key("a"), Instant::now(), Priority::Event);
-        let (taken, _) = queue.next().await;
+        let taken = queue.next().await.key;
         queue.add(&key("a"), Instant::now(), Priority::Event);
         assert!(tokio::time::timeout(Duration::from_secs(5), queue.next()).await.is_err());
         queue.done(&taken);
-        assert_eq!(queue.next().await.0, key("a"));
+        assert_eq!(queue.next().await.key, key("a"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,7 +204,7 @@ mod tests {
         queue.add(&key("c"), now, Priority::Person);
         let mut order = Vec::new();
         for _ in 0..3 {
-            order.push(queue.next().await.0);
+            order.push(queue.next().await.key);
         }
         assert_eq!(order, [key("c"), key("b"), key("a")]);
     }
@@ -195,17 +217,30 @@ mod tests {
         queue.add(&key("b"), now, Priority::Resync);
         queue.add(&key("c"), now + Duration::from_secs(60), Priority::Resync);
         // All that is due has been looked at once, so that these have a place among it.
-        let (first, _) = queue.next().await;
+        let first = queue.next().await.key;
         queue.add(&key("b"), now, Priority::Person);
         queue.add(&key("c"), now, Priority::Event);
         queue.add(&key("a"), now, Priority::Resync);
         queue.done(&first);
         let mut order = Vec::new();
         for _ in 0..3 {
-            order.push(queue.next().await.0);
+            order.push(queue.next().await.key);
         }
         assert_eq!((first, order.as_slice()), (key("a"), [key("b"), key("c"), key("a")].as_slice()));
         assert!(tokio::time::timeout(Duration::from_secs(90), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_tells_how_long_it_has_been_due_and_where_it_stands() {
+        let queue = Queue::default();
+        let now = Instant::now();
+        queue.add(&key("a"), now + Duration::from_secs(2), Priority::Event);
+        queue.add(&key("b"), now + Duration::from_secs(60), Priority::Event);
+        assert_eq!(queue.depth(), Depth { due: 0, later: 2, at_work: 0 });
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(queue.depth(), Depth { due: 1, later: 1, at_work: 0 });
+        assert_eq!(queue.next().await.waited, Duration::from_secs(3));
+        assert_eq!(queue.depth(), Depth { due: 0, later: 1, at_work: 1 });
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,7 +248,7 @@ mod tests {
         let queue = std::sync::Arc::new(Queue::default());
         let waiter = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.next().await.0 }
+            async move { queue.next().await.key }
         });
         tokio::task::yield_now().await;
         queue.add(&key("a"), Instant::now(), Priority::Event);

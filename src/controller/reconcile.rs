@@ -42,19 +42,20 @@ async fn turn(pass: &mut Pass<'_>) -> Result<Next, PassError> {
                 Kept::Again => continue,
             }
         }
-        let rendition = match pass.prepare(attempt).await? {
+        let (tracer, of) = (pass.shared.tracer.clone(), attempt.clone());
+        let rendition = match tracer.stage("prepare", &of, pass.prepare(attempt)).await? {
             Prepared::Ready(rendition) => rendition,
             Prepared::Wait(next) => return Ok(next),
             Prepared::Ended => continue,
         };
         let Some(attempt) = pass.attempt()? else { return Ok(Next::Idle) };
-        if attempt.phase == Phase::Verifying {
-            match pass.judge(attempt, &rendition).await? {
+        if attempt.phase == Phase::Verifying || Pass::is_between_waves(&attempt) {
+            match tracer.stage("judge", &of, pass.judge(attempt, &rendition)).await? {
                 Judged::Wait(next) => return Ok(next),
                 Judged::Ended => continue,
             }
         }
-        match pass.advance(attempt, &rendition).await? {
+        match tracer.stage("apply", &of, pass.advance(attempt, &rendition)).await? {
             Kept::Rest(next) => return Ok(next),
             Kept::Again => {}
         }

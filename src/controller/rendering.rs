@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::inquiries::{Answers, failed};
 use super::pass::Pass;
 use super::rendition::Rendition;
-use crate::domain::{ConfigSpec, Masker, StackKey, Wanted};
+use crate::domain::{ConfigSpec, DeployJob, Masker, StackKey, Wanted};
 use crate::ports::{InquiryError, RenderAnswer};
 
 impl Answers {
@@ -39,6 +39,7 @@ fn objects(rendition: &Rendition) -> Value {
     let shown = |value: Result<Value, _>| masker.mask_json(&value.unwrap_or_default());
     let services: Map<String, Value> =
         desired.services.iter().map(|(name, it)| (name.clone(), shown(serde_json::to_value(&it.spec)))).collect();
+    let jobs: Map<String, Value> = desired.jobs.iter().map(|(name, it)| (name.clone(), job(it, &masker))).collect();
     let networks: Map<String, Value> =
         desired.networks.iter().map(|(name, it)| (name.clone(), shown(serde_json::to_value(it)))).collect();
     let configs: Map<String, Value> =
@@ -46,12 +47,18 @@ fn objects(rendition: &Rendition) -> Value {
     let secrets: Map<String, Value> =
         desired.secrets.iter().map(|(name, it)| (name.clone(), json!({ "key": it.key }))).collect();
     json!({
-        "services": services, "networks": networks, "configs": configs, "secrets": secrets,
+        "services": services, "jobs": jobs, "networks": networks, "configs": configs, "secrets": secrets,
         "external": {
             "networks": desired.external_networks, "configs": desired.external_configs,
             "secrets": desired.external_secrets,
         },
     })
+}
+
+/// A job: when it runs, and its service.
+fn job(it: &DeployJob, masker: &Masker) -> Value {
+    let spec = masker.mask_json(&serde_json::to_value(&it.service.spec).unwrap_or_default());
+    json!({ "when": it.when, "only": it.only, "deadline": it.deadline, "service": spec })
 }
 
 /// A config's content as text, where it is.

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::compose::{Attachment, ComposeFile, Render, RenderErrors, RenderInput, VariableValue, render};
+use super::confidence::Confidence;
+use crate::compose::{Attachment, ComposeFile, Needs, Render, RenderErrors, RenderInput, VariableValue, render};
 use crate::domain::{
     Desired, Digest, Digester, GitSource, Kept, Masker, Material, Revision, Sealed, SecretBytes, Source as Where,
-    StackName, StackSpec, Variable,
+    StackKey, StackSpec, Variable,
 };
-use crate::ledger::{Ledger, LedgerError};
-use crate::ports::{FileError, SealError, Sealer, Source, SourceError};
+use crate::ledger::{Ledger, LedgerError, LedgerKeyring};
+use crate::ports::{CommitInfo, Decrypter, FileError, SealError, Sealer, Source, SourceError};
 
 /// One version, ready to be planned for.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,14 +66,22 @@ pub(super) enum RenditionError {
 /// Renders versions.
 pub(super) struct Renderer {
     source: Arc<dyn Source>,
+    decrypter: Arc<dyn Decrypter>,
+    keyring: LedgerKeyring,
     sealer: Arc<dyn Sealer>,
     ledger: Ledger,
 }
 
 impl Renderer {
     /// A renderer over these.
-    pub(super) fn new(source: Arc<dyn Source>, sealer: Arc<dyn Sealer>, ledger: Ledger) -> Self {
-        Self { source, sealer, ledger }
+    pub(super) fn new(
+        source: Arc<dyn Source>,
+        decrypter: Arc<dyn Decrypter>,
+        sealer: Arc<dyn Sealer>,
+        ledger: Ledger,
+    ) -> Self {
+        let keyring = LedgerKeyring::new(ledger.clone(), sealer.clone());
+        Self { source, decrypter, keyring, sealer, ledger }
     }
 
     /// The digester of this installation.
@@ -97,17 +106,23 @@ impl Renderer {
         Ok(self.source.refs(git).await?)
     }
 
+    /// The commit, if it is in the local copy of its repository. It is not worth asking a host for.
+    pub(super) async fn commit(&self, git: &GitSource, revision: &Revision) -> Option<CommitInfo> {
+        self.source.commit_info(git, revision).await.ok()
+    }
+
     /// Renders a spec at a revision (`None` for an inline source).
     ///
     /// # Errors
     /// [`RenditionError`].
     pub(super) async fn render(
         &self,
-        stack: &StackName,
+        stack: &StackKey,
         spec: &StackSpec,
         revision: Option<&Revision>,
     ) -> Result<Rendition, RenditionError> {
-        let (variables, secrets) = self.variables(spec)?;
+        let (variables, mut secrets) = self.variables(spec)?;
+        let mut confidence = Confidence::new(self.decrypter.as_ref(), &self.keyring, stack, spec.decryption.as_ref());
         let mut attachments = BTreeMap::new();
         let (folder, texts) = match (&spec.source, revision) {
             (Where::Inline(text), _) => (String::new(), vec![("inline".to_owned(), text.clone())]),
@@ -116,17 +131,20 @@ impl Renderer {
                 return Err(RenditionError::File(format!("`{}` has not been resolved to a commit yet", git.wanted)));
             }
         };
+        let images = spec.named_images();
         let files: Vec<ComposeFile<'_>> = texts.iter().map(|(name, text)| ComposeFile { name, text }).collect();
+        attachments = confidence.opened(attachments);
         loop {
             let input = RenderInput {
-                stack,
+                stack: &stack.name,
                 files: &files,
                 variables: &variables,
-                images: &spec.images,
+                images: &images,
                 compat: spec.compat,
                 unset: spec.policy.unset_variables,
                 attachments: &attachments,
                 folder: &folder,
+                confidential: &confidence.found,
                 digester: &self.sealer.digester(),
             };
             match render(&input).map_err(|errors: RenderErrors| RenditionError::Render(errors.to_string()))? {
@@ -138,15 +156,18 @@ impl Renderer {
                     });
                     let warnings = warnings.collect();
                     let (desired, material) = (done.desired, done.material);
+                    secrets.extend(confidence.found.values);
                     return Ok(Rendition { desired, material, digest, warnings, secrets, pinned: false });
                 }
-                Render::Needs(paths) => {
+                Render::Needs(Needs { files, values }) => {
                     let missing: BTreeSet<String> =
-                        paths.into_iter().filter(|path| !attachments.contains_key(path)).collect();
-                    if missing.is_empty() {
+                        files.into_iter().filter(|path| !attachments.contains_key(path)).collect();
+                    if !confidence.take(values) && missing.is_empty() {
                         return Err(RenditionError::File("the renderer asked twice for the same file".into()));
                     }
-                    attachments.extend(self.attachments(spec, revision, &missing).await?);
+                    if !missing.is_empty() {
+                        attachments.extend(confidence.opened(self.attachments(spec, revision, &missing).await?));
+                    }
                 }
             }
         }
@@ -212,7 +233,7 @@ impl Renderer {
         spec: &StackSpec,
         revision: Option<&Revision>,
         paths: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Result<Arc<[u8]>, String>>, RenditionError> {
+    ) -> Result<BTreeMap<String, Attachment>, RenditionError> {
         match (&spec.source, revision) {
             (Where::Git(git), Some(revision)) => {
                 let found = self.source.read(git, revision, paths).await?;

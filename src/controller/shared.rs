@@ -10,14 +10,16 @@ use tokio_util::task::TaskTracker;
 
 use super::environment::Observed;
 use super::images::Lookups;
-use super::queue::Priority;
+use super::queue::{Depth, Priority};
 use super::relay::Relays;
 use super::rendition::{Renderer, Rendition, RenditionError};
+use super::repositories::Repositories;
 use super::sources::Sources;
 use super::waiting::Waiting;
 use crate::domain::{Deployment, DeploymentId, EnvironmentName, StackKey, StackSpec};
 use crate::ledger::Ledger;
 use crate::ports::Ambient;
+use crate::telemetry::{Meters, Tracer};
 
 /// Shared by all passes.
 pub(super) struct Shared {
@@ -29,6 +31,8 @@ pub(super) struct Shared {
     pub renderer: Arc<Renderer>,
     /// Follows refs.
     pub sources: Arc<Sources>,
+    /// Follows repositories of images.
+    pub repositories: Arc<Repositories>,
     /// This installation's id.
     pub instance: String,
     /// The mark of the restore it came from, if it did.
@@ -45,6 +49,10 @@ pub(super) struct Shared {
     pub relays: Relays,
     /// Work beside the passes.
     pub tasks: TaskTracker,
+    /// What counts.
+    pub meters: Meters,
+    /// Who gets the spans.
+    pub tracer: Tracer,
     /// Errors in a row, by stack.
     pub errors: Mutex<HashMap<StackKey, u32>>,
 }
@@ -71,6 +79,11 @@ impl Environments {
     /// Forgets one.
     pub(super) fn remove(&self, name: &EnvironmentName) {
         self.all().remove(name);
+    }
+
+    /// All of them, with what waits in each.
+    pub(super) fn depths(&self) -> Vec<(EnvironmentName, Depth)> {
+        self.all().values().map(|environment| (environment.name.clone(), environment.queue.depth())).collect()
     }
 
     /// Asks for a look at a stack now.
@@ -182,8 +195,10 @@ impl Shared {
         drop(jobs);
         let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
+        let (tracer, deployment) = (self.tracer.clone(), deployment.clone());
         self.tasks.spawn(async move {
-            let answer = renderer.render(&key.name, &spec, revision.as_ref()).await.map(Arc::new);
+            let rendering = renderer.render(&key, &spec, revision.as_ref());
+            let answer = tracer.stage("render", &deployment, rendering).await.map(Arc::new);
             done.send_replace(Some(answer));
             environments.wake(&key, Priority::Event);
         });

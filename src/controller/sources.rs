@@ -14,6 +14,9 @@ use super::backoff::{backoff, jittered};
 use crate::domain::{CredentialName, GitSource, GitUrl, Revision, StackKey, Wanted};
 use crate::ports::{Ambient, Source, SourceError};
 
+/// Has these looked at, one after the other.
+pub(super) type Wake = Box<dyn Fn(&[StackKey]) + Send + Sync>;
+
 type Place = (GitUrl, Wanted, Option<CredentialName>);
 
 /// The newest answer about one ref.
@@ -32,8 +35,8 @@ struct Followed {
     followers: BTreeSet<StackKey>,
     poll: SignedDuration,
     again: Arc<Notify>,
-    /// Somebody waits for the next answer, whatever it says.
-    awaited: bool,
+    /// Those that wait for the next answer, whatever it says.
+    awaiting: BTreeSet<StackKey>,
     /// Looks that were asked for by token, and when that was first seen.
     asked: BTreeMap<StackKey, (String, Timestamp)>,
     stop: CancellationToken,
@@ -43,21 +46,22 @@ struct Followed {
 pub(super) struct Sources {
     source: Arc<dyn Source>,
     ambient: Arc<dyn Ambient>,
-    wake: Box<dyn Fn(&StackKey) + Send + Sync>,
+    wake: Wake,
     followed: Mutex<BTreeMap<Place, Followed>>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
 
 impl Sources {
-    /// `wake` is called for each follower when the answer about its ref changes.
+    /// `wake` is called for the followers of a ref when the answer about it changes: at once for those that wait for it, and
+    /// with all others of them at once.
     pub(super) fn new(
         source: Arc<dyn Source>,
         ambient: Arc<dyn Ambient>,
         cancel: CancellationToken,
-        wake: impl Fn(&StackKey) + Send + Sync + 'static,
+        wake: Wake,
     ) -> Self {
-        Self { source, ambient, wake: Box::new(wake), followed: Mutex::default(), tasks: TaskTracker::new(), cancel }
+        Self { source, ambient, wake, followed: Mutex::default(), tasks: TaskTracker::new(), cancel }
     }
 
     fn followed(&self) -> MutexGuard<'_, BTreeMap<Place, Followed>> {
@@ -80,7 +84,7 @@ impl Sources {
         followed.poll = followed.poll.min(source.poll);
         let begun = followed.resolution.checked_at.max(followed.resolution.error.as_ref().map(|(_, at)| *at));
         if newer_than.is_some_and(|time| begun.is_none_or(|begun| begun < time)) {
-            followed.awaited = true;
+            followed.awaiting.insert(key.clone());
             followed.again.notify_one();
         }
         begun.is_some().then(|| followed.resolution.clone())
@@ -102,7 +106,7 @@ impl Sources {
             followed.asked.remove(key);
             return true;
         }
-        followed.awaited = true;
+        followed.awaiting.insert(key.clone());
         followed.again.notify_one();
         false
     }
@@ -125,6 +129,7 @@ impl Sources {
         all.retain(|place, followed| {
             let left = Some(place) != keep && followed.followers.remove(key);
             if left {
+                followed.awaiting.remove(key);
                 followed.asked.remove(key);
             }
             if left && followed.followers.is_empty() {
@@ -154,7 +159,7 @@ impl Sources {
             followers: BTreeSet::new(),
             poll: source.poll,
             again,
-            awaited: true,
+            awaiting: BTreeSet::new(),
             asked: BTreeMap::new(),
             stop,
         }
@@ -191,6 +196,7 @@ impl Sources {
         let mut all = self.followed();
         let followed = all.get_mut(&place)?;
         let resolution = &mut followed.resolution;
+        let first = resolution.checked_at.is_none() && resolution.error.is_none();
         let changed = match answer {
             Ok(revision) => {
                 let moved = resolution.revision.as_ref() != Some(&revision) || resolution.error.is_some();
@@ -204,12 +210,18 @@ impl Sources {
             }
         };
         let poll = followed.poll;
-        let awaited = std::mem::take(&mut followed.awaited);
-        let woken: Vec<StackKey> = followed.followers.iter().filter(|_| changed || awaited).cloned().collect();
-        drop(all);
-        for key in woken {
-            (self.wake)(&key);
+        let mut awaiting = std::mem::take(&mut followed.awaiting);
+        if first {
+            // All of them wait for it.
+            awaiting.extend(followed.followers.iter().cloned());
         }
+        let others = followed.followers.iter().filter(|key| changed && !awaiting.contains(*key));
+        let others: Vec<StackKey> = others.cloned().collect();
+        drop(all);
+        for key in awaiting {
+            (self.wake)(&[key]);
+        }
+        (self.wake)(&others);
         Some(poll)
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::{
     FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
     VersionSource, target,
 };
-use crate::plan::{Prune, restores_pace};
+use crate::plan::{Prune, author, restores_pace};
 
 /// Drift that stays away for so long is forgotten: the next one is corrected at once.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
@@ -38,6 +38,12 @@ impl Pass<'_> {
         self.environment.tasks.leave(&self.stack.key);
         if self.resume_waiting()? {
             return Ok(Kept::Again);
+        }
+        if self.has_stale_runs(attempt)
+            && self.may_write()
+            && let Some(Carried::Wait(next)) = self.clear_runs(Some(attempt)).await?
+        {
+            return Ok(Kept::Rest(next));
         }
         self.note_failure(attempt)?;
         if let Some(kept) = self.try_again(attempt)? {
@@ -124,6 +130,8 @@ impl Pass<'_> {
         self.stalled = match (asked.phase, class) {
             (Phase::Failed, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
             (Phase::Cancelled, _) if asked.rollback_of.is_some() => Some((Reason::RollbackFailed, message())),
+            // The job before it stopped it: the last good version runs, untouched.
+            (Phase::Failed, Some(FailureClass::Hook)) if back => None,
             (Phase::Failed, Some(class)) => Some((reason_of(class), message())),
             // It was refused because it is held: the last good version runs.
             (Phase::Failed, None) if !back => Some((Reason::Held, message())),
@@ -142,7 +150,7 @@ impl Pass<'_> {
         };
         let started = attempt.progress.is_some() && attempt.rollback_of.is_none();
         let outage = match failure.class {
-            FailureClass::EngineUnreachable => true,
+            FailureClass::EngineUnreachable | FailureClass::QuorumLost => true,
             // A ref that could not be looked up flows by itself as soon as it can be.
             FailureClass::SourceUnreachable => attempt.version.revision.is_some(),
             _ => false,
@@ -169,7 +177,14 @@ impl Pass<'_> {
 
     /// Somebody else changed what was applied.
     pub(super) fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
-        let found: Vec<String> = writes.iter().map(describe).collect();
+        let live = self.environment.snapshot();
+        let found: Vec<String> = writes
+            .iter()
+            .map(|step| match author(step, &live, &self.shared.instance) {
+                Some(who) => format!("{}, changed {who}", describe(step)),
+                None => describe(step),
+            })
+            .collect();
         let text = found.join("; ");
         if self.status.drift.found != found {
             self.event(EventType::DriftDetected, None, "DriftDetected", text.clone());
@@ -186,6 +201,11 @@ impl Pass<'_> {
         if let Some(at) = self.next_correction()
             && at > self.now
         {
+            let text = format!(
+                "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {text}. Have the other stop, or name its fields in policy.ignore",
+                self.status.drift.corrections
+            );
+            self.say(Kind::Drifted, Is::True, Reason::Conflict, text);
             return Ok(Kept::Rest(Next::At(at)));
         }
         self.count_correction();
@@ -208,6 +228,7 @@ impl Pass<'_> {
             source: VersionSource::Kept(good.version.deployment.clone()),
             revision: good.version.revision.clone(),
             images: good.version.images.clone(),
+            followed: good.version.followed.clone(),
             digest: good.version.digest.clone(),
         };
         let deployment = self.new_deployment(trigger, version, reason);
@@ -283,7 +304,9 @@ impl Pass<'_> {
             applied_at: None,
             healthy_most: 0,
             healthy_since: None,
+            baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: rendition
                 .desired
                 .services

@@ -2,13 +2,15 @@
 //! ended suspensions, moved refs. Each leads at most to another deployment being the attempt; what it does is decided
 //! afterwards, afresh.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::pass::{Pass, PassError};
 use super::sources::Resolution;
 use crate::domain::{
     Actor, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    GitSource, Origin, Pointer, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
+    GitSource, Origin, Pointer, Progress, Reason, Revision, Source, SourceStatus, Trigger, Version, VersionSource,
 };
 
 /// So many of the newest deployments are looked through for ones that were left unfinished.
@@ -27,7 +29,12 @@ impl Pass<'_> {
         self.release_holds();
         self.take_up_declared()?;
         self.honour_cancel()?;
-        self.follow_source()?;
+        let asked = self.follow_source()?;
+        self.follow_images()?;
+        match asked {
+            Some(token) if self.shared.repositories.looked(self.key(), &token) => self.honour_reconcile(token)?,
+            _ => {}
+        }
         Ok(true)
     }
 
@@ -64,7 +71,13 @@ impl Pass<'_> {
             if let Some(waiting) = &mut progress.waiting_since {
                 shift(waiting, pause);
             }
+            if let Some(baking) = &mut progress.baking_since {
+                shift(baking, pause);
+            }
             progress.healthy_since = None;
+        }
+        for run in deployment.jobs.values_mut().filter(|run| run.state.is_under_way()) {
+            shift(&mut run.deadline, pause);
         }
         self.put(deployment);
         Ok(())
@@ -105,7 +118,7 @@ impl Pass<'_> {
     /// A deployment of what is declared, at whatever commit its ref stands at, becomes the attempt.
     fn deploy_declared(&mut self, trigger: Trigger, reason: String) -> Result<(), PassError> {
         let source = VersionSource::Spec(Box::new(self.stack.spec.clone()));
-        let version = Version { source, revision: None, images: Vec::new(), digest: None };
+        let version = Version { source, revision: None, images: Vec::new(), followed: BTreeMap::new(), digest: None };
         let deployment = self.new_deployment(trigger, version, reason);
         self.supersede_others(&deployment.id, self.status.seen.clone())?;
         self.attempt_now(&deployment);
@@ -170,15 +183,16 @@ impl Pass<'_> {
         }
     }
 
-    /// Before the first write nothing is to be undone. Afterwards the version is held and the last good one is brought
-    /// back, as if it had failed.
+    /// Before the first service is written nothing is to be undone. Afterwards the version is held and the last good one is
+    /// brought back, as if it had failed.
     fn cancel(&mut self, mut deployment: Deployment) -> Result<(), PassError> {
         self.enter(&mut deployment, Phase::Cancelled, "it was cancelled");
         self.put(deployment.clone());
         if let Some(failed) = deployment.rollback_of.clone() {
             return self.rollback_did_not_come_about(&failed, "the rollback was cancelled");
         }
-        if deployment.progress.is_some() && matches!(deployment.version.source, VersionSource::Spec(_)) {
+        let written = deployment.progress.as_ref().is_some_and(Progress::has_written);
+        if written && matches!(deployment.version.source, VersionSource::Spec(_)) {
             self.hold(&deployment, "it was cancelled while it was being applied");
             self.go_back(&mut deployment, "it was cancelled")?;
             self.put(deployment);
@@ -186,14 +200,15 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Looks up what the followed ref stands at, and makes a deployment of a commit that is new.
-    fn follow_source(&mut self) -> Result<(), PassError> {
+    /// Looks up what the followed ref stands at, and makes a deployment of a commit that is new. Gives the token of a look
+    /// that was asked for, once the source was looked at for it.
+    fn follow_source(&mut self) -> Result<Option<String>, PassError> {
         let token = self.stack.control.reconcile_token.clone();
         let asked = token.clone().filter(|_| token != self.status.handled_reconcile);
         let Source::Git(git) = self.stack.spec.source.clone() else {
             self.status.source = None;
             self.shared.sources.leave(self.key());
-            return self.honour_reconcile(asked);
+            return Ok(asked);
         };
         let attempt = self.attempt()?;
         let waiting = attempt.filter(needs_revision);
@@ -205,15 +220,11 @@ impl Pass<'_> {
                 self.follow_revision(revision)?;
             }
         }
-        match asked {
-            Some(token) if self.shared.sources.looked(self.key(), &git, &token) => self.honour_reconcile(Some(token)),
-            _ => Ok(()),
-        }
+        Ok(asked.filter(|token| self.shared.sources.looked(self.key(), &git, token)))
     }
 
     /// A look that was asked for has been taken: what failed without being held is tried again.
-    fn honour_reconcile(&mut self, token: Option<String>) -> Result<(), PassError> {
-        let Some(token) = token else { return Ok(()) };
+    fn honour_reconcile(&mut self, token: String) -> Result<(), PassError> {
         self.status.handled_reconcile = Some(token);
         let Some(attempt) = self.attempt()? else { return Ok(()) };
         let asked = self.newest_asked(&attempt)?.filter(|asked| asked.phase == Phase::Failed);
@@ -278,6 +289,7 @@ impl Pass<'_> {
             source: VersionSource::Spec(Box::new(self.stack.spec.clone())),
             revision: Some(revision),
             images: Vec::new(),
+            followed: BTreeMap::new(),
             digest: None,
         };
         let deployment = self.new_deployment(Trigger::Git, version, reason);
@@ -302,6 +314,7 @@ impl Pass<'_> {
                 reason: Some(reason),
                 original_request: serde_json::Value::Null,
                 mapped_request: mapped,
+                trace: None,
             },
             version,
             phase: Phase::Pending,
@@ -311,6 +324,7 @@ impl Pass<'_> {
             rolled_back_by: None,
             kept: None,
             plan: None,
+            jobs: Default::default(),
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

@@ -1,5 +1,5 @@
 //! Tasks have no events. While any deployment of an environment is under way its tasks are listed once for all of them,
-//! at most every 250 ms; otherwise only when a resync asks.
+//! at most every 250 ms, or every two seconds when all of them only bake; otherwise only when a resync asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,8 @@ use crate::ports::TaskFilter;
 
 /// The shortest time between two listings.
 const PERIOD: Duration = Duration::from_millis(250);
+/// The same while everything under way only bakes: it has run well for a while.
+const BAKING: Duration = Duration::from_secs(2);
 /// Up to so many services are asked for by id; beyond, all tasks are listed.
 const BY_ID: usize = 50;
 
@@ -35,6 +37,8 @@ struct Follower {
     services: BTreeSet<String>,
     /// It waits for a listing that was asked for after this time, whatever it holds.
     newer_than: Option<Timestamp>,
+    /// It only bakes.
+    bakes: bool,
 }
 
 /// The tasks of one environment.
@@ -55,10 +59,22 @@ impl TaskWatch {
     }
 
     /// Lists this stack's tasks from now on, until [`TaskWatch::leave`]. The stack is woken when they change, and by the
-    /// first listing asked for after `newer_than`.
-    pub(super) fn follow(&self, key: &StackKey, services: BTreeSet<String>, newer_than: Option<Timestamp>) {
-        self.state().followers.insert(key.clone(), Follower { services, newer_than });
+    /// first listing asked for after `newer_than`. One that only bakes does not hurry.
+    pub(super) fn follow(
+        &self,
+        key: &StackKey,
+        services: BTreeSet<String>,
+        newer_than: Option<Timestamp>,
+        bakes: bool,
+    ) {
+        self.state().followers.insert(key.clone(), Follower { services, newer_than, bakes });
         self.changed.notify_one();
+    }
+
+    /// Whether there is nothing but baking.
+    fn is_slow(&self) -> bool {
+        let state = self.state();
+        !state.asked && state.followers.values().all(|follower| follower.bakes && follower.newer_than.is_none())
     }
 
     /// This stack needs no listing any more.
@@ -156,6 +172,15 @@ pub(super) async fn run(environment: Arc<Observed>, now: impl Fn() -> Timestamp,
             biased;
             () = cancel.cancelled() => return,
             () = tokio::time::sleep_until(started + PERIOD) => {}
+        }
+        while environment.tasks.is_slow() && started.elapsed() < BAKING {
+            let changed = environment.tasks.changed.notified();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                () = changed => {}
+                () = tokio::time::sleep_until(started + BAKING) => {}
+            }
         }
     }
 }

@@ -99,12 +99,23 @@ pub(super) fn service(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A pattern for names of stacks, with or without the environment.
+pub(super) fn stacks(pattern: &str) -> Result<(), String> {
+    clean("name of the stack", pattern)?;
+    let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.*".contains(c));
+    let whole = match pattern.split_once('/') {
+        Some((environment, name)) => part(environment) && part(name),
+        None => part(pattern),
+    };
+    if whole { Ok(()) } else { Err(format!("`{pattern}` is not the name of a stack")) }
+}
+
 /// A desired version: a tag, a digest, or a whole image reference.
 pub(super) fn image(text: &str) -> Result<(), String> {
     clean("version", text)?;
     let wrong = |why: &str| Err(format!("`{text}` is not a version: {why}; give a tag, sha256:…, or a whole image"));
     if text.chars().any(char::is_whitespace) || text.starts_with(['>', '<', '~', '^', '=']) {
-        return wrong("ranges over image tags are not supported yet");
+        return wrong("a range is followed by a rule in the manifest, `images: { SERVICE: { semver: … } }`");
     }
     let part = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
     if let Some(hex) = part.strip_prefix("sha256:") {

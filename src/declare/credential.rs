@@ -1,6 +1,6 @@
 //! Credentials: declared by manifest, set value by value, deleted when nothing uses them. Values come in, and never go out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::apply::{DocumentKind, Gather, plain};
 use super::manifest::{AskedCredential, Document};
 use super::three_way::{Leaves, base, differences};
 use super::write::ATTEMPTS;
-use super::{Ask, Code, Declare, DeclareError, Refusal, fields};
+use super::{Ask, Code, Declare, DeclareError, Refusal, check, fields};
 use crate::domain::{
     Access, Credential, CredentialHost, CredentialName, CredentialType, EnvironmentName, EventType, NotifierName,
     Place, Sealed, SecretBytes, Source, StackKey,
@@ -25,6 +25,8 @@ pub struct SetCredential {
     pub kind: Option<CredentialType>,
     /// Where it may go, all of it.
     pub hosts: Option<Vec<String>>,
+    /// Stacks that it may go into, all of them.
+    pub stacks: Option<Vec<String>>,
     /// Values by key.
     pub data: BTreeMap<String, SecretBytes>,
     /// Keys whose values are forgotten.
@@ -75,7 +77,8 @@ impl Declare {
         let found = self.ledger.credential(&asked.name)?;
         let created = found.is_none();
         let (before, revision) = apart(found);
-        let wanted = Credential { hosts: asked.hosts.clone(), data: asked.data.clone(), ..self.fresh(asked) };
+        let (hosts, stacks, data) = (asked.hosts.clone(), asked.stacks.clone(), asked.data.clone());
+        let wanted = Credential { hosts, stacks, data, ..self.fresh(asked) };
         let said = leaves(&wanted);
         let mut credential = before.clone().unwrap_or_else(|| self.fresh(asked));
         let last = credential.last_applied.clone();
@@ -85,7 +88,8 @@ impl Declare {
         self.check_credential(&credential, |key, message, hint| document.refuse(Code::Invalid, key, message, hint))?;
         if let Some(key) = unproved(before.as_ref(), &credential, &asked.data) {
             let (message, hint) = farther(&key);
-            return Err(document.refuse(Code::Invalid, "hosts", message, Some(hint)).into());
+            let field = if asked.kind.is_for_stacks() { "stacks" } else { "hosts" };
+            return Err(document.refuse(Code::Invalid, field, message, Some(hint)).into());
         }
         let changes = differences(&before.as_ref().map(leaves).unwrap_or_default(), &leaves(&credential));
         credential.last_applied = Some(said.into_iter().collect::<serde_json::Map<_, _>>().into());
@@ -110,6 +114,7 @@ impl Declare {
             id: self.ambient.new_id(),
             kind,
             hosts: Vec::new(),
+            stacks: Vec::new(),
             data: BTreeMap::new(),
             last_applied: None,
             created_at: self.now(),
@@ -125,6 +130,7 @@ impl Declare {
         self.permit(ask, Access::Administer, Place::Installation)?;
         let name = credential_name(&set.name)?;
         let hosts = set.hosts.as_ref().map(|hosts| read_hosts(hosts)).transpose()?;
+        let stacks = set.stacks.as_ref().map(|stacks| read_stacks(stacks)).transpose()?;
         self.check_sizes(&set.data)?;
         self.change_credential(&name, ask, |before| {
             let mut credential = match (before.clone(), set.kind) {
@@ -143,6 +149,9 @@ impl Declare {
             if let Some(hosts) = &hosts {
                 credential.hosts.clone_from(hosts);
             }
+            if let Some(stacks) = &stacks {
+                credential.stacks.clone_from(stacks);
+            }
             let mut given = BTreeMap::new();
             for (key, value) in &set.data {
                 let value = keys::tidy(credential.kind, key, value.clone());
@@ -154,7 +163,8 @@ impl Declare {
             }
             if let Some(key) = unproved(before.as_ref(), &credential, &given) {
                 let (message, hint) = farther(&key);
-                return Err(Refusal::new(Code::Invalid, message).field("hosts").hint(hint).into());
+                let field = if credential.kind.is_for_stacks() { "stacks" } else { "hosts" };
+                return Err(Refusal::new(Code::Invalid, message).field(field).hint(hint).into());
             }
             Ok(credential)
         })
@@ -222,10 +232,13 @@ impl Declare {
     pub fn credential_users(&self) -> Result<BTreeMap<CredentialName, Vec<CredentialUser>>, DeclareError> {
         let mut users: BTreeMap<CredentialName, Vec<CredentialUser>> = BTreeMap::new();
         for stack in self.ledger.stacks(None)? {
-            if let Source::Git(git) = stack.value.spec.source
-                && let Some(name) = git.credential
-            {
-                users.entry(name).or_default().push(CredentialUser::Stack(stack.value.key));
+            let source = match stack.value.spec.source {
+                Source::Git(git) => git.credential,
+                Source::Inline(_) => None,
+            };
+            let names: BTreeSet<CredentialName> = source.into_iter().chain(stack.value.spec.decryption).collect();
+            for name in names {
+                users.entry(name).or_default().push(CredentialUser::Stack(stack.value.key.clone()));
             }
         }
         for environment in self.ledger.environments()? {
@@ -318,6 +331,11 @@ impl Declare {
             let hint = "add for example `hosts: [git.example.org]`".to_owned();
             refusals.push(refuse("hosts", message, Some(hint)));
         }
+        if !credential.stacks.is_empty() && !credential.kind.is_for_stacks() {
+            let message = format!("a credential of type {} goes into no stack", credential.kind);
+            let hint = "remove `stacks`: it is for the types Age and Opaque".to_owned();
+            refusals.push(refuse("stacks", message, Some(hint)));
+        }
         let values = open_values(credential, self.sealer.as_ref())?;
         for wrong in keys::check(credential.kind, &values) {
             let field = if wrong.key.is_empty() { "data".to_owned() } else { format!("data.{}", wrong.key) };
@@ -365,6 +383,9 @@ fn leaves(credential: &Credential) -> Leaves {
     let mut leaves = Leaves::new();
     leaves.insert("type".to_owned(), json!(credential.kind));
     leaves.insert("hosts".to_owned(), json!(credential.hosts));
+    if !credential.stacks.is_empty() {
+        leaves.insert("stacks".to_owned(), json!(credential.stacks));
+    }
     for (key, sealed) in &credential.data {
         leaves.insert(format!("data.{key}"), Value::from(sealed.digest.as_str()));
     }
@@ -378,6 +399,7 @@ fn take_over(path: &str, wanted: &Credential, credential: &mut Credential) {
             None => drop(credential.data.remove(key)),
         },
         _ if path == "type" => credential.kind = wanted.kind,
+        _ if path == "stacks" => credential.stacks.clone_from(&wanted.stacks),
         _ => credential.hosts.clone_from(&wanted.hosts),
     }
 }
@@ -391,10 +413,18 @@ fn read_hosts(hosts: &[String]) -> Result<Vec<CredentialHost>, DeclareError> {
     hosts.iter().map(|host| CredentialHost::parse(host).map_err(refused)).collect()
 }
 
+fn read_stacks(stacks: &[String]) -> Result<Vec<String>, DeclareError> {
+    let refused = |message: String| {
+        let refusal = Refusal::new(Code::Invalid, message).field("stacks");
+        DeclareError::from(refusal.hint(super::manifest::STACKS_HINT))
+    };
+    stacks.iter().map(|stack| check::stacks(stack).map(|()| stack.clone()).map_err(refused)).collect()
+}
+
 /// What to say of [`unproved`].
 fn farther(key: &str) -> (String, String) {
     let message = format!("the credential would go where it did not go before, and its `{key}` was not given along");
-    (message, "give its secret values again, together with the hosts".to_owned())
+    (message, "give its secret values again, together with its hosts and stacks".to_owned())
 }
 
 /// Values that are no secret: who changes where a credential goes need not know them.
@@ -406,6 +436,7 @@ fn unproved(before: Option<&Credential>, after: &Credential, given: &BTreeMap<St
     let before = before?;
     let farther = after.hosts.iter().any(|host| !before.hosts.contains(host))
         || (after.hosts.is_empty() && !before.hosts.is_empty())
+        || after.stacks.iter().any(|stack| !before.stacks.contains(stack))
         || (after.data.contains_key("apiUrl") && after.data.get("apiUrl") != before.data.get("apiUrl"));
     let mut secrets = after.data.iter().filter(|(key, _)| !OPEN.contains(&key.as_str()));
     let missing = secrets.find(|(key, sealed)| given.get(*key) != Some(*sealed));

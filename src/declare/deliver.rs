@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::pushed;
 use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
     Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack,
-    StackKey, Trigger, Way, fits,
+    StackKey, TraceContext, Trigger, Way, fits,
 };
 use crate::ledger::{
     Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
@@ -38,6 +39,8 @@ pub struct Delivery {
     pub original: Value,
     /// Who has it done again; none for one that came from outside.
     pub again_by: Option<Actor>,
+    /// The request's place in a trace, if it has one.
+    pub trace: Option<TraceContext>,
 }
 
 /// What became of a delivery.
@@ -193,6 +196,7 @@ impl Declare {
         facts: &Facts,
     ) -> Result<Vec<Wish<'r>>, DeclareError> {
         let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
+        let pushed = pushed::repository(hook.provider, &delivery.event, &delivery.payload);
         for (at, rule) in hook.rules.iter().enumerate() {
             if objection(hook, rule, delivery, facts).is_some() {
                 continue;
@@ -200,12 +204,23 @@ impl Declare {
             for stack in self.ledger.stacks(Some(&rule.environment))? {
                 let name = stack.value.key.name.as_str();
                 let named = rule.stacks.iter().any(|pattern| fits(pattern, name));
-                if named && taken.insert(stack.value.key.clone()) {
+                if named
+                    && self.concerns(rule, pushed.as_deref(), &stack.value)?
+                    && taken.insert(stack.value.key.clone())
+                {
                     wishes.push(Wish { number: at + 1, rule, stack });
                 }
             }
         }
         Ok(wishes)
+    }
+
+    /// Whether a stack that a rule names is one that the delivery is about: of a push of an image a look alone is of use only
+    /// to those that follow it.
+    fn concerns(&self, rule: &HookRule, pushed: Option<&str>, stack: &Stack) -> Result<bool, DeclareError> {
+        let Some(pushed) = pushed.filter(|_| rule.set.is_empty()) else { return Ok(true) };
+        let status = self.ledger.status(&stack.key)?.map(|status| status.value).unwrap_or_default();
+        Ok(pushed::concerns(pushed, stack, &status))
     }
 
     /// What is to be written for one stack.
@@ -335,7 +350,7 @@ fn actor(hook: &Hook) -> Actor {
 }
 
 fn ask(hook: &Hook, delivery: &Delivery) -> Ask {
-    Ask { original: Some(delivery.original.clone()), ..Ask::new(actor(hook), Trigger::Hook) }
+    Ask { original: Some(delivery.original.clone()), trace: delivery.trace, ..Ask::new(actor(hook), Trigger::Hook) }
 }
 
 /// An id becomes part of a key of the store, and of lines for people.

@@ -8,7 +8,7 @@ use super::catalog_care::not_catalogs_fields;
 use super::three_way::{differences, leaves, shown};
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal, check};
-use crate::domain::{Access, EventType, SecretBytes, Source, Stack, StackKey, StackSpec, Variable, Wanted};
+use crate::domain::{Access, EventType, ImageWish, SecretBytes, Source, Stack, StackKey, StackSpec, Variable, Wanted};
 
 /// The value of a variable as it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Declare {
             git.wanted = Wanted(wanted.to_owned());
         }
         for (service, version) in &request.images {
-            spec.images.insert(service.clone(), version.clone());
+            spec.images.insert(service.clone(), ImageWish::Named(version.clone()));
         }
         for (name, given) in &request.variables {
             let secret = given.secret || matches!(spec.variables.get(name), Some(Variable::Secret(_)));
@@ -166,9 +166,9 @@ impl Declare {
         Ok(())
     }
 
-    /// Nothing changes in the spec; a branch may have moved, though.
+    /// Nothing changes in the spec; a branch may have moved, though, or an image that is followed.
     fn look_again(&self, stack: Stack) -> Decision {
-        if !matches!(stack.spec.source, Source::Git(_)) {
+        if !matches!(stack.spec.source, Source::Git(_)) && stack.spec.followed_images().next().is_none() {
             return Decision::Nothing(None);
         }
         self.look(stack, "the version is what is declared already; the source is looked at again".to_owned())

@@ -106,7 +106,7 @@ impl Declare {
         original["again"] = json!({ "by": ask.actor.name, "of": before.id, "reason": ask.reason });
         let id = format!("again-{}", self.ambient.new_id());
         let again_by = Some(ask.actor.clone());
-        let delivery = Delivery { id, event: before.event, payload, original, again_by };
+        let delivery = Delivery { id, event: before.event, payload, original, again_by, trace: ask.trace };
         let delivered = self.deliver(&hook, &delivery).await?;
         Ok((delivery.id, delivered))
     }

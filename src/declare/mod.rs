@@ -27,6 +27,7 @@ mod hook;
 mod manifest;
 mod notifier;
 mod permit;
+mod pushed;
 mod reference;
 mod relay;
 mod rollback;
@@ -57,7 +58,9 @@ pub use manifest::{AskedCredential, AskedNotifier, Body, Document, Manifest};
 pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 
-use crate::domain::{Access, Actor, Deployment, DeploymentId, Grant, Place, Stack, StackKey, Trigger, Way};
+use crate::domain::{
+    Access, Actor, Deployment, DeploymentId, Grant, Place, Stack, StackKey, TraceContext, Trigger, Way,
+};
 use crate::ledger::Ledger;
 use crate::ports::{Ambient, Sealer};
 
@@ -110,6 +113,8 @@ pub struct Ask {
     pub idempotency_key: Option<String>,
     /// The request in the asker's own form, secrets replaced; the use-case's own form when left out.
     pub original: Option<Value>,
+    /// The request's place in a trace, if it has one.
+    pub trace: Option<TraceContext>,
 }
 
 impl Ask {
@@ -131,6 +136,7 @@ impl Ask {
             expected_generation: None,
             idempotency_key: None,
             original: None,
+            trace: None,
         }
     }
 }

@@ -213,7 +213,7 @@ impl Declare {
         }
         spec.variables.keys().for_each(|name| say(check::variable(name)));
         for (service, image) in &spec.images {
-            say(check::service(service).and_then(|()| check::image(image)));
+            say(check::service(service).and_then(|()| image.named().map_or(Ok(()), check::image)));
         }
         say(check::deadlines(&spec.policy));
     }

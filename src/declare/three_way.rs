@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::format_duration;
-use crate::domain::{Digester, Schedule, Source, StackSpec, Variable};
+use crate::domain::{Digester, ImageWish, Schedule, Source, StackSpec, Variable};
 
 /// Every field of a spec by its path in a manifest. Secrets and inline text are there as digests.
 pub(super) type Leaves = BTreeMap<String, Value>;
@@ -37,7 +37,10 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
         put(&format!("variables.{name}"), value);
     }
     for (service, version) in &spec.images {
-        put(&format!("images.{service}"), version.clone().into());
+        put(&format!("images.{service}"), image_wish(version));
+    }
+    if let Some(name) = &spec.decryption {
+        put("decryption.credential", json!(name));
     }
     if !spec.depends_on.is_empty() {
         put("dependsOn", json!(spec.depends_on));
@@ -49,6 +52,7 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     put("policy.progressDeadline", format_duration(policy.progress_deadline).into());
     put("policy.totalDeadline", format_duration(policy.total_deadline).into());
     put("policy.monitor", format_duration(policy.monitor).into());
+    put("policy.bake", format_duration(policy.bake).into());
     put("policy.drift", json!(policy.drift));
     put("policy.prune", policy.prune.into());
     put("policy.images", json!(policy.images));
@@ -59,6 +63,14 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
         put("policy.schedule", json!(policy.schedule));
     }
     leaves
+}
+
+/// The desired version of a service, in the shape of a manifest.
+fn image_wish(wish: &ImageWish) -> Value {
+    match wish {
+        ImageWish::Named(version) => version.clone().into(),
+        ImageWish::Followed(it) => json!({ it.rule.word(): it.rule.text(), "poll": format_duration(it.poll) }),
+    }
 }
 
 /// The paths at which two specs differ.
@@ -89,6 +101,7 @@ fn take_over(path: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         Some(("images", service)) => follow(service, &wanted.images, &mut spec.images),
         Some(("policy", field)) => policy(field, wanted, spec),
         Some(("source", field)) => source(field, wanted, spec),
+        Some(("decryption", _)) => spec.decryption.clone_from(&wanted.decryption),
         _ => match path {
             "compose" => spec.compose.clone_from(&wanted.compose),
             "compat" => spec.compat = wanted.compat,
@@ -131,6 +144,7 @@ fn policy(field: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         "progressDeadline" => to.progress_deadline = from.progress_deadline,
         "totalDeadline" => to.total_deadline = from.total_deadline,
         "monitor" => to.monitor = from.monitor,
+        "bake" => to.bake = from.bake,
         "drift" => to.drift = from.drift,
         "prune" => to.prune = from.prune,
         "images" => to.images = from.images,
@@ -159,13 +173,16 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
         }),
         Source::Inline(text) => json!({ "inlineBytes": text.len() }),
     };
+    let images: serde_json::Map<String, Value> =
+        spec.images.iter().map(|(service, wish)| (service.clone(), image_wish(wish))).collect();
     let policy = &spec.policy;
     json!({
         "source": source,
         "compose": spec.compose,
         "compat": spec.compat,
         "variables": variables,
-        "images": spec.images,
+        "images": images,
+        "decryption": spec.decryption.as_ref().map(|credential| json!({ "credential": credential })),
         "dependsOn": spec.depends_on,
         "policy": {
             "mode": policy.mode,
@@ -174,6 +191,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
             "progressDeadline": format_duration(policy.progress_deadline),
             "totalDeadline": format_duration(policy.total_deadline),
             "monitor": format_duration(policy.monitor),
+            "bake": format_duration(policy.bake),
             "drift": policy.drift,
             "prune": policy.prune,
             "images": policy.images,
@@ -203,7 +221,8 @@ mod tests {
             compose: vec!["a.yml".into()],
             compat: Compat::Strict,
             variables: [("A".to_owned(), Variable::Plain("1".into()))].into(),
-            images: [("web".to_owned(), "1".to_owned())].into(),
+            images: [("web".to_owned(), ImageWish::Named("1".to_owned()))].into(),
+            decryption: None,
             depends_on: Vec::new(),
             policy: Policy::default(),
         }
@@ -228,14 +247,21 @@ mod tests {
             |s| git(s).poll = SignedDuration::from_mins(9),
             |s| s.compose = vec!["b.yml".into()],
             |s| s.compat = Compat::Cli,
+            |s| s.decryption = crate::domain::CredentialName::parse("age").ok(),
             |s| s.variables = [("B".to_owned(), Variable::Plain("2".into()))].into(),
-            |s| s.images = [("db".to_owned(), "2".to_owned())].into(),
+            |s| s.images = [("db".to_owned(), ImageWish::Named("2".to_owned()))].into(),
+            |s| {
+                let rule = crate::domain::FollowRule::Semver("~1".into());
+                let followed = crate::domain::FollowedImage { rule, poll: SignedDuration::from_mins(5) };
+                s.images.insert("web".to_owned(), ImageWish::Followed(followed));
+            },
             |s| s.policy.mode = crate::domain::Mode::Observe,
             |s| s.policy.on_failure = crate::domain::OnFailure::Hold,
             |s| s.policy.irreversible = true,
             |s| s.policy.progress_deadline = SignedDuration::from_mins(9),
             |s| s.policy.total_deadline = SignedDuration::from_mins(9),
             |s| s.policy.monitor = SignedDuration::from_mins(9),
+            |s| s.policy.bake = SignedDuration::from_mins(9),
             |s| s.policy.drift = crate::domain::DriftPolicy::Report,
             |s| s.policy.prune = false,
             |s| s.policy.images = crate::domain::ImagesPolicy::Never,
@@ -283,13 +309,13 @@ mod tests {
         let digester = Digester::new([1; 32]);
         let before = spec("main");
         let mut deployed = before.clone();
-        deployed.images.insert("web".into(), "2".into());
+        deployed.images.insert("web".into(), ImageWish::Named("2".into()));
         deployed.variables.insert("EXTRA".into(), Variable::Plain("x".into()));
         let mut document = before.clone();
         document.policy.prune = false;
         document.variables.clear();
         let merged = merge(&leaves(&before, &digester), &document, &deployed, &digester);
-        assert_eq!(merged.images["web"], "2");
+        assert_eq!(merged.images["web"], ImageWish::Named("2".into()));
         assert!(!merged.policy.prune);
         assert_eq!(merged.variables.keys().collect::<Vec<_>>(), ["EXTRA"]);
     }

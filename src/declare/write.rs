@@ -179,6 +179,7 @@ impl Declare {
             source: VersionSource::Spec(Box::new(stack.spec.clone())),
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: None,
         };
         self.deployment(stack, ask, original, mapped, version)
@@ -203,6 +204,7 @@ impl Declare {
                 reason: ask.reason.clone(),
                 original_request: ask.original.clone().unwrap_or(original),
                 mapped_request: mapped,
+                trace: ask.trace,
             },
             version,
             phase: DeploymentPhase::Pending,
@@ -212,6 +214,7 @@ impl Declare {
             rolled_back_by: None,
             kept: None,
             plan: None,
+            jobs: Default::default(),
             progress: None,
             services: Vec::new(),
             warnings: Vec::new(),

@@ -44,7 +44,7 @@ impl AdoptedNames {
         rename(&mut desired.configs, &self.configs, |spec, name| spec.name = name);
         rename(&mut desired.secrets, &self.secrets, |spec, name| spec.name = name);
         rename(&mut material.0, &self.secrets, |_, _| {});
-        for service in desired.services.values_mut() {
+        for service in desired.all_services_mut() {
             let container = &mut service.spec.task_template.container_spec;
             for used in &mut container.configs {
                 replace(&mut used.config_name, &self.configs);

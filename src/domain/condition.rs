@@ -14,6 +14,8 @@ pub enum ConditionType {
     Stalled,
     /// The ref could be resolved and fetched.
     SourceReady,
+    /// The images that are followed are found. Only of a stack that follows some.
+    ImagesReady,
     /// The compose files could be rendered.
     Rendered,
     /// The engine has accepted every step.
@@ -44,9 +46,13 @@ impl ConditionType {
     #[must_use]
     pub fn polarity(self) -> Polarity {
         match self {
-            Self::Ready | Self::SourceReady | Self::Rendered | Self::Applied | Self::Healthy | Self::RollbackReady => {
-                Polarity::Positive
-            }
+            Self::Ready
+            | Self::SourceReady
+            | Self::ImagesReady
+            | Self::Rendered
+            | Self::Applied
+            | Self::Healthy
+            | Self::RollbackReady => Polarity::Positive,
             Self::Reconciling | Self::Stalled | Self::RolledBack | Self::Drifted | Self::Suspended => {
                 Polarity::Negative
             }
@@ -103,6 +109,8 @@ pub enum Reason {
     AwaitingApproval,
     DependencyNotReady,
     ScheduleClosed,
+    RegistryUnreachable,
+    NothingFits,
 }
 
 /// A typed statement.

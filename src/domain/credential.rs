@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialName, Sealed};
+use super::{CredentialName, Sealed, StackKey, fits};
 
 /// What a credential is for, which says what its data hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,6 +118,12 @@ impl CredentialType {
         }
     }
 
+    /// Whether its values go into stacks, which it then has to name.
+    #[must_use]
+    pub fn is_for_stacks(self) -> bool {
+        matches!(self, Self::Age | Self::Opaque)
+    }
+
     /// Whether it has to name the hosts it may go to: what is sent to whoever asks has to.
     #[must_use]
     pub fn needs_hosts(self) -> bool {
@@ -208,6 +214,16 @@ impl From<CredentialHost> for String {
     }
 }
 
+/// Whether one of these patterns stands for a stack: `NAME` in every environment, or `ENVIRONMENT/NAME`; `*` in either is
+/// any text. No pattern stands for none.
+#[must_use]
+pub fn names_stack(patterns: &[String], key: &StackKey) -> bool {
+    patterns.iter().any(|pattern| match pattern.split_once('/') {
+        Some((environment, name)) => fits(environment, key.environment.as_str()) && fits(name, key.name.as_str()),
+        None => fits(pattern, key.name.as_str()),
+    })
+}
+
 /// A credential as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Credential {
@@ -220,6 +236,9 @@ pub struct Credential {
     pub kind: CredentialType,
     /// Where it may go.
     pub hosts: Vec<CredentialHost>,
+    /// Stacks that it may go into: see [`names_stack`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<String>,
     /// Its values, sealed, by key.
     pub data: BTreeMap<String, Sealed>,
     /// What the last manifest said, values as digests.
@@ -248,6 +267,18 @@ mod tests {
         for bad in ["", "https://h", "h/x", "h:0", "h:x", "h:99999", "-o", "*.h", "a b", "[::1]x", "u@h"] {
             assert!(CredentialHost::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn stacks_are_named_by_environment_or_in_all_of_them() {
+        let named = |patterns: &[&str], environment: &str, name: &str| {
+            let patterns: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+            let environment = crate::domain::EnvironmentName::parse(environment).unwrap();
+            names_stack(&patterns, &StackKey { environment, name: crate::domain::StackName::parse(name).unwrap() })
+        };
+        assert!(named(&["shop"], "prod", "shop") && named(&["shop*"], "test", "shop-a") && named(&["*"], "a", "b"));
+        assert!(named(&["x", "prod/*"], "prod", "shop") && !named(&["prod/*"], "test", "shop"));
+        assert!(!named(&["shop"], "prod", "shop2") && !named(&[], "prod", "shop") && !named(&["prod"], "prod", "shop"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, Revision, StackKey, StackSpec};
+use super::{Actor, Digest, Failure, FollowedVersions, JobRun, Revision, StackKey, StackSpec, TraceContext};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub struct Version {
     pub revision: Option<Revision>,
     /// The images; known after rendering.
     pub images: Vec<ImageChoice>,
+    /// What the followed images were found to be: found once and then kept.
+    #[serde(default, skip_serializing_if = "FollowedVersions::is_empty")]
+    pub followed: FollowedVersions,
     /// Keyed digest of the desired objects; known after rendering. Two versions with equal digests are the same version.
     pub digest: Option<Digest>,
 }
@@ -125,6 +128,9 @@ pub struct Origin {
     pub original_request: serde_json::Value,
     /// What it was taken to mean.
     pub mapped_request: serde_json::Value,
+    /// The place of the request in a trace, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// One attempt at one version.
@@ -155,6 +161,9 @@ pub struct Deployment {
     /// The digest of the plan that waits for a person's approval, or that was approved.
     #[serde(default)]
     pub plan: Option<Digest>,
+    /// The jobs that have run for it, by real name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<String, JobRun>,
     /// Clocks and what is known of each service, once applying has begun.
     pub progress: Option<Progress>,
     /// Its services as last looked at, in the order of their names.
@@ -168,6 +177,14 @@ pub struct Deployment {
     pub finished_at: Option<Timestamp>,
 }
 
+impl Deployment {
+    /// Its span in the trace that leads from the request to the engine.
+    #[must_use]
+    pub fn trace(&self) -> TraceContext {
+        TraceContext::of_deployment(&self.id, self.origin.trace.as_ref())
+    }
+}
+
 /// How one service of a deployment stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceState {
@@ -179,6 +196,9 @@ pub struct ServiceState {
     pub healthy: u64,
     /// What stands in the way, if anything says so.
     pub obstacle: Option<String>,
+    /// What has to run, or to have ended well, before it is written: names in the compose file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
 }
 
 /// Name of a sealed document: its keyed digest.
@@ -193,7 +213,7 @@ pub struct Progress {
     pub started_at: Timestamp,
     /// Moved on by each newly healthy task.
     pub progress_deadline: Timestamp,
-    /// Never moved, but by suspended time.
+    /// Never moved, but by suspended time, and by the time to bake when that begins.
     pub total_deadline: Timestamp,
     /// Since when the progress clock stands still because the infrastructure is at fault.
     pub waiting_since: Option<Timestamp>,
@@ -205,11 +225,25 @@ pub struct Progress {
     pub healthy_most: u64,
     /// Since when every wanted task has been healthy without a break.
     pub healthy_since: Option<Timestamp>,
+    /// Since when the version bakes: all its tasks had run through the monitor period by then.
+    #[serde(default)]
+    pub baking_since: Option<Timestamp>,
     /// The latest time at which the engine reported one of those tasks to have begun running: when it moves, a task was
     /// replaced unseen, and `healthy_since` begins anew.
     pub newest_task: Option<Timestamp>,
+    /// Services that are not written yet because they wait for others, by full name, with the full names of those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_back: BTreeMap<String, BTreeSet<String>>,
     /// By full service name.
     pub services: BTreeMap<String, ServiceProgress>,
+}
+
+impl Progress {
+    /// Whether any service was written, or may have been.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.services.values().any(|service| service.written != Written::Unchanged)
+    }
 }
 
 /// What is known of one service in one deployment.

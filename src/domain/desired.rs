@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigSpec, Digest, Digester, Ignored, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec, StackName,
+    ConfigSpec, DeployJob, Digest, Digester, Ignored, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec,
+    StackName,
 };
 
 /// The desired objects of one version, by real name. May hold secret values in service environments, so it is only ever
@@ -31,6 +32,12 @@ pub struct Desired {
     /// Services that are written after others, by real name, with the names of those.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<String, BTreeSet<String>>,
+    /// Of those, the ones that have to run, or to have ended well, before the service is written.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub awaits: BTreeMap<String, BTreeSet<String>>,
+    /// Jobs that run before and after a deployment, by real name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<String, DeployJob>,
     /// Fields that somebody else owns, by the real name of the service, as pointers into its spec.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ignored: BTreeMap<String, BTreeSet<String>>,
@@ -59,6 +66,8 @@ impl Desired {
             external_configs: BTreeSet::new(),
             external_secrets: BTreeSet::new(),
             depends_on: BTreeMap::new(),
+            awaits: BTreeMap::new(),
+            jobs: BTreeMap::new(),
             ignored: BTreeMap::new(),
         }
     }
@@ -80,11 +89,20 @@ impl Desired {
         digester.digest_of(self)
     }
 
-    /// The image of each service, by compose key.
+    /// Its services and its jobs.
+    pub fn all_services(&self) -> impl Iterator<Item = &DesiredService> {
+        self.services.values().chain(self.jobs.values().map(|job| &job.service))
+    }
+
+    /// Its services and its jobs, to be changed.
+    pub fn all_services_mut(&mut self) -> impl Iterator<Item = &mut DesiredService> {
+        self.services.values_mut().chain(self.jobs.values_mut().map(|job| &mut job.service))
+    }
+
+    /// The image of each service and job, by compose key.
     #[must_use]
     pub fn images(&self) -> Vec<ImageChoice> {
-        self.services
-            .values()
+        self.all_services()
             .map(|service| {
                 let image = &service.spec.task_template.container_spec.image;
                 let (image, digest) = match image.split_once('@') {

@@ -32,6 +32,8 @@ pub enum EventType {
     DriftCorrected,
     SourceFailed,
     SourceRecovered,
+    ImagesFailed,
+    ImagesRecovered,
     Waiting,
     Refused,
     Stalled,

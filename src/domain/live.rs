@@ -134,6 +134,8 @@ pub struct Node {
     pub platform: super::Platform,
     /// Labels of the node.
     pub labels: BTreeMap<String, String>,
+    /// Labels of its engine: `engine.labels.…` in constraints.
+    pub engine_labels: BTreeMap<String, String>,
     /// CPUs in billionths.
     pub nano_cpus: i64,
     /// Memory in bytes.

@@ -15,10 +15,13 @@ mod effect;
 mod environment;
 mod event;
 mod failure;
+mod image;
+mod job;
 mod live;
 mod name;
 mod notifier;
 mod object;
+mod order;
 mod range;
 mod relay;
 mod schedule;
@@ -28,12 +31,13 @@ mod source;
 mod stack;
 mod status;
 mod task;
+mod trace;
 
 pub use access::{Access, ApiToken, Grant, Place, Reach, Role, Scope, Way, fits};
 pub use adoption::{AdoptedNames, Adoption};
 pub use catalog::{BrokenManifest, Catalog, CatalogCommit, CatalogEntry, CatalogStatus, is_manifest};
 pub use condition::{Condition, ConditionStatus, ConditionType, Polarity, Reason, set_condition};
-pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form};
+pub use credential::{Credential, CredentialHost, CredentialType, DataKey, Form, names_stack};
 pub use dependency::Dependency;
 pub use deployment::{
     Deployment, DeploymentId, DeploymentPhase, ImageChoice, Kept, Origin, Progress, ServiceProgress, ServiceState,
@@ -45,6 +49,11 @@ pub use effect::{Action, Applied, Change, Effect, Step};
 pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
+pub use image::{
+    Choice, Chosen, Failed, FollowRule, FollowedImage, FollowedStatus, FollowedVersion, FollowedVersions, ImageWish,
+    Repository, RepositoryStatus, Seen, choose, is_tag, name_of,
+};
+pub use job::{DeployJob, Direction, JobRun, JobState, Occasion, When};
 pub use live::{
     LiveConfig, LiveNetwork, LiveSecret, LiveService, Node, NodeAvailability, NodeState, Snapshot, Tasks, UpdateState,
     UpdateStatus, VersionIndex,
@@ -52,10 +61,11 @@ pub use live::{
 pub use name::{CredentialName, EnvironmentName, NameError, NotifierName, StackKey, StackName, TokenName};
 pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
-    ConfigSpec, DEPLOYMENT_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
+    ConfigSpec, DEPLOYMENT_LABEL, HOOK_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
     SecretSpec, content_name,
 };
+pub use order::Course;
 pub use range::{Range, tag_version};
 pub use relay::{Installation, Relay, RelayCursor, RelayMark};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
@@ -70,3 +80,4 @@ pub use status::{
     Attempt, DriftStatus, Held, LastGood, Pointer, StackPhase, StackStatus, Target, TargetKind, phase, target,
 };
 pub use task::{Task, TaskState};
+pub use trace::TraceContext;

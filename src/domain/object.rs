@@ -25,6 +25,9 @@ pub const REVISION_LABEL: &str = "dev.skep.revision";
 /// The deployment that last changed this object.
 pub const DEPLOYMENT_LABEL: &str = "dev.skep.deployment";
 
+/// On the service of one run of a job before or after a deployment: `pre` or `post`.
+pub const HOOK_LABEL: &str = "dev.skep.hook";
+
 /// Says `true` on an object that is never to be removed by Skep.
 pub const PROTECT_LABEL: &str = "dev.skep.protect";
 

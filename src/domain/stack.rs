@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Adoption, CatalogEntry, Dependency, DeploymentId, Digest, RelayMark, Schedule, Sealed, Source, StackKey};
+use super::{
+    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, FollowedImage, ImageWish, RelayMark,
+    Schedule, Sealed, Source, StackKey,
+};
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,13 +43,30 @@ pub struct StackSpec {
     pub compat: Compat,
     /// Values for interpolation.
     pub variables: BTreeMap<String, Variable>,
-    /// Desired versions by service: a tag (`1.4.2`), a digest (`sha256:…`), or a whole image reference.
-    pub images: BTreeMap<String, String>,
+    /// Desired versions by service.
+    pub images: BTreeMap<String, ImageWish>,
+    /// The age credential that opens what is encrypted in the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<CredentialName>,
     /// Stacks that must be ready before a new version is applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
     /// The rules of change.
     pub policy: Policy,
+}
+
+impl StackSpec {
+    /// The versions that are named, by service.
+    #[must_use]
+    pub fn named_images(&self) -> BTreeMap<String, String> {
+        let named = |(service, wish): (&String, &ImageWish)| Some((service.clone(), wish.named()?.to_owned()));
+        self.images.iter().filter_map(named).collect()
+    }
+
+    /// The images that are followed, by service.
+    pub fn followed_images(&self) -> impl Iterator<Item = (&String, &FollowedImage)> {
+        self.images.iter().filter_map(|(service, wish)| Some((service, wish.followed()?)))
+    }
 }
 
 /// The value of a variable.
@@ -83,6 +103,10 @@ pub struct Policy {
     pub total_deadline: SignedDuration,
     /// How long all tasks must stay healthy; the greater of this and the service's own monitor counts.
     pub monitor: SignedDuration,
+    /// How long a new version is watched after that, before it counts as good: a task of it that fails within this time is
+    /// a failure of the version, also when it has come up again. Zero: not at all.
+    #[serde(default)]
+    pub bake: SignedDuration,
     /// What happens to foreign changes.
     pub drift: DriftPolicy,
     /// Whether owned objects that are no longer wanted are removed.
@@ -151,6 +175,7 @@ impl Default for Policy {
             progress_deadline: SignedDuration::from_mins(5),
             total_deadline: SignedDuration::from_hours(1),
             monitor: SignedDuration::from_secs(5),
+            bake: SignedDuration::ZERO,
             drift: DriftPolicy::Correct,
             prune: true,
             images: ImagesPolicy::Changed,

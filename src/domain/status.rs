@@ -1,12 +1,14 @@
 //! A stack's status: what was found. Only the controller writes it. And the two pure functions over it: which version is
 //! worked towards, and the one word for people.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, ImageChoice,
-    Inventory, Kept, OnFailure, Reason, Revision, SourceStatus, Stack, Trigger,
+    AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, FollowedStatus,
+    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Reason, Revision, SourceStatus, Stack, Trigger,
 };
 
 /// What was found of a stack.
@@ -16,6 +18,9 @@ pub struct StackStatus {
     pub observed_generation: u64,
     /// What the last look at the source found.
     pub source: Option<SourceStatus>,
+    /// What is known of the images that are followed, by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub followed: BTreeMap<String, FollowedStatus>,
     /// The newest version asked for, as far as it is known.
     pub desired: Option<Pointer>,
     /// The version being worked towards.
@@ -33,6 +38,9 @@ pub struct StackStatus {
     pub attempt_since: Option<Timestamp>,
     /// Objects owned.
     pub inventory: Inventory,
+    /// Engine ids of jobs' services that were removed before their tasks had ended: nothing else runs until they have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ending: BTreeSet<String>,
     /// Names that configs and secrets had before the stack was taken over, and keep.
     #[serde(default, skip_serializing_if = "AdoptedNames::is_empty")]
     pub adopted: AdoptedNames,
@@ -60,6 +68,9 @@ pub struct Pointer {
     pub revision: Option<Revision>,
     /// The images.
     pub images: Vec<ImageChoice>,
+    /// What followed images were found to be.
+    #[serde(default, skip_serializing_if = "FollowedVersions::is_empty")]
+    pub followed: FollowedVersions,
     /// Keyed digest, once rendered.
     pub digest: Option<Digest>,
     /// The deployment it came with.

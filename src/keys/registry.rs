@@ -1,5 +1,6 @@
-//! The login an engine pulls an image with: what goes into the header `X-Registry-Auth` of a service's create and update, as
-//! the Engine API reads it (base64 for URLs, of the JSON of an `AuthConfig`).
+//! The login for a registry, out of the values of a credential; and as the engine pulls an image with it: what goes into the
+//! header `X-Registry-Auth` of a service's create and update, as the Engine API reads it (base64 for URLs, of the JSON of an
+//! `AuthConfig`).
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -18,41 +19,85 @@ pub fn place(registry: &str) -> (&str, u16) {
     }
 }
 
+/// A login.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A user's name and password.
+    Basic {
+        /// The name.
+        name: String,
+        /// The password.
+        password: Zeroizing<String>,
+    },
+    /// What tokens are asked for with, in place of a password (an OAuth 2 refresh token).
+    Identity(Zeroizing<String>),
+    /// What is sent to the registry itself.
+    Bearer(Zeroizing<String>),
+}
+
+impl Login {
+    /// What must not be shown of it.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        match self {
+            Self::Basic { password: secret, .. } | Self::Identity(secret) | Self::Bearer(secret) => secret,
+        }
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(***)")
+    }
+}
+
+/// The login for a registry in the values of a credential; none when they hold none for it.
+pub fn open<'d>(text: impl Fn(&str) -> Option<&'d str>, registry: &str) -> Option<Login> {
+    match (text("username"), text("password"), text("token"), text("config")) {
+        (Some(name), Some(password), ..) => Some(basic(name, password)),
+        (.., Some(token), _) => Some(Login::Identity(Zeroizing::new(token.to_owned()))),
+        (.., Some(config)) => of_config(config, registry),
+        _ => None,
+    }
+}
+
 /// The header's value for a registry, of the values of a credential; none when they hold no login for it.
 pub fn login<'d>(text: impl Fn(&str) -> Option<&'d str>, registry: &str) -> Option<Zeroizing<String>> {
     let address = if registry == HUB.0 { HUB.1 } else { registry };
-    let auth = match (text("username"), text("password"), text("token"), text("config")) {
-        (Some(name), Some(password), ..) => json!({ "username": name, "password": password }),
-        (.., Some(token), _) => json!({ "identitytoken": token }),
-        (.., Some(config)) => of_config(config, registry)?,
-        _ => return None,
+    let mut auth = match open(text, registry)? {
+        Login::Basic { name, password } => json!({ "username": name, "password": *password }),
+        Login::Identity(token) => json!({ "identitytoken": *token }),
+        Login::Bearer(token) => json!({ "registrytoken": *token }),
     };
-    let mut auth = auth;
     auth["serveraddress"] = json!(address);
     let whole = Zeroizing::new(auth.to_string());
     wipe(&mut auth);
     Some(Zeroizing::new(URL_SAFE.encode(whole.as_bytes())))
 }
 
+fn basic(name: &str, password: &str) -> Login {
+    Login::Basic { name: name.to_owned(), password: Zeroizing::new(password.to_owned()) }
+}
+
 /// The login for a registry in a docker `config.json`.
-fn of_config(config: &str, registry: &str) -> Option<Value> {
+fn of_config(config: &str, registry: &str) -> Option<Login> {
     let config: Value = serde_json::from_str(config).ok()?;
     let of = |address: &str| same(address, registry);
     let (_, found) = config.get("auths")?.as_object()?.iter().find(|(address, _)| of(address))?;
     let field = |name: &str| found.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = field("identitytoken") {
-        return Some(json!({ "identitytoken": token }));
+        return Some(Login::Identity(Zeroizing::new(token.to_owned())));
     }
     if let Some(token) = field("registrytoken") {
-        return Some(json!({ "registrytoken": token }));
+        return Some(Login::Bearer(Zeroizing::new(token.to_owned())));
     }
     if let (Some(name), Some(password)) = (field("username"), field("password")) {
-        return Some(json!({ "username": name, "password": password }));
+        return Some(basic(name, password));
     }
     let pair = Zeroizing::new(STANDARD.decode(field("auth")?).ok()?);
     let (name, password) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
     // What wrote the file may have padded it.
-    Some(json!({ "username": name, "password": password.trim_end_matches('\0') }))
+    Some(basic(name, password.trim_end_matches('\0')))
 }
 
 /// Whether an address of a `config.json` is that of a registry: with or without scheme and path.

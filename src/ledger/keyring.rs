@@ -38,9 +38,9 @@ impl Keyring for LedgerKeyring {
         let data = open_values(&found, self.sealer.as_ref()).map_err(|error| unusable(error.to_string()))?;
         let digests: BTreeMap<&String, &str> =
             found.data.iter().map(|(key, sealed)| (key, sealed.digest.as_str())).collect();
-        let print = self.sealer.digester().digest_of(&(&found.id, found.kind, &found.hosts, digests));
-        let Credential { name, id, kind, hosts, .. } = found;
-        Ok(Some(Arc::new(OpenCredential { name, id, kind, hosts, print, data })))
+        let print = self.sealer.digester().digest_of(&(&found.id, found.kind, &found.hosts, &found.stacks, digests));
+        let Credential { name, id, kind, hosts, stacks, .. } = found;
+        Ok(Some(Arc::new(OpenCredential { name, id, kind, hosts, stacks, print, data })))
     }
 
     fn registry(&self, host: &str, port: u16) -> Result<Option<Arc<OpenCredential>>, KeyringError> {
@@ -81,6 +81,7 @@ mod tests {
                 id: name.to_owned(),
                 kind,
                 hosts: vec![CredentialHost::parse(host).unwrap()],
+                stacks: Vec::new(),
                 data: BTreeMap::from([("token".to_owned(), Sealer::seal(sealer.as_ref(), name.as_bytes()).unwrap())]),
                 last_applied: None,
                 created_at: at,

@@ -13,6 +13,7 @@
 //! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
 //! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
 //! | `notifier/NAME`, `notifier-status/NAME` | [`Notifier`](crate::domain::Notifier), how far it has come | the API, its courier |
+//! | `repository-status/HOST/NAME` | [`RepositoryStatus`](crate::domain::RepositoryStatus): what is known of images that are followed | the controller |
 //! | `credential/NAME` | [`Credential`], its values sealed | the API |
 //! | `token/NAME`, `token-digest/HEX`, `token-used/NAME` | [`ApiToken`], the way to it from its digest, when it was last used | the API |
 //! | `once/KEY` | [`Once`]: an idempotency key or a hook's delivery, and what it led to | the API |
@@ -33,8 +34,10 @@ mod old;
 mod output;
 mod record;
 mod relay;
+mod repository;
 mod reseal;
 mod verify;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -407,24 +410,18 @@ impl Ledger {
         Ok(self.one::<String>(&RecordKey::Restored)?.map(|found| found.value))
     }
 
+    /// Why nothing can be recorded until the server is started again, if so: see [`Store::broken`].
+    #[must_use]
+    pub fn broken(&self) -> Option<StoreError> {
+        self.store.broken()
+    }
+
     /// The disk the records are on: see [`Store::room`].
     ///
     /// # Errors
     /// [`LedgerError`].
     pub fn room(&self) -> Result<Option<(u64, u64)>, LedgerError> {
         Ok(self.store.room()?)
-    }
-
-    /// Whether writes are taken: asks for one that has to be refused, and so changes nothing.
-    ///
-    /// # Errors
-    /// [`LedgerError`] when the store refuses for a reason of its own.
-    pub async fn takes_writes(&self) -> Result<(), LedgerError> {
-        let never = Batch::new().expect(&RecordKey::Instance, Some(u64::MAX));
-        match self.commit(never).await {
-            Ok(_) | Err(LedgerError::Store(StoreError::Conflict { .. })) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// A copy of everything, as an archive: see [`Store::export`]. Blocks.

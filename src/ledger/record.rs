@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, NotifierName, Sealed, StackKey, StackName, TokenName,
+    Actor, CredentialName, DeploymentId, EnvironmentName, Kept, NotifierName, Repository, Sealed, StackKey, StackName,
+    TokenName,
 };
 
 /// The newest schema this version writes. A reader takes every older one.
@@ -47,6 +48,7 @@ pub enum RecordKey {
     Delivery(String, String),
     DeliveryBody(String, String),
     Notifier(NotifierName),
+    RepositoryStatus(Repository),
     NotifierStatus(NotifierName),
     Credential(CredentialName),
     Token(TokenName),
@@ -78,6 +80,7 @@ impl fmt::Display for RecordKey {
             Self::CatalogStatus(name) => write!(f, "catalog-status/{name}"),
             Self::Delivery(hook, id) => write!(f, "delivery/{hook}/{id}"),
             Self::DeliveryBody(hook, id) => write!(f, "delivery-body/{hook}/{id}"),
+            Self::RepositoryStatus(repository) => write!(f, "repository-status/{repository}"),
             Self::Notifier(name) => write!(f, "notifier/{name}"),
             Self::NotifierStatus(name) => write!(f, "notifier-status/{name}"),
             Self::Credential(name) => write!(f, "credential/{name}"),
@@ -133,6 +136,7 @@ impl RecordKey {
             "catalog-status" => Some(Self::CatalogStatus(rest.to_owned())),
             "delivery" => of_hook(rest).map(|(hook, id)| Self::Delivery(hook, id)),
             "delivery-body" => of_hook(rest).map(|(hook, id)| Self::DeliveryBody(hook, id)),
+            "repository-status" => Repository::try_from(rest.to_owned()).ok().map(Self::RepositoryStatus),
             "notifier" => NotifierName::parse(rest).ok().map(Self::Notifier),
             "notifier-status" => NotifierName::parse(rest).ok().map(Self::NotifierStatus),
             "credential" => CredentialName::parse(rest).ok().map(Self::Credential),
@@ -256,6 +260,7 @@ mod tests {
             RecordKey::CatalogStatus("a".into()),
             RecordKey::Delivery("a".into(), "01".into()),
             RecordKey::DeliveryBody("a".into(), "01".into()),
+            RecordKey::RepositoryStatus(Repository::of_image("127.0.0.1:5000/team/web:1")),
             RecordKey::Notifier(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::NotifierStatus(NotifierName::parse("a").unwrap_or_else(|error| panic!("{error}"))),
             RecordKey::Credential(CredentialName::parse("a").unwrap_or_else(|error| panic!("{error}"))),

@@ -3,7 +3,7 @@
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
     ApiToken, Catalog, CatalogStatus, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept,
-    Notifier, NotifierStatus, RelayCursor, Sealed, Stack, StackKey, StackStatus, TokenName,
+    Notifier, NotifierStatus, RelayCursor, RepositoryStatus, Sealed, Stack, StackKey, StackStatus, TokenName,
 };
 use crate::ledger::{Hook, HookDelivery, Once};
 use crate::ports::{Entry, Scan, Sealer};
@@ -69,6 +69,7 @@ impl Ledger {
             RecordKey::Delivery(..) => read::<HookDelivery>(entry).map(drop),
             RecordKey::DeliveryBody(..) => read::<Sealed>(entry).map(drop),
             RecordKey::Notifier(_) => read::<Notifier>(entry).map(drop),
+            RecordKey::RepositoryStatus(_) => read::<RepositoryStatus>(entry).map(drop),
             RecordKey::NotifierStatus(_) => read::<NotifierStatus>(entry).map(drop),
             RecordKey::Credential(_) => read::<Credential>(entry).map(drop),
             RecordKey::Token(_) => read::<ApiToken>(entry).map(drop),

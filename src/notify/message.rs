@@ -48,6 +48,8 @@ pub struct Message {
     pub stack: Option<StackName>,
     /// The deployment, if it is about one.
     pub deployment_id: Option<DeploymentId>,
+    /// The trace that leads from its request to the engine.
+    pub trace_id: Option<String>,
     /// Its commit, if it has one.
     pub revision: Option<String>,
     /// Its images.
@@ -98,6 +100,7 @@ pub fn message(facts: &Facts<'_>) -> Message {
         environment: event.environment.clone(),
         stack: event.stack.clone(),
         deployment_id: deployment.map(|it| it.id.clone()),
+        trace_id: deployment.map(|it| it.trace().trace_id()),
         revision: deployment.and_then(|it| it.version.revision.as_ref()).map(ToString::to_string),
         images: deployment.map(images).unwrap_or_default(),
         trigger: deployment.map(|it| it.origin.trigger),
@@ -120,6 +123,7 @@ pub fn test(id: String, notifier: &str, now: Timestamp, public_url: Option<&str>
         environment: EnvironmentName::default(),
         stack: None,
         deployment_id: None,
+        trace_id: None,
         revision: None,
         images: Vec::new(),
         trigger: None,

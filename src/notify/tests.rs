@@ -310,7 +310,9 @@ fn entered(deployment: &mut Deployment, phase: DeploymentPhase, now: Timestamp, 
             applied_at: None,
             healthy_most: 0,
             healthy_since: None,
+            baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         });
     }

@@ -77,7 +77,8 @@ pub(super) fn left_alone(input: &PlanInput<'_>, plan: &mut Plan) {
         }
     };
     for (name, it) in &live.services {
-        look(ObjectKind::Service, name, &it.id, &it.spec.labels, desired.services.contains_key(name));
+        let wanted = desired.services.contains_key(name) || desired.jobs.contains_key(name);
+        look(ObjectKind::Service, name, &it.id, &it.spec.labels, wanted);
     }
     for (name, it) in &live.networks {
         look(ObjectKind::Network, name, &it.id, &it.labels, desired.networks.contains_key(name));

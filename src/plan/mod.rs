@@ -14,42 +14,54 @@
 //! | `ownership` | whose an object is |
 //! | `adopt` | how a stack that `docker stack deploy` made is taken over, and handed back |
 //! | `objects` | what networks, configs and secrets need |
+//! | `jobs` | the jobs that run for a deployment |
 //! | `services` | what services need, and what an update keeps |
 //! | `pace` | how fast services are updated on the way back |
 //! | `canonical`, `diff` | when two specs mean the same to Swarm, and where they differ |
 //! | `ports` | which service goes first |
+//! | `waves` | what waits for something to run or to end first |
+//! | `preflight`, `places` | what can be known to fail before anything is changed; what a node can take |
 //! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
 
 mod adopt;
+mod author;
 mod canonical;
 mod diff;
+mod jobs;
 mod objects;
 mod ownership;
 mod pace;
+mod places;
 mod ports;
+mod preflight;
 mod prune;
 mod recreate;
 mod services;
+mod waves;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::domain::{
-    Action, DeploymentId, Desired, Digest, Digester, Effect, Inventory, ObjectRef, Revision, SPEC_LABEL, Snapshot,
-    StackKey, Step,
+    Action, Course, DeploymentId, Desired, Digest, Digester, Effect, Inventory, ObjectRef, Revision, SPEC_LABEL,
+    Snapshot, StackKey, Step,
 };
 
 pub use adopt::{adopted_names, release};
+pub use author::author;
 pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
+pub use jobs::is_job_run;
 pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
+pub use preflight::{Preflight, preflight};
 pub use services::{effective, keep_live};
+pub use waves::{Gate, PlannedJob, Ready};
 
 /// Everything a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +74,10 @@ pub struct PlanInput<'a> {
     pub desired: &'a Desired,
     /// The commit it came from, for labels.
     pub revision: Option<&'a Revision>,
+    /// The commit of the version that is left, for jobs.
+    pub previous: Option<&'a Revision>,
+    /// How it is gone about: which jobs run, and what is awaited.
+    pub course: Course,
     /// The deployment it is planned for, for labels.
     pub deployment: &'a DeploymentId,
     /// What the engine says.
@@ -109,6 +125,10 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// Wanted objects that are as they should be.
     pub unchanged: u64,
+    /// Jobs that run for it.
+    pub jobs: Vec<PlannedJob>,
+    /// What services and jobs wait for, by real name; see [`Plan::ready`].
+    pub gates: BTreeMap<String, Gate>,
 }
 
 /// Why a plan must not be carried out.
@@ -187,6 +207,8 @@ pub enum Waiting {
     NothingWanted(Vec<ObjectRef>),
     /// `docker stack deploy` made them for a stack of this name, and the file does not name them: they stay as they are.
     NotInTheFile(Vec<ObjectRef>),
+    /// Networks that services of others are on, each with one of them: they stay until nobody is.
+    UsedByOthers(Vec<(ObjectRef, String)>),
     /// They are marked as protected: they stay until a person removes them.
     Protected(Vec<ObjectRef>),
 }
@@ -207,6 +229,14 @@ impl fmt::Display for Waiting {
                 "{} left alone and not taken over: the file does not name it; remove it by hand if it is not needed",
                 list(objects)
             ),
+            Self::UsedByOthers(used) => {
+                let told = used.iter().map(|(object, by)| format!("{object} left alone: service `{by}` is on it"));
+                write!(
+                    f,
+                    "{}, which is not of this stack; take it off the network to have that removed",
+                    told.collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::Protected(objects) => {
                 write!(f, "{} left alone: it is protected (`x-skep.protect`); remove it by hand", list(objects))
             }
@@ -245,7 +275,15 @@ impl Plan {
             .iter()
             .map(|step| (step.object.to_string(), step.action, &step.changes, content(&step.effect)))
             .collect();
-        digester.digest_of(&parts)
+        if self.jobs.is_empty() {
+            return digester.digest_of(&parts);
+        }
+        let jobs: Vec<_> = self
+            .jobs
+            .iter()
+            .map(|job| (&job.service.spec.name, job.when, job.service.spec.labels.get(SPEC_LABEL)))
+            .collect();
+        digester.digest_of(&(parts, jobs))
     }
 }
 
@@ -277,6 +315,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let surplus = prune::Surplus::of(input);
     prune::in_the_way(input, &surplus, &mut plan);
     services::services(input, &again, &mut plan);
+    jobs::jobs(input, &mut plan);
     prune::no_longer_wanted(input, surplus, &mut plan);
     adopt::left_alone(input, &mut plan);
     plan

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Plan, PlanInput, Refusal};
+use super::{Plan, PlanInput, Refusal, waves};
 use crate::domain::{Effect, PortConfig, ServiceSpec, Step};
 
 /// A published port.
@@ -29,7 +29,8 @@ pub(super) fn published(spec: &ServiceSpec) -> impl Iterator<Item = (Port<'_>, b
     })
 }
 
-fn new_spec(step: &Step) -> Option<&ServiceSpec> {
+/// What a step makes of a service.
+pub(super) fn new_spec(step: &Step) -> Option<&ServiceSpec> {
     match &step.effect {
         Effect::CreateService(spec) | Effect::UpdateService { spec, .. } => Some(spec),
         _ => None,
@@ -47,9 +48,13 @@ pub(super) fn in_order(input: &PlanInput<'_>, steps: Vec<Step>, plan: &mut Plan)
     for (name, after) in &input.desired.depends_on {
         edges.extend(after.iter().map(|first| (first.as_str(), name.as_str())));
     }
-    let names: BTreeSet<&str> = steps.keys().map(String::as_str).collect();
+    // Also what is not written counts: a service may wait for another one by way of it.
+    let unwritten = input.desired.depends_on.iter().flat_map(|(name, after)| after.iter().chain([name]));
+    let names: BTreeSet<&str> = steps.keys().chain(unwritten).map(String::as_str).collect();
     let all = sorted(&names, &edges);
-    let order = if all.len() == names.len() { all } else { sorted(&names, &ports) };
+    let circle = all.len() != names.len();
+    plan.gates = waves::gates(input, &ports, circle);
+    let order = if circle { sorted(&names, &ports) } else { all };
     let order: Vec<String> = order.into_iter().map(str::to_owned).collect();
     for name in order {
         plan.steps.extend(steps.remove(&name));

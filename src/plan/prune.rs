@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::is_protected;
 use super::ports::published;
-use super::{Owner, Plan, PlanInput, Prune, Waiting, ownership};
+use super::{Owner, Plan, PlanInput, Prune, Waiting, is_job_run, ownership};
 use crate::domain::{Action, Desired, Effect, LiveService, ObjectKind, ObjectRef, Step};
 
 fn remove(plan: &mut Plan, object: ObjectRef, id: String, reason: String) {
@@ -29,6 +29,11 @@ impl<'a> Surplus<'a> {
             let Some(live) = input.live.services.get(&object.name) else { continue };
             let owner = ownership::owner(input, object, &live.id, &live.spec.labels);
             if owner != Owner::ThisStack && !planted!("a foreign service of our name is pruned") {
+                continue;
+            }
+            // Runs of jobs go by themselves, and what a job is to take the place of goes when it runs.
+            let job = is_job_run(live) || input.desired.jobs.contains_key(&object.name);
+            if job && input.prune != Prune::Everything {
                 continue;
             }
             surplus.owned += 1;
@@ -77,10 +82,13 @@ pub(super) fn no_longer_wanted(input: &PlanInput<'_>, surplus: Surplus<'_>, plan
     }
     let guarded = surplus.guarded(input);
     let owned = surplus.owned;
-    let (unused, mut protected) = unused(input, &surplus);
+    let Candidates { unused, mut protected, used } = Candidates::of(input, &surplus);
     protected.extend(surplus.protected.iter().cloned());
     if !protected.is_empty() {
         plan.waiting.push(Waiting::Protected(protected));
+    }
+    if !used.is_empty() {
+        plan.waiting.push(Waiting::UsedByOthers(used));
     }
     let planned: BTreeSet<_> = plan.steps.iter().map(|step| step.object.clone()).collect();
     let services = surplus.services.into_iter().map(|(object, live)| (object.clone(), live.id.clone()));
@@ -114,9 +122,41 @@ fn is_wanted(desired: &Desired, object: &ObjectRef) -> bool {
     }
 }
 
-/// Secrets, configs and networks that are owned, neither wanted nor needed, and used by no service that stays. In the
-/// order in which they go. The services of the Swarm are looked through once, and only if there is a candidate.
-fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> (Vec<(ObjectRef, String)>, Vec<ObjectRef>) {
+/// Secrets, configs and networks that are owned, and neither wanted nor needed.
+struct Candidates {
+    /// Used by no service that stays, with their ids, in the order in which they go.
+    unused: Vec<(ObjectRef, String)>,
+    protected: Vec<ObjectRef>,
+    /// Networks that a service of somebody else is on, with its name.
+    used: Vec<(ObjectRef, String)>,
+}
+
+impl Candidates {
+    /// The services of the Swarm are looked through once, and only if there is a candidate.
+    fn of(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> Self {
+        let (mut candidates, protected) = owned_and_not_wanted(input);
+        let mut used = Vec::new();
+        if !candidates.is_empty() {
+            let leaving: BTreeSet<&str> = surplus.services.iter().map(|(object, _)| object.name.as_str()).collect();
+            for live in input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str())) {
+                uses(live, |kind, name| {
+                    let object = ObjectRef::new(ObjectKind::Service, &live.spec.name);
+                    let there = candidates.remove(&(kind, name)).is_some() && kind == ObjectKind::Network;
+                    if there && ownership::owner(input, &object, &live.id, &live.spec.labels) != Owner::ThisStack {
+                        used.push((ObjectRef::new(kind, name), live.spec.name.clone()));
+                    }
+                });
+            }
+        }
+        let mut unused: Vec<_> =
+            candidates.into_iter().map(|((kind, name), id)| (ObjectRef::new(kind, name), id)).collect();
+        unused.sort_by(|(a, _), (b, _)| b.kind.cmp(&a.kind).then_with(|| a.name.cmp(&b.name)));
+        Self { unused, protected, used }
+    }
+}
+
+/// By kind and name, with their ids; and those that are protected.
+fn owned_and_not_wanted<'a>(input: &PlanInput<'a>) -> (BTreeMap<(ObjectKind, &'a str), String>, Vec<ObjectRef>) {
     let (mut candidates, mut protected) = (BTreeMap::new(), Vec::new());
     for object in input.inventory.0.keys() {
         let wanted = is_wanted(input.desired, object) && !planted!("configs in use are candidates");
@@ -139,17 +179,7 @@ fn unused(input: &PlanInput<'_>, surplus: &Surplus<'_>) -> (Vec<(ObjectRef, Stri
             candidates.insert((object.kind, object.name.as_str()), id.clone());
         }
     }
-    if !candidates.is_empty() {
-        let leaving: BTreeSet<&str> = surplus.services.iter().map(|(object, _)| object.name.as_str()).collect();
-        for live in input.live.services.values().filter(|live| !leaving.contains(live.spec.name.as_str())) {
-            uses(live, |kind, name| {
-                candidates.remove(&(kind, name));
-            });
-        }
-    }
-    let mut gone: Vec<_> = candidates.into_iter().map(|((kind, name), id)| (ObjectRef::new(kind, name), id)).collect();
-    gone.sort_by(|(a, _), (b, _)| b.kind.cmp(&a.kind).then_with(|| a.name.cmp(&b.name)));
-    (gone, protected)
+    (candidates, protected)
 }
 
 /// What a service refers to.

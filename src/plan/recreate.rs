@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ownership::owner;
-use super::{Owner, Plan, PlanInput, objects};
+use super::{Owner, Plan, PlanInput, is_job_run, objects};
 use crate::domain::{Action, Effect, LiveNetwork, LiveService, ObjectKind, ObjectRef, Step};
 
 /// What is made again, with the reason.
@@ -34,7 +34,7 @@ impl<'a> Again<'a> {
         again.keep_what_others_use(input);
         for (name, live) in &input.live.services {
             let object = ObjectRef::new(ObjectKind::Service, name);
-            if owner(input, &object, &live.id, &live.spec.labels) != Owner::ThisStack {
+            if is_job_run(live) || owner(input, &object, &live.id, &live.spec.labels) != Owner::ThisStack {
                 continue;
             }
             let wanted = input.desired.services.get(name).map(|wanted| wanted.spec.mode.kind());
@@ -59,7 +59,7 @@ impl<'a> Again<'a> {
             return;
         }
         let mut theirs = BTreeSet::new();
-        for (name, live) in &input.live.services {
+        for (name, live) in input.live.services.iter().filter(|(_, live)| !is_job_run(live)) {
             let object = ObjectRef::new(ObjectKind::Service, name);
             let own = owner(input, &object, &live.id, &live.spec.labels) == Owner::ThisStack;
             if !own || !input.desired.services.contains_key(name) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::adopt;
 use super::ownership::{owner, stamp, stamp_owner, takes_over};
 use super::recreate::Again;
-use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, pace, ports, why_missing};
+use super::{Owner, Pace, Plan, PlanInput, Refusal, canonical, create, diff, is_job_run, pace, ports, why_missing};
 use crate::domain::{
     Action, Desired, DesiredService, Effect, IMAGE_LABEL, LiveService, ObjectKind, ObjectRef, SPEC_LABEL, ServiceSpec,
     Step,
@@ -36,7 +36,9 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
         let (reason, effect) = (reason.clone(), Effect::CreateService(spec));
         return plan.steps.push(Step { object, action: Action::Recreate, reason, changes: Vec::new(), effect });
     }
-    let Some(live) = input.live.services.get(&wanted.spec.name) else {
+    // One run of a job that had this name is removed before anything is written.
+    let live = input.live.services.get(&wanted.spec.name).filter(|live| !is_own_run(input, &object, live));
+    let Some(live) = live else {
         let mut spec = ServiceSpec::clone(&wanted.spec);
         stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
         let reason = why_missing(input, &object);
@@ -74,6 +76,11 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
     let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
     let reason = diff::reason(&changes);
     plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
+}
+
+/// Whether a service is one run of a job of this stack.
+fn is_own_run(input: &PlanInput<'_>, object: &ObjectRef, live: &LiveService) -> bool {
+    is_job_run(live) && owner(input, object, &live.id, &live.spec.labels) == Owner::ThisStack
 }
 
 /// The first major version of the engine that keeps every field of the model.

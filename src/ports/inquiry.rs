@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{BoxFuture, BoxStream, LogLine, LogOf, LogQuery};
+use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
 use crate::domain::{
-    Action, Change, CredentialName, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey, TaskState, Wanted,
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
+    TaskState, Wanted, When,
 };
 
 /// Why a question was not answered.
@@ -42,6 +43,21 @@ pub struct PlanAnswer {
     pub warnings: Vec<String>,
     /// Objects that need nothing.
     pub unchanged: u64,
+    /// Jobs that would run before and after it.
+    pub jobs: Vec<JobAnswer>,
+}
+
+/// A job of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobAnswer {
+    /// Its real name.
+    pub name: String,
+    /// When it runs.
+    pub when: When,
+    /// The wave in which it runs, from 1.
+    pub wave: u32,
+    /// What it waits for, by real name.
+    pub waits_for: Vec<String>,
 }
 
 /// One step.
@@ -57,6 +73,19 @@ pub struct StepAnswer {
     pub reason: String,
     /// The differences.
     pub changes: Vec<Change>,
+    /// The wave in which it is carried out, from 1; none when there is one only.
+    pub wave: Option<u32>,
+    /// What it waits for, by real name: services that are to run, jobs that are to have ended.
+    pub waits_for: Vec<String>,
+}
+
+/// Where the objects of two versions differ. Known secret values are masked.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CompareAnswer {
+    /// The objects that differ, by kind and name.
+    pub steps: Vec<StepAnswer>,
+    /// Objects that are the same in both.
+    pub unchanged: u64,
 }
 
 /// What a credential leads to at the address of a repository.
@@ -109,6 +138,7 @@ pub enum Area {
     Claim,
     Clock,
     Git,
+    Registry,
     Relay,
 }
 
@@ -140,6 +170,9 @@ pub struct Finding {
 
 /// Repositories that a doctor asks at most.
 pub const MOST_SOURCES: usize = 50;
+
+/// Registries that a doctor asks at most, in each environment.
+pub const MOST_REGISTRIES: usize = 20;
 
 /// Tasks that an answer names at most.
 pub const MOST_TASKS: usize = 1000;
@@ -195,6 +228,20 @@ pub trait Inquiries: Send + Sync + 'static {
         _images: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<RenderAnswer, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server renders nothing".to_owned())) })
+    }
+
+    /// Where the objects of two deployments' versions differ, as they were rendered then.
+    fn compare<'a>(
+        &'a self,
+        _from: &'a DeploymentId,
+        _to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server compares nothing".to_owned())) })
+    }
+
+    /// The commit of a deployment's version, from the local copy of its repository alone; none when it is not there.
+    fn commit<'a>(&'a self, _deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// What Skep did and what services wrote, masked, in the order of time as far as it is known. A reader who is too slow

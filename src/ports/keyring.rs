@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::domain::{CredentialHost, CredentialName, CredentialType, Digest, SecretBytes};
+use crate::domain::{CredentialHost, CredentialName, CredentialType, Digest, SecretBytes, StackKey, names_stack};
 
 /// Why a credential cannot be used. Holds no value of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +41,18 @@ pub enum KeyringError {
         /// Where it may go.
         hosts: String,
     },
+    /// It does not name the stack.
+    #[error(
+        "the credential `{name}` is not for the stack `{stack}`: it names {stacks}; if it is to go there, whoever keeps it adds the stack to its `stacks`"
+    )]
+    NotForStack {
+        /// Its name.
+        name: CredentialName,
+        /// The stack it would have gone into.
+        stack: StackKey,
+        /// The stacks it may go into.
+        stacks: String,
+    },
     /// The credentials cannot be read at all.
     #[error("the credentials cannot be read: {reason}")]
     Unreadable {
@@ -68,6 +80,8 @@ pub struct OpenCredential {
     pub kind: CredentialType,
     /// Where it may go.
     pub hosts: Vec<CredentialHost>,
+    /// Stacks that it may go into.
+    pub stacks: Vec<String>,
     /// Keyed digest of everything above and of the values: another one after any change.
     pub print: Digest,
     /// Its values by key.
@@ -99,6 +113,18 @@ impl OpenCredential {
     #[must_use]
     pub fn unusable(&self, reason: impl Into<String>) -> KeyringError {
         KeyringError::Unusable { name: self.name.clone(), reason: reason.into() }
+    }
+
+    /// Makes sure that it may go into this stack.
+    ///
+    /// # Errors
+    /// [`KeyringError::NotForStack`].
+    pub fn for_stack(&self, stack: &StackKey) -> Result<(), KeyringError> {
+        if names_stack(&self.stacks, stack) {
+            return Ok(());
+        }
+        let stacks = if self.stacks.is_empty() { "no stack".to_owned() } else { self.stacks.join(", ") };
+        Err(KeyringError::NotForStack { name: self.name.clone(), stack: stack.clone(), stacks })
     }
 
     /// Makes sure that it may go to this host.

@@ -4,10 +4,13 @@
 //! `Arc<dyn …>` and swapped in tests.
 
 mod ambient;
+mod decrypter;
 mod inquiry;
 mod keyring;
+mod log_filter;
 mod logs;
 mod notifier;
+mod registry;
 mod relay;
 mod sealer;
 mod source;
@@ -15,15 +18,18 @@ mod store;
 mod swarm;
 
 pub use ambient::Ambient;
+pub use decrypter::{DecryptError, Decrypter, Opened};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
-    Area, CredentialAnswer, Finding, Health, Inquiries, InquiryError, MOST_REFS, MOST_SOURCES, MOST_TASKS, PlanAnswer,
-    RenderAnswer, StepAnswer, TaskAnswer,
+    Area, CompareAnswer, CredentialAnswer, Finding, Health, Inquiries, InquiryError, JobAnswer, MOST_REFS,
+    MOST_REGISTRIES, MOST_SOURCES, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
+pub use log_filter::{LogFilter, NoLog};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
+pub use registry::{Registry, RegistryError, Tags};
 pub use relay::{
     Clear, FarConnector, FarError, FarSkep, Follow, Greeting, HandOver, HandedOver, NoFar, OLDEST_PROTOCOL, PROTOCOL,
     Question, Told,

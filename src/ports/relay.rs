@@ -15,7 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{BoxFuture, BoxStream, LogLine, LogOf, LogQuery};
-use crate::domain::{Deployment, Installation, Relay, SecretBytes, Stack, StackKey, StackName, Wanted};
+use crate::domain::{Deployment, DeploymentId, Installation, Relay, SecretBytes, Stack, StackKey, StackName, Wanted};
 
 /// The newest protocol this version speaks. It grows by one with a change that the version before does not understand.
 pub const PROTOCOL: u32 = 1;
@@ -238,6 +238,18 @@ pub enum Question {
         stack: Box<Stack>,
         /// The secret values, by the digest that stands in their place.
         secrets: BTreeMap<String, Clear>,
+    },
+    /// Where the objects of two deployments' versions differ.
+    Compare {
+        /// The one.
+        from: DeploymentId,
+        /// The other.
+        to: DeploymentId,
+    },
+    /// The commit of a deployment's version.
+    Commit {
+        /// The deployment.
+        deployment: DeploymentId,
     },
     /// Whether all that is needed is there and answers.
     Doctor,

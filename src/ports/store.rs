@@ -212,6 +212,11 @@ pub trait Store: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Why it takes no more writes until it is opened again, if so: a write failed, and nobody knows what the disk holds.
+    fn broken(&self) -> Option<StoreError> {
+        None
+    }
+
     /// A copy of everything as it is at one moment, as an archive to be read once; the store goes on meanwhile. Blocks until
     /// the copy is taken. Keys that values are sealed with are none of the store's, and not in it.
     ///

@@ -21,6 +21,12 @@ pub struct Draft {
     pub setting: Option<u64>,
     /// Every service uses the stack's secret, as a file and in its environment.
     pub secret: bool,
+    /// Jobs before and after the deployment.
+    #[serde(default)]
+    pub hooks: BTreeMap<String, Hook>,
+    /// Services that wait until another one is healthy.
+    #[serde(default)]
+    pub waits: BTreeMap<String, String>,
     /// What is wrong with the file itself.
     pub flaw: Flaw,
 }
@@ -38,6 +44,15 @@ pub struct Part {
     pub start_first: bool,
     /// No node meets its constraint.
     pub nowhere: bool,
+}
+
+/// A job before or after the deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its image.
+    pub image: String,
+    /// It runs after the deployment, not before it.
+    pub post: bool,
 }
 
 /// What is wrong with a file.
@@ -74,13 +89,18 @@ impl Draft {
             text
         };
         let parts: Vec<String> = self.services.iter().map(part).collect();
+        let hook = |(name, hook): (&String, &Hook)| {
+            format!(" {} {name}={}", if hook.post { "post" } else { "pre" }, hook.image)
+        };
+        let hooks: String = self.hooks.iter().map(hook).collect();
+        let waits: String = self.waits.iter().map(|(name, on)| format!(" {name} after {on}")).collect();
         let setting = self.setting.map_or(String::new(), |setting| format!(" setting {setting}"));
         let secret = if self.secret { " secret" } else { "" };
         let flaw = match self.flaw {
             Flaw::None => String::new(),
             flaw => format!(" flaw {flaw:?}"),
         };
-        format!("[{}]{setting}{secret}{flaw}", parts.join(" "))
+        format!("[{}]{hooks}{waits}{setting}{secret}{flaw}", parts.join(" "))
     }
 
     /// A good version: two services, a config and the secret.
@@ -91,6 +111,8 @@ impl Draft {
             services: services.map(|(name, part)| (name.to_owned(), part)).into(),
             setting: Some(number),
             secret: true,
+            hooks: BTreeMap::new(),
+            waits: BTreeMap::new(),
             flaw: Flaw::None,
         }
     }
@@ -112,6 +134,9 @@ impl Draft {
         for (name, part) in &self.services {
             self.service(&mut text, name, part);
         }
+        for (name, hook) in &self.hooks {
+            self.hook(&mut text, name, hook);
+        }
         if let Some(setting) = self.setting {
             let _fits = writeln!(text, "configs: {{ settings: {{ content: \"{}\" }} }}", Self::content(setting));
         }
@@ -122,6 +147,19 @@ impl Draft {
             text.push_str("networks: { absent: { external: true } }\n");
         }
         text
+    }
+
+    fn hook(&self, text: &mut String, name: &str, hook: &Hook) {
+        let mut line = |indent: usize, words: &str| {
+            let _fits = writeln!(text, "{}{words}", " ".repeat(indent));
+        };
+        line(2, &format!("{name}:"));
+        line(4, &format!("image: {}", hook.image));
+        line(4, &format!("x-skep: {{ hook: {}, deadline: 40s }}", if hook.post { "post" } else { "pre" }));
+        if self.secret {
+            line(4, "secrets: [token]");
+            line(4, "environment: { TOKEN: \"${TOKEN}\" }");
+        }
     }
 
     fn service(&self, text: &mut String, name: &str, part: &Part) {
@@ -142,6 +180,9 @@ impl Draft {
         if self.secret {
             line(4, "secrets: [token]");
             line(4, "environment: { TOKEN: \"${TOKEN}\" }");
+        }
+        if let Some(on) = self.waits.get(name) {
+            line(4, &format!("depends_on: {{ {on}: {{ condition: service_healthy }} }}"));
         }
         line(4, "deploy:");
         line(6, &format!("replicas: {}", part.replicas));
@@ -193,7 +234,9 @@ mod tests {
 
     #[test]
     fn a_text_reads_back_as_its_data() {
-        let draft = Draft::good(3);
+        let mut draft = Draft::good(3);
+        draft.hooks.insert("migrate".to_owned(), Hook { image: "done:1".to_owned(), post: false });
+        draft.waits.insert("worker".to_owned(), "web".to_owned());
         assert_eq!(Draft::read(&draft.text()), Some(draft));
         assert_eq!(Draft::read("services: {}\n"), None);
     }

@@ -15,6 +15,7 @@
 //! | [`Law::Claim`] | an engine is written to that another Skep has claimed |
 //! | [`Law::Told`] | a write for a stack that is suspended, deleted or not declared, or for a deployment that has ended |
 //! | [`Law::Doubt`] | a write that was not noted before, or against a version that was never read |
+//! | [`Law::Job`] | a job runs twice for a deployment, or something is written before what it waits for has come about |
 //! | [`Law::Settles`] | with everything well again, not everything becomes what was asked last |
 //! | [`Law::Busy`] | something goes on and on while no time passes |
 
@@ -54,6 +55,7 @@ pub enum Law {
     Claim,
     Told,
     Doubt,
+    Job,
     Settles,
     Busy,
 }
@@ -329,7 +331,7 @@ impl State {
             Source::Git(git) => self.source.as_ref()?.text(git.url.as_str(), revision?, "stack.yml")?,
         };
         let mut draft = Draft::read(&text)?;
-        for (service, image) in &spec.images {
+        for (service, image) in &spec.named_images() {
             if let Some(part) = draft.services.get_mut(service) {
                 part.image.clone_from(image);
             }

@@ -1,6 +1,6 @@
 //! What happens in a simulation, as data: made from a seed alone, before anything runs.
 
-use super::draft::{Draft, Flaw, Part};
+use super::draft::{Draft, Flaw, Hook, Part};
 use super::gate::At;
 use crate::swarm::sim::CallKind;
 
@@ -272,8 +272,10 @@ impl Dice {
             }
             draft.services.insert(name.to_owned(), part);
         }
+        self.hooks_and_waits(&mut draft);
         if self.one_in(14) {
             draft.services.clear();
+            draft.waits.clear();
         }
         draft.flaw = match self.0.u32(..20) {
             0 => Flaw::Key,
@@ -281,6 +283,21 @@ impl Dice {
             _ => Flaw::None,
         };
         draft
+    }
+
+    /// Jobs in every third version, and services that wait for others.
+    fn hooks_and_waits(&mut self, draft: &mut Draft) {
+        for (name, post) in [("migrate", false), ("smoke", true)] {
+            if self.one_in(3) {
+                let image = self.any(&["done:1", "done:1", "done:1", "exit:0", "exit:1", "hang:1", "app:1", "leak:1"]);
+                draft.hooks.insert(name.to_owned(), Hook { image: image.to_owned(), post });
+            }
+        }
+        for (name, on) in [("worker", "web"), ("cron", "worker")] {
+            if self.one_in(3) && draft.services.contains_key(name) && draft.services.contains_key(on) {
+                draft.waits.insert(name.to_owned(), on.to_owned());
+            }
+        }
     }
 
     fn word(&mut self) -> Word {

@@ -19,10 +19,13 @@ use crate::domain::{
 };
 use crate::ledger::{Batch, Ledger};
 use crate::ports::{Sealer, Source};
+use crate::registry::memory::MemoryRegistry;
 use crate::seal::KeyFile;
 use crate::source::memory::MemorySource;
+use crate::source::sops::SopsFiles;
 use crate::store::memory::MemoryStore;
 use crate::swarm::sim::{SimAmbient, SimNode, SimOptions, SimSwarm};
+use crate::telemetry::{Meters, Tracer};
 
 /// The id of the Skep under test.
 pub(super) const INSTANCE: &str = "skep-a";
@@ -60,6 +63,7 @@ struct Life {
 pub(super) struct World {
     pub(super) swarms: BTreeMap<EnvironmentName, SimSwarm>,
     pub(super) source: MemorySource,
+    registry: MemoryRegistry,
     pub(super) store: Arc<MemoryStore>,
     /// Past all gates, for looking.
     pub(super) ledger: Ledger,
@@ -116,6 +120,7 @@ impl World {
         let world = Self {
             swarms,
             source,
+            registry: MemoryRegistry::new(),
             store,
             ledger,
             laws,
@@ -185,9 +190,13 @@ impl World {
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             far: Arc::new(crate::ports::NoFar),
+            decrypter: Arc::new(SopsFiles),
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: INSTANCE.to_owned(),
             restored: None,
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         tokio::spawn(async move { controller.run().await });

@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod folder;
 mod look;
+mod migrate;
 mod record;
 mod restore;
 mod stage;
@@ -36,7 +37,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use self::committer::{Committer, Job};
 use self::engine::{record_key, store_key};
 use self::files::Files;
+pub use self::folder::FORMAT;
 use self::folder::{Folder, Found};
+pub use self::migrate::{Migration, Point, Step};
 use self::record::{Body, Record};
 pub use self::restore::{RestoreError, Reviewed, restore, review, undo};
 use super::{WATCH_CAPACITY, fit, range, watched};
@@ -64,11 +67,13 @@ pub struct SledOptions {
     pub cache: u64,
     /// How the data file is synced: `fdatasync` by default. Tests look on here, and let it fail.
     pub sync: DataSync,
+    /// The way to this version's own format, when that is another than [`FORMAT`] before it: see [`SledStore::advance`].
+    pub migration: Option<Migration>,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache: 8 * 1024 * 1024, sync: Arc::new(File::sync_data) }
+        Self { cache: 8 * 1024 * 1024, sync: Arc::new(File::sync_data), migration: None }
     }
 }
 
@@ -84,6 +89,7 @@ impl std::fmt::Debug for SledOptions {
 pub struct SledStore {
     /// There until it is dropped.
     shared: Option<Arc<Shared>>,
+    migration: Option<Migration>,
     commits: Option<mpsc::Sender<Job>>,
     files: Option<mpsc::Sender<FileJob>>,
     threads: Vec<JoinHandle<()>>,
@@ -125,7 +131,8 @@ impl SledStore {
     pub fn open_with(data: &Path, options: &SledOptions) -> Result<Self, StoreError> {
         let folder = Folder::lock(data)?;
         let files = Files::new(data, folder.files());
-        let least = match folder.look()? {
+        let newest = options.migration.as_ref().map_or(FORMAT, |migration| migration.to);
+        let least = match folder.look(newest)? {
             Found::Nothing => {
                 folder.begin()?;
                 engine::create(&folder, options.cache)?;
@@ -143,6 +150,10 @@ impl SledStore {
         };
         let db = engine::open_store(&folder, options.cache)?;
         let checked = engine::check(&folder, &files, &db, least)?;
+        if folder.format()?.is_some_and(|format| format > newest) {
+            // A newer version wrote it, so that this one can read it. What is written from here on is this one's format.
+            folder.mark_format(newest, newest)?;
+        }
         files.prepare()?;
         checked.spilled.iter().for_each(|name| files.hold(&name.0));
         let data = File::open(folder.store().join("db"))
@@ -164,8 +175,13 @@ impl SledStore {
             changes: broadcast::Sender::new(WATCH_CAPACITY),
             broken: OnceLock::new(),
         });
-        let mut store =
-            Self { shared: Some(Arc::clone(&shared)), commits: None, files: None, threads: Vec::with_capacity(2) };
+        let mut store = Self {
+            shared: Some(Arc::clone(&shared)),
+            migration: options.migration.clone(),
+            commits: None,
+            files: None,
+            threads: Vec::with_capacity(2),
+        };
         let (commits, mut jobs) = mpsc::channel(WAITING);
         let committer =
             Committer { shared: Arc::clone(&shared), totals: checked.totals, data, sync: Arc::clone(&options.sync) };
@@ -335,6 +351,10 @@ impl Store for SledStore {
     fn room(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let shared = self.shared.as_ref().ok_or(StoreError::Closed)?;
         folder::room(shared.folder.path()).map(Some)
+    }
+
+    fn broken(&self) -> Option<StoreError> {
+        self.shared.as_ref()?.broken()
     }
 
     fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {

@@ -132,6 +132,7 @@ fn mutations() -> Vec<(&'static str, Value, usize)> {
         ("testNotifier", json!({ "name": "x" }), 3),
         ("createToken", json!({ "name": "controller", "role": "Viewer" }), 3),
         ("revokeToken", json!({ "name": "nobody" }), 3),
+        ("setLogFilter", json!({ "filter": "info" }), 3),
     ]
 }
 
@@ -166,6 +167,7 @@ async fn each_role_may_what_the_table_says() {
         for (query, least) in [
             ("{ credentials { name } }", 3),
             ("{ tokens { name } }", 3),
+            ("{ logFilter }", 3),
             ("{ notifiers { name status { lastError } } }", 3),
             ("{ credentialTest(name: \"x\", url: \"https://example.org/x.git\") { url } }", 3),
             ("{ stacks { edges { node { name } } } }", 0),

@@ -125,3 +125,58 @@ async fn a_plan_takes_versions_of_single_services_and_tasks_are_told_as_the_engi
     });
     assert_eq!(data["tasks"], json!([task]));
 }
+
+#[tokio::test]
+async fn stacks_are_found_put_in_order_and_counted_by_the_server() {
+    let world = many(7).await;
+    world.apply(&SHOP.replace("name: shop", "name: blog").replace("ref: main", "ref: release-9")).await;
+    world.mutate("deployStack", "DeployStackInput", json!({ "stack": { "name": "s03" }, "ref": "v2" })).await;
+    let asked = |filter: &'static str| {
+        let world = &world;
+        async move {
+            let query = format!(
+                "{{ stacks({filter}) {{ edges {{ cursor node {{ name }} }} total offset phases {{ phase count }} \
+                 pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }}"
+            );
+            world.data(&query, json!({})).await["stacks"].clone()
+        }
+    };
+    let names = |page: &Value| -> Vec<String> {
+        let edges = page["edges"].as_array().unwrap().iter();
+        edges.map(|edge| edge["node"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    // Every word has to be found, in small letters or capitals; the counts are those of all that fit.
+    let found = asked("text: \"RELEASE-9 bl\"").await;
+    assert_eq!((names(&found), found["total"].clone()), (vec!["blog".to_owned()], json!(1)));
+    assert_eq!(asked("text: \"release-9 nothing\"").await["total"], 0);
+    let counted = asked("phases: [Failed]").await;
+    assert_eq!(
+        (counted["total"].clone(), counted["phases"].clone()),
+        (json!(0), json!([{ "phase": "Pending", "count": 8 }]))
+    );
+    // What was written before the question is in the answer.
+    assert_eq!(names(&asked("order: Newest, first: 2").await), ["s03", "blog"]);
+    assert_eq!(names(&asked("order: Name, first: 2").await), ["blog", "s00"]);
+    // Forwards, and back to where one was.
+    let first = asked("order: Worst, first: 3").await;
+    let next = format!("order: Worst, first: 3, after: {}", first["pageInfo"]["endCursor"]);
+    let second = asked(next.leak()).await;
+    assert_eq!((second["offset"].clone(), second["total"].clone()), (json!(3), json!(8)));
+    assert_eq!(second["pageInfo"]["hasPreviousPage"], true);
+    let back = format!("order: Worst, first: 3, before: {}", second["pageInfo"]["startCursor"]);
+    assert_eq!(asked(back.leak()).await, first);
+    let both = "{ stacks(after: \"YXQ6YQ\", before: \"YXQ6YQ\") { total } }";
+    assert_eq!(world.ask(both, json!({})).await["errors"][0]["extensions"]["code"], "INVALID");
+}
+
+#[tokio::test]
+async fn what_has_nothing_to_compare_says_so() {
+    let world = World::with_shop().await;
+    let code = |query: &'static str| {
+        let world = &world;
+        async move { world.ask(query, json!({})).await["errors"][0]["extensions"]["code"].clone() }
+    };
+    assert_eq!(code("{ comparison(from: \"no\", to: \"no\") { unchanged } }").await, "NOT_FOUND");
+    let commit = world.data("{ stack(name: \"shop\") { deployment { commit { author } } } }", json!({})).await;
+    assert_eq!(commit["stack"]["deployment"]["commit"], Value::Null);
+}

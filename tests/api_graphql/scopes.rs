@@ -326,6 +326,8 @@ async fn follows(caller: &Caller<'_>, visible: &BTreeSet<StackKey>) {
     let mut socket = fleet.world.socket_as(&caller.token).await;
     socket.subscribe("stacks", &format!("subscription {{ stacksChanged {{ snapshot {{ {STACK} }} stack {{ {STACK} }} deleted {{ name environment }} }} }}")).await;
     socket.subscribe("events", &format!("subscription {{ eventAdded(last: 200) {{ event {{ {EVENT} }} }} }}")).await;
+    let page = format!("total phases {{ count }} environments order {{ name environment }} stacks {{ {STACK} }}");
+    socket.subscribe("page", &format!("subscription {{ stackPageChanged(first: 200) {{ {page} }} }}")).await;
     for (n, key) in all().iter().enumerate() {
         socket
             .subscribe(
@@ -349,8 +351,17 @@ async fn follows(caller: &Caller<'_>, visible: &BTreeSet<StackKey>) {
     // Each has begun: its first message is there.
     let mut begun = BTreeSet::new();
     let mut heard: BTreeMap<String, u64> = BTreeMap::new();
-    while begun.len() < 2 + 2 * all().len() {
+    while begun.len() < 3 + 2 * all().len() {
         let message = socket.next().await;
+        if message["id"] == "page" {
+            let page = &message["payload"]["data"]["stackPageChanged"];
+            assert_eq!(page["total"], visible.len() + 1, "{:?}: what is not seen is not counted: {page}", caller.drawn);
+            assert_eq!(page["order"].as_array().map(Vec::len), Some(visible.len() + 1), "{:?}: {page}", caller.drawn);
+            for name in page["environments"].as_array().unwrap() {
+                let name = name.as_str().unwrap();
+                assert!(name == "default" || caller.drawn.reaches_environment(name), "{:?}: {page}", caller.drawn);
+            }
+        }
         caller.check("a subscription", &message["payload"].to_string());
         begun.insert(message["id"].as_str().unwrap().to_owned());
     }

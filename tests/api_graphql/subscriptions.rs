@@ -193,3 +193,61 @@ async fn a_log_is_followed_and_resumed() {
         assert_eq!(error.and_then(|it| it.pointer("/extensions/code")), Some(&json!(code)), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_page_of_stacks_is_followed_by_what_becomes_different() {
+    let world = World::with_shop().await;
+    for name in ["blog", "wiki"] {
+        world.apply(&SHOP.replace("name: shop", &format!("name: {name}"))).await;
+    }
+    let query = |arguments: &str| {
+        format!(
+            "subscription {{ stackPageChanged({arguments}) {{ sequence total offset phases {{ phase count }} environments \
+             order {{ name }} stacks {{ name generation }} pageInfo {{ hasNextPage }} }} }}"
+        )
+    };
+    let mut socket = world.socket().await;
+    socket.subscribe("1", &query("first: 2, order: Newest")).await;
+    let first = socket.data().await;
+    assert_eq!(first["order"], json!([{ "name": "wiki" }, { "name": "blog" }]));
+    assert_eq!((first["total"].clone(), first["pageInfo"]["hasNextPage"].clone()), (json!(3), json!(true)));
+    assert_eq!(first["stacks"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (first["phases"].clone(), first["environments"].clone()),
+        (json!([{ "phase": "Pending", "count": 3 }]), json!(["default"]))
+    );
+    // A row of the page changes: only that row is told.
+    let reconcile = async |name: &str| {
+        world.mutate("reconcileStack", "ReconcileStackInput", json!({ "stack": { "name": name } })).await
+    };
+    reconcile("wiki").await;
+    let second = socket.data().await;
+    assert_eq!(
+        (second["order"].clone(), second["stacks"].clone()),
+        (Value::Null, json!([{ "name": "wiki", "generation": 1 }]))
+    );
+    assert!(sequence(&second) > sequence(&first));
+    // Another stack comes onto the page: the order is told, and the one row that is new.
+    world.deploy("v2").await;
+    let third = socket.data().await;
+    assert_eq!(third["order"], json!([{ "name": "shop" }, { "name": "wiki" }]));
+    assert_eq!(third["stacks"], json!([{ "name": "shop", "generation": 2 }]));
+    // What happens elsewhere says nothing to it.
+    reconcile("blog").await;
+    assert!(socket.is_quiet().await);
+    // One that is gone leaves it.
+    world.ledger.commit(Batch::new().delete_stack(&shop())).await.unwrap();
+    let fourth = socket.data().await;
+    assert_eq!(
+        (fourth["order"].clone(), fourth["total"].clone()),
+        (json!([{ "name": "wiki" }, { "name": "blog" }]), json!(2))
+    );
+    // A filter is the server's.
+    let mut narrow = world.socket().await;
+    narrow.subscribe("1", &query("text: \"WIK\"")).await;
+    assert_eq!(narrow.data().await["order"], json!([{ "name": "wiki" }]));
+    let mut none = world.socket().await;
+    none.subscribe("1", &query("phases: [Failed]")).await;
+    let none = none.data().await;
+    assert_eq!((none["order"].clone(), none["total"].clone()), (json!([]), json!(0)));
+}

@@ -16,11 +16,12 @@ use skep::domain::{
 };
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoLog,
     NoNotifiers, PlanAnswer, StepAnswer, TaskAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
+use skep::telemetry::{Meters, Tracer};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -73,6 +74,8 @@ impl Inquiries for OnePlan {
                 action: Action::Update,
                 reason: format!("the image of {} changed", mark(stack)),
                 changes: vec![change],
+                wave: None,
+                waits_for: Vec::new(),
             };
             Ok(PlanAnswer {
                 digest: "d".into(),
@@ -80,6 +83,7 @@ impl Inquiries for OnePlan {
                 waiting: Vec::new(),
                 warnings: Vec::new(),
                 unchanged: 3,
+                jobs: Vec::new(),
             })
         })
     }
@@ -181,10 +185,13 @@ impl World {
             ledger: ledger.clone(),
             inquiries: Arc::new(OnePlan),
             notifiers: Arc::new(NoNotifiers),
+            log: Arc::new(NoLog),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::clone(&ready),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
             options,
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };
@@ -268,6 +275,7 @@ impl World {
         let pointer = Pointer {
             revision: None,
             images: Vec::new(),
+            followed: Default::default(),
             digest: deployment.version.digest.clone(),
             deployment: deployment.id.clone(),
             generation: deployment.generation,

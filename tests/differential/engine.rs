@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use skep::compose::{Attachment, ComposeFile, Render, RenderInput, VariableValue, render};
+use skep::compose::{Attachment, ComposeFile, Confidential, Render, RenderInput, VariableValue, render};
 use skep::domain::{
-    Compat, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName, UnsetVariables,
+    Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
+    UnsetVariables,
 };
 use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
@@ -22,7 +23,14 @@ use crate::compare;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-const SOCKET: &str = "/var/run/docker.sock";
+const SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// The engine that `docker` speaks to as well.
+fn socket() -> String {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| SOCKET.to_owned());
+    host.strip_prefix("unix://").expect("an engine at a socket").to_owned()
+}
+
 /// The kinds of objects, as the API has them.
 const KINDS: [&str; 4] = ["services", "networks", "configs", "secrets"];
 
@@ -109,11 +117,12 @@ impl Engine {
                 unset: UnsetVariables::Empty,
                 attachments: &attachments,
                 folder: "",
+                confidential: &Confidential::default(),
                 digester: &self.digester,
             };
             match render(&input).map_err(|errors| format!("{compat:?} refuses it:\n{errors}"))? {
                 Render::Done(rendered) => return Ok(*rendered),
-                Render::Needs(paths) => attachments.extend(paths.into_iter().map(|path| {
+                Render::Needs(needs) => attachments.extend(needs.files.into_iter().map(|path| {
                     let content = std::fs::read(folder.join(&path));
                     (path, content.map(Arc::from).map_err(|_| "no such file".to_owned()))
                 })),
@@ -164,7 +173,7 @@ impl Engine {
     }
 
     fn swarm() -> DockerSwarm {
-        DockerSwarm::new(&[format!("unix://{SOCKET}")], DockerOptions::default()).expect("an address")
+        DockerSwarm::new(&[format!("unix://{}", socket())], DockerOptions::default()).expect("an address")
     }
 
     async fn apply(&self, rendered: &Rendered) -> Result<(), String> {
@@ -208,6 +217,8 @@ impl Engine {
             pace: Pace::Declared,
             allow_recreate: false,
             adopt: false,
+            course: Course::Deploy,
+            previous: None,
             digester: &self.digester,
         }))
     }
@@ -290,7 +301,7 @@ fn get(path: &str) -> Result<Value, String> {
 /// One call; HTTP 1.0, so that the answer ends where the connection does.
 fn call(method: &str, path: &str) -> Result<(u16, String), String> {
     let text = |error: std::io::Error| format!("{method} {path}: {error}");
-    let mut stream = UnixStream::connect(SOCKET).map_err(text)?;
+    let mut stream = UnixStream::connect(socket()).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     write!(stream, "{method} /v1.41{path} HTTP/1.0\r\nHost: docker\r\n\r\n").map_err(text)?;
     let mut answer = Vec::new();

@@ -170,7 +170,7 @@ fn service() -> impl Strategy<Value = Value> {
         ("restart", one_of(&[json!("always"), json!("on-failure:3"), json!("unless-stopped"), json!("no")])),
     ];
     (some(keys), deploy()).prop_map(|(mut service, deploy)| {
-        service.insert("image".to_owned(), json!("demo:v1"));
+        service.insert("image".to_owned(), json!("skep-example:1"));
         service.insert("deploy".to_owned(), deploy);
         Value::Object(service)
     })

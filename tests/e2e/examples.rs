@@ -67,7 +67,7 @@ impl Drop for Example<'_> {
 async fn the_examples_converge_and_the_bad_version_of_rollback_comes_back() {
     let stay = Stay::together().await;
     let client = stay.client();
-    let all = ["hello", "shop", "rollback"].map(|folder| Example::new(&stay, folder));
+    let all = ["hello", "shop", "rollback", "migration"].map(|folder| Example::new(&stay, folder));
     for example in &all {
         example.push("docker-stack.yml");
         example.apply().await;
@@ -79,6 +79,10 @@ async fn the_examples_converge_and_the_bad_version_of_rollback_comes_back() {
     for (kind, count) in [("service", 3), ("network", 2), ("config", 1), ("secret", 1)] {
         assert_eq!(docker::of_stack(kind, shop).len(), count, "{kind}s of shop");
     }
+    let migrated = &client.deployments(&all[3].name).await[0];
+    let ended = |job: &serde_json::Value| (job["service"].clone(), job["phase"].clone());
+    let jobs: Vec<_> = migrated["jobs"].as_array().unwrap().iter().map(ended).collect();
+    assert_eq!(jobs, ["migrate", "smoke"].map(|name| (name.into(), "Succeeded".into())), "{migrated:#}");
     all[2].push("docker-stack.v2.yml");
     let back = Watch::stack(&client, &all[2].name).until_phase("RolledBack", 90).await;
     assert_eq!(back["held"].as_array().unwrap().len(), 1, "{back:#}");

@@ -160,6 +160,14 @@ impl Installed {
         self.skep(&["wait", &self.name, "--timeout", "3m"], "").status.code()
     }
 
+    /// What the data folder says of its format.
+    fn format(&self) -> String {
+        let container = self.containers(&["health=healthy"]).pop().expect("one is healthy");
+        let to = self.folder.path().join("format");
+        docker(&["cp", &format!("{container}:/var/lib/skep/format"), &to.display().to_string()]);
+        fs::read_to_string(to).unwrap()
+    }
+
     fn stack(&self) -> Value {
         serde_json::from_str(&self.must(&["get", "stack", &self.name, "-o", "json"], "")).unwrap()
     }
@@ -239,4 +247,38 @@ async fn skep_keeps_its_own_stack_replaces_itself_and_comes_back_when_a_new_one_
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", first.0)], "");
     installed.until_healthy(&first);
     assert_eq!(installed.wait(), Some(0), "the next good version flows");
+}
+
+#[tokio::test]
+async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_old_one_opens_the_store() {
+    let _nobody = Stay::nobody().await;
+    let first = Image::build();
+    let dies = |point: &str| first.changed(point, &format!("ENV SKEP_TRIAL_FORMAT={point}"));
+    let (before, during, after, nowhere) = (dies("before"), dies("during"), dies("after"), dies("nowhere"));
+    let installed = Installed::by_the_docker_cli(&first);
+    let name = &installed.name;
+    let compose = without_port(&installed.compose);
+    installed.must(&["adopt", name, "-f", "-", "--wait"], &installed.manifest(&first, &installed.compose));
+    let with_port = installed.containers(&[]);
+    installed.must(&["apply", "-f", "-"], &installed.manifest(&first, &compose));
+    installed.until("a container without the port is healthy", "type=container", || {
+        installed.containers(&["health=healthy"]).into_iter().find(|it| !with_port.contains(it))
+    });
+    assert_eq!(installed.wait(), Some(0));
+
+    for bad in [&before, &during, &after] {
+        installed.fails_with(bad, &first);
+        assert_eq!(installed.format(), "skep data format 1\n", "{}", bad.0);
+    }
+    // One that gets there; and the version before can be put in its place all the same.
+    installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", nowhere.0)], "");
+    installed.until_healthy(&nowhere);
+    assert_eq!(installed.wait(), Some(0));
+    installed.until("the new format", "type=container", || {
+        (installed.format() == "skep data format 2 readable from 1\n").then_some(())
+    });
+    installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", first.0)], "");
+    installed.until_healthy(&first);
+    assert_eq!(installed.wait(), Some(0));
+    assert_eq!(installed.format(), "skep data format 1\n");
 }

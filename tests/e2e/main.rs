@@ -5,12 +5,26 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not there fails it")]
 
+#[expect(dead_code, unreachable_pub, reason = "another test uses the rest of it")]
+#[path = "../support/collector.rs"]
+mod collector;
+#[expect(unreachable_pub, reason = "shared with the tests of logins")]
+#[path = "../support/registry.rs"]
+mod docker_registry;
+#[expect(dead_code, reason = "benches use the rest of it")]
+#[path = "../support/engine_proxy.rs"]
+mod engine_proxy;
+#[path = "../support/failure_table.rs"]
+mod failure_table;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_http.rs"]
 mod git_http;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
+#[path = "../support/registry.rs"]
+#[expect(dead_code, reason = "the tests of logins use the rest of it")]
+mod registry;
 mod support;
 #[path = "../support/way.rs"]
 mod way;
@@ -21,13 +35,23 @@ mod catalog;
 mod delete;
 mod drift;
 mod examples;
+mod failures;
+mod faults;
 mod image;
 mod install;
+mod jobs;
 mod kill;
+mod kill_points;
 mod logs;
+mod lost;
+mod nodes;
+mod observed;
 mod ownership;
 mod pin;
 mod preempt;
+mod proxied;
+mod registry;
 mod relay;
 mod rollback;
+mod terminal;
 mod versions;

@@ -10,7 +10,7 @@ use crate::support::compose::{Web, compose};
 use crate::support::docker;
 use crate::support::engine::Engine;
 use crate::support::graphql::{Client, DEPLOYMENT, STACK};
-use crate::support::hive::{Hive, Stay};
+use crate::support::hive::{Hive, Settings, Stay};
 use crate::support::stack::{of_commit, unique};
 use crate::support::watch::Watch;
 use crate::way::Way;
@@ -32,7 +32,7 @@ impl Relayed {
     async fn new(topic: &str) -> Self {
         let far = Stay::alone().await;
         let engine = Engine::start();
-        let near = Hive::start_on(Some(&engine.endpoint));
+        let near = Hive::with(Settings { docker: Some(engine.endpoint.clone()), ..Settings::default() });
         let way = Way::to(&far.address);
         let made = far.cli(&["token", "create", &unique("near"), "--role", "operator", "--environments", "default"]);
         assert!(made.status.success(), "{made:?}");

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use skep::domain::{
-    Action, ConfigSpec, Desired, DesiredService, Digest, IMAGE_LABEL, LiveConfig, LiveNetwork, LiveSecret, LiveService,
-    Material, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, VersionIndex, content_name,
+    Action, ConfigSpec, Course, Desired, DesiredService, Digest, IMAGE_LABEL, LiveConfig, LiveNetwork, LiveSecret,
+    LiveService, Material, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, VersionIndex,
+    content_name,
 };
 use skep::plan::{Plan, Prune, adopted_names};
 
@@ -359,6 +360,7 @@ fn every_case_gives_the_plan_that_was_written_down() {
             deployment: "d2",
             allow_recreate: false,
             adopt: case.adopt,
+            course: if case.adopt { Course::Adopt } else { Course::Deploy },
         };
         let plan = world.plan(&ask);
         let text = render(&case.about, &plan);

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use skep::domain::{
-    Action, ConfigSpec, Desired, DesiredService, Digest, Effect, INSTANCE_LABEL, LiveConfig, LiveNetwork, LiveService,
-    NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, STACK_LABEL, SecretSpec, ServiceSpec, VersionIndex,
-    content_name,
+    Action, ConfigSpec, Course, Desired, DesiredService, Digest, Effect, INSTANCE_LABEL, LiveConfig, LiveNetwork,
+    LiveService, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, STACK_LABEL, SecretSpec, ServiceSpec,
+    VersionIndex, content_name,
 };
 use skep::plan::{Owner, Plan, Prune, Refusal, Waiting, changes, keep_live};
 
@@ -314,6 +314,7 @@ impl Case {
             deployment: "d1",
             allow_recreate: false,
             adopt: false,
+            course: Course::Deploy,
         });
         if !first.refused.is_empty() {
             return None;
@@ -388,6 +389,7 @@ impl Tally {
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
                 Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
+                Waiting::UsedByOthers(_) => "UsedByOthers",
                 Waiting::Protected(_) => panic!("nothing here is protected"),
             });
         }
@@ -518,6 +520,7 @@ fn try_case(case: &Case, tally: &mut Tally) {
         deployment,
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
     };
     let foreign = foreign(&world);
     let needed_there: Vec<_> = needed.iter().filter(|object| is_there(&world, object)).cloned().collect();
@@ -573,6 +576,7 @@ fn delete(world: &mut World, tally: &mut Tally) {
         deployment: "d4",
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
     };
     let plan = world.plan(&ask);
     lawful(world, &ask, &plan);
@@ -652,6 +656,7 @@ fn a_plan_is_cheap_in_a_crowded_swarm() {
         deployment: "d2",
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
     };
     let started = std::time::Instant::now();
     for _ in 0..20 {

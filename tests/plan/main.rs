@@ -8,4 +8,6 @@ mod laws;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod preflight;
+#[cfg(test)]
 mod rules;

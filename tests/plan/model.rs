@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::json;
 use skep::domain::{
-    ConfigSpec, DeploymentId, Desired, Digest, Digester, Effect, Inventory, InventoryEntry, LiveConfig, LiveNetwork,
-    LiveSecret, LiveService, NetworkSpec, ObjectKind, ObjectRef, Replicated, ServiceSpec, Snapshot, StackKey,
-    StackName, Step, VersionIndex,
+    ConfigSpec, Course, DeploymentId, Desired, Digest, Digester, Effect, Inventory, InventoryEntry, LiveConfig,
+    LiveNetwork, LiveSecret, LiveService, NetworkSpec, ObjectKind, ObjectRef, Replicated, ServiceSpec, Snapshot,
+    StackKey, StackName, Step, VersionIndex,
 };
 use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 
@@ -42,6 +42,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) deployment: &'a str,
     pub(crate) allow_recreate: bool,
     pub(crate) adopt: bool,
+    pub(crate) course: Course,
 }
 
 impl World {
@@ -59,6 +60,8 @@ impl World {
             pace: Pace::Declared,
             allow_recreate: ask.allow_recreate,
             adopt: ask.adopt,
+            course: ask.course,
+            previous: None,
             digester: &digester(),
         })
     }
@@ -73,6 +76,7 @@ impl World {
             deployment: "d1",
             allow_recreate: false,
             adopt: false,
+            course: Course::Deploy,
         };
         world
             .run(&world.plan(&ask))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::domain::{
-    Action, Desired, DesiredService, Effect, Ignored, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, ServiceSpec,
+    Action, Course, DeployJob, Desired, DesiredService, Effect, Ignored, NetworkSpec, ObjectKind, ObjectRef,
+    PROTECT_LABEL, ServiceSpec, When,
 };
 use skep::plan::{Plan, Prune, Refusal, Waiting};
 
@@ -42,7 +43,12 @@ fn network(option: &str) -> NetworkSpec {
 }
 
 fn plan(world: &World, desired: &Desired, prune: Prune, allow_recreate: bool) -> Plan {
-    world.plan(&Ask { desired, prune, needed: &BTreeSet::new(), deployment: "d2", allow_recreate, adopt: false })
+    plan_on(Course::Deploy, world, desired, prune, allow_recreate)
+}
+
+fn plan_on(course: Course, world: &World, desired: &Desired, prune: Prune, allow_recreate: bool) -> Plan {
+    let needed = &BTreeSet::new();
+    world.plan(&Ask { desired, prune, needed, deployment: "d2", allow_recreate, adopt: false, course })
 }
 
 fn told(plan: &Plan) -> Vec<String> {
@@ -185,4 +191,135 @@ fn services_come_after_those_they_depend_on() {
     wanted.depends_on.insert("shop_c".to_owned(), after(&["shop_b"]));
     let plan = plan(&World::default(), &wanted, Prune::Later, false);
     assert_eq!(told(&plan), ["Create create shop_b", "Create create shop_c", "Create create shop_a"]);
+}
+
+/// What may be carried out when these have settled: steps, jobs, and what waits for what.
+fn ready(plan: &Plan, settled: &[&str]) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let settled = settled.iter().map(|name| format!("shop_{name}")).collect();
+    let ready = plan.ready(&settled);
+    let held = ready
+        .held_back
+        .iter()
+        .map(|(name, awaited)| format!("{name}: {}", awaited.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
+    (told(&Plan { steps: ready.steps.clone(), ..Plan::default() }), ready.jobs.into_iter().collect(), held.collect())
+}
+
+fn awaits(wanted: &mut Desired, name: &str, on: &[&str]) {
+    for map in [&mut wanted.depends_on, &mut wanted.awaits] {
+        map.insert(format!("shop_{name}"), on.iter().map(|name| format!("shop_{name}")).collect());
+    }
+}
+
+fn job(key: &str, when: When) -> (String, DeployJob) {
+    let mode = json!({"Mode": {"Replicated": null, "ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}}});
+    let service = service(key, &mode);
+    (service.spec.name.clone(), DeployJob { when, service, deadline: None, only: None })
+}
+
+fn names(of: &[&str]) -> Vec<String> {
+    of.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_service_is_written_when_what_it_waits_for_has_settled_and_not_before() {
+    let mut wanted = desired(&[("api", json!({})), ("cache", json!({})), ("db", json!({})), ("web", json!({}))]);
+    awaits(&mut wanted, "api", &["db"]);
+    awaits(&mut wanted, "web", &["api"]);
+    let mut world = World::default();
+    let first = plan(&world, &wanted, Prune::Later, false);
+    let (steps, _, held) = ready(&first, &[]);
+    assert_eq!(steps, names(&["Create create shop_cache", "Create create shop_db"]));
+    assert_eq!(held, names(&["shop_api: shop_db", "shop_web: shop_api"]));
+    // What is still to be written has not settled, whatever is said.
+    assert_eq!(ready(&first, &["db", "api"]).0, steps);
+    world.run(&Plan { steps: first.ready(&BTreeSet::new()).steps, ..Plan::default() }).unwrap();
+    let second = plan(&world, &wanted, Prune::Later, false);
+    assert_eq!(ready(&second, &["cache"]).0, Vec::<String>::new());
+    assert_eq!(ready(&second, &["db"]).0, names(&["Create create shop_api"]));
+    // What runs is put right at once.
+    let repair = plan_on(Course::Repair, &world, &wanted, Prune::Later, false);
+    assert_eq!(ready(&repair, &[]).0, names(&["Create create shop_api", "Create create shop_web"]));
+}
+
+#[test]
+fn a_service_follows_one_that_is_held_back_in_its_order() {
+    let mut wanted = desired(&[("a", json!({})), ("b", json!({})), ("c", json!({}))]);
+    awaits(&mut wanted, "b", &["c"]);
+    wanted.depends_on.insert("shop_a".to_owned(), BTreeSet::from(["shop_b".to_owned()]));
+    let plan = plan(&World::default(), &wanted, Prune::Later, false);
+    let (steps, _, held) = ready(&plan, &[]);
+    assert_eq!(steps, names(&["Create create shop_c"]));
+    assert_eq!(held, names(&["shop_a: shop_b", "shop_b: shop_c"]));
+}
+
+#[test]
+fn a_job_before_the_deployment_holds_all_back_but_what_it_depends_on() {
+    let mut wanted = desired(&[("db", json!({})), ("web", json!({}))]);
+    wanted.jobs = [job("migrate", When::Pre), job("smoke", When::Post)].into();
+    awaits(&mut wanted, "migrate", &["db"]);
+    let mut world = World::default();
+    let first = plan(&world, &wanted, Prune::Later, false);
+    assert_eq!(first.jobs.len(), 2);
+    let (steps, jobs, held) = ready(&first, &[]);
+    assert_eq!((steps, jobs), (names(&["Create create shop_db"]), vec![]));
+    assert_eq!(held, names(&["shop_migrate: shop_db", "shop_web: shop_migrate"]));
+    world.run(&Plan { steps: first.ready(&BTreeSet::new()).steps, ..Plan::default() }).unwrap();
+    let second = plan(&world, &wanted, Prune::Later, false);
+    assert_eq!(ready(&second, &["db"]).1, names(&["shop_migrate"]));
+    let (steps, jobs, held) = ready(&second, &["db", "migrate"]);
+    assert_eq!((steps, jobs, held), (names(&["Create create shop_web"]), vec![], vec![]));
+    // A job that has not ended well holds the deployment back also when no service is to be written.
+    world.run(&Plan { steps: second.steps, ..Plan::default() }).unwrap();
+    let last = plan(&world, &wanted, Prune::Later, false);
+    assert!(last.is_empty() && !last.ready(&BTreeSet::from(["shop_db".to_owned()])).held_back.is_empty());
+    for course in [Course::Adopt, Course::Repair] {
+        assert!(plan_on(course, &world, &wanted, Prune::Later, false).jobs.is_empty(), "{course:?}");
+    }
+}
+
+#[test]
+fn a_run_of_a_job_is_told_its_way_and_marked() {
+    let mut wanted = desired(&[("web", json!({}))]);
+    wanted.jobs = [job("migrate", When::Pre)].into();
+    let back = plan_on(Course::Rollback, &World::default(), &wanted, Prune::Later, false);
+    let run = &back.jobs[0].service.spec;
+    assert!(run.task_template.container_spec.env.contains(&"SKEP_DIRECTION=rollback".to_owned()), "{run:?}");
+    assert_eq!(run.labels.get("dev.skep.hook").map(String::as_str), Some("pre"));
+    assert!(run.labels.contains_key("dev.skep.deployment") && run.labels.contains_key("dev.skep.stack"));
+}
+
+#[test]
+fn what_stands_under_the_name_of_a_job_is_not_taken_for_it() {
+    let before = desired(&[("web", json!({})), ("migrate", json!({}))]);
+    let world = World::with(&before);
+    let mut wanted = desired(&[("web", json!({}))]);
+    wanted.jobs = [job("migrate", When::Pre)].into();
+    let refused = plan(&world, &wanted, Prune::Later, false);
+    assert!(matches!(&refused.refused[..], [Refusal::Immutable { .. }]), "{:?}", refused.refused);
+    // One that was a job already makes room, and is not pruned before.
+    let mut before = desired(&[("web", json!({}))]);
+    let old = job("migrate", When::Pre).1.service;
+    before.services.insert(old.spec.name.clone(), old);
+    let world = World::with(&before);
+    let taken = plan(&world, &wanted, Prune::Asked, false);
+    assert!(taken.refused.is_empty() && taken.steps.is_empty(), "{taken:?}");
+    let mut world = World::default();
+    let mut spec = service("migrate", &json!({})).spec;
+    spec.labels = [("dev.skep.instance".to_owned(), "another".to_owned())].into();
+    world.put_service("x".to_owned(), &spec).unwrap();
+    let refused = plan(&world, &wanted, Prune::Later, false);
+    assert!(matches!(&refused.refused[..], [Refusal::Foreign { .. }]), "{:?}", refused.refused);
+}
+
+#[test]
+fn where_ports_and_waiting_stand_in_a_circle_the_ports_count() {
+    let port = json!({"EndpointSpec": {"Ports": [{"TargetPort": 80, "PublishedPort": 80}]}});
+    let world = World::with(&desired(&[("web", port.clone())]));
+    // The proxy takes the port that the web gives up, and the web waits for the proxy.
+    let mut wanted = desired(&[("web", json!({})), ("proxy", port)]);
+    awaits(&mut wanted, "web", &["proxy"]);
+    let plan = plan(&world, &wanted, Prune::Later, false);
+    let (steps, _, held) = ready(&plan, &[]);
+    assert_eq!(steps, names(&["Update update shop_web", "Create create shop_proxy"]));
+    assert!(held.is_empty(), "{held:?}");
 }

@@ -1,4 +1,4 @@
-//! SECURITY.md: each threat names the tests that show what stops it.
+//! SECURITY.md and the page of guarantees: each threat and each promise names the tests that show what they say.
 
 use std::fs;
 use std::path::Path;
@@ -17,25 +17,29 @@ fn sources(folder: &Path, into: &mut String) {
 }
 
 #[test]
-fn every_threat_names_tests_that_exist() {
+fn every_threat_and_every_promise_names_tests_that_exist() {
     let mut all = String::new();
     for folder in ["src", "tests"] {
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
     }
-    let table = file("SECURITY.md");
-    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    assert!(rows.len() > 10, "{rows:#?}");
-    for row in rows {
-        let shown = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
-        let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test is named: {row}");
-        for name in names {
-            let test = all.match_indices(&format!("fn {name}()")).any(|(at, _)| {
-                // Its attribute is among the few lines before.
-                let mut before = all[..at].rsplit('\n').take(4).map(str::trim);
-                before.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
-            });
-            assert!(test, "there is no test {name}: {row}");
+    for page in ["SECURITY.md", "docs/explanation/guarantees.md"] {
+        // The first table of the page whose last column is the names.
+        let table = file(page);
+        let from = table.lines().skip_while(|line| !line.starts_with("| ") || !line.ends_with("| shown by |"));
+        let rows: Vec<_> = from.skip(2).take_while(|line| line.starts_with("| ")).collect();
+        assert!(rows.len() > 10, "{page}: {rows:#?}");
+        for row in rows {
+            let shown = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
+            let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "{page}: no test is named: {row}");
+            for name in names {
+                let test = all.match_indices(&format!("fn {name}()")).any(|(at, _)| {
+                    // Its attribute is among the few lines before.
+                    let mut before = all[..at].rsplit('\n').take(4).map(str::trim);
+                    before.any(|line| line == "#[test]" || line.starts_with("#[tokio::test"))
+                });
+                assert!(test, "{page}: there is no test {name}: {row}");
+            }
         }
     }
 }

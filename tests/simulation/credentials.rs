@@ -19,6 +19,7 @@ fn token(value: &str) -> SetCredential {
         name: "shop-git".into(),
         kind: Some(CredentialType::GitToken),
         hosts: Some(vec!["git.example".into()]),
+        stacks: None,
         data: [("token".to_owned(), SecretBytes::new(value.as_bytes().to_vec()))].into(),
         remove: Vec::new(),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep::domain::*;
-use skep::swarm::sim::Behaviour;
+use skep::swarm::sim::{Behaviour, SimNode};
 
 use crate::world::*;
 
@@ -79,11 +79,89 @@ async fn a_pull_that_never_ends_is_rolled_back_at_the_progress_deadline() {
     went_back(&world, &v1, &v2, FailureClass::Deadline).await;
 }
 
+const SSD: &str = "placement: { constraints: [\"node.labels.disk == ssd\"] }, ";
+
 #[tokio::test(start_paused = true)]
-async fn a_version_that_no_node_can_take_is_rolled_back() {
-    let place = "placement: { constraints: [\"node.labels.disk == ssd\"] }, ";
-    let (world, v1, v2) = bad_version(Behaviour::Run, place).await;
+async fn a_version_that_no_node_can_take_is_known_before_anything_is_changed() {
+    let world = World::running().await;
+    let v1 = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let (effects, tasks) = (world.effects(), world.swarm.tasks_of("shop_web").len());
+    let v2 = world
+        .apply(&inline("shop", "", &two("app:2", "job:2").replace("deploy: {", &format!("deploy: {{ {SSD}"))))
+        .await;
+    world.until_phase(5, StackPhase::RolledBack).await;
+    assert_eq!(world.effects(), effects, "nothing was written, not even to the service that is fine");
+    assert_eq!(world.swarm.tasks_of("shop_web").len(), tasks);
+    let failed = world.deployment(&v2);
+    assert!(failed.progress.is_none());
+    let message = failed.message.unwrap();
+    let told = "no node can take it: node `node-1` does not meet `node.labels.disk == ssd` (it has no such label); \
+                nothing was changed for it, and the last good version runs";
+    assert!(message.contains(told), "{message}");
     went_back(&world, &v1, &v2, FailureClass::NoSuitableNode).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_node_can_take_stays_held_until_a_person_says_otherwise() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "onFailure: hold", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let effects = world.effects();
+    let compose = two("app:2", "job:1").replace("deploy: {", &format!("deploy: {{ {SSD}"));
+    let v2 = world.apply(&inline("shop", "onFailure: hold", &compose)).await;
+    world.ends_as(5, &v2, DeploymentPhase::Failed).await;
+    assert_eq!(world.status().held.len(), 1);
+    // The node that it asks for comes: the version is still held.
+    world.swarm.node_label("node-1", "disk", "ssd");
+    world.silence().await;
+    assert_eq!((world.effects(), world.image_of("shop_web")), (effects, "app:1".into()));
+    let again = world.image("web", "app:2").await;
+    world.ends_as(120, &again, DeploymentPhase::Converged).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_version_that_no_node_can_take_makes_nothing() {
+    let world = World::running().await;
+    let compose = two("app:1", "job:1").replace("deploy: {", &format!("deploy: {{ {SSD}"));
+    let v1 = world.apply(&inline("shop", "", &compose)).await;
+    world.ends_as(5, &v1, DeploymentPhase::Failed).await;
+    assert_eq!(world.phase(), StackPhase::Failed);
+    assert_eq!(world.effects().iter().filter(|effect| effect.contains("shop")).count(), 0, "{}", world.report());
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_the_last_good_version_lacks_too_is_waited_for() {
+    let world = World::running().await;
+    world.swarm.add_node(&SimNode::worker("node-2").label("disk", "ssd"));
+    let compose = |image: &str| two(image, "job:1").replace("deploy: {", &format!("deploy: {{ {SSD}"));
+    world.apply(&inline("shop", "", &compose("app:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.swarm.node_down("node-2");
+    let v2 = world.apply(&inline("shop", "", &compose("app:2"))).await;
+    world.sleep(600).await;
+    assert!(!world.deployment(&v2).phase.is_terminal(), "{}", world.report());
+    world.swarm.node_up("node-2");
+    world.ends_as(120, &v2, DeploymentPhase::Converged).await;
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_to_fail_stands_in_the_plan() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    world.apply(&from_git("main", "")).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let place = "resources: { reservations: { memory: 900G }, limits: { memory: 990G } }, ";
+    let bad = two("app:2", "job:1").replace("deploy: {", &format!("deploy: {{ {place}"));
+    world.source.commit(URL, "bad", &[("stack.yml", &bad)]);
+    let plan = world.inquiries().plan(&key("shop"), Some(&Wanted("bad".to_owned()))).await.unwrap();
+    let told = plan.waiting.iter().find(|told| told.contains("no node can take it"));
+    let told = told.unwrap_or_else(|| panic!("{plan:#?}"));
+    assert!(told.starts_with("service `web`: ") && told.contains("node `node-1` has 8 GiB of memory"), "{told}");
+    let plan = world.inquiries().plan(&key("shop"), None).await.unwrap();
+    assert_eq!(plan.waiting, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,3 +159,32 @@ async fn files_that_cannot_be_fetched_are_asked_for_again_only_now_and_then() {
     world.sleep(70).await;
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_stacks_that_one_push_is_about_go_to_work_one_after_the_other() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    let names: Vec<String> = (0..40).map(|number| format!("s{number}")).collect();
+    let manifest = |name: &String| from_git("main", "").replace("name: shop", &format!("name: {name}"));
+    world.apply(&names.iter().map(manifest).collect::<Vec<_>>().join("---\n")).await;
+    let run = |world: &World, image: &str| {
+        names
+            .iter()
+            .filter(|name| {
+                let live = world.swarm.service(&format!("{name}_web"));
+                live.is_some_and(|live| live.spec.task_template.container_spec.image == image)
+            })
+            .count()
+    };
+    world.until(120, "all run", |world| run(world, "app:1") == 40).await;
+    world.sleep(60).await;
+    world.push(&two("app:2", "job:1"));
+    world.until(120, "the first runs it", |world| run(world, "app:2") > 0).await;
+    assert!(run(&world, "app:2") < 20, "not all at once");
+    world.until(60, "all run it", |world| run(world, "app:2") == 40).await;
+    let begun: Vec<jiff::Timestamp> =
+        names.iter().map(|name| world.ledger.history(&key(name), None, 1).unwrap()[0].value.created_at).collect();
+    let (first, last) = (begun.iter().min().unwrap(), begun.iter().max().unwrap());
+    let spread = last.duration_since(*first).as_secs();
+    assert!((8..=12).contains(&spread), "a quarter of a second each: {spread} s");
+}

@@ -4,21 +4,34 @@
 //! between them, lets it crash, and shows the laws all that goes through. `storms` plays whole seeded schedules.
 #![expect(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
+#[path = "../support/sops.rs"]
+mod encrypt;
+
 mod adopting;
+mod baking;
+mod comparing;
+mod confidential;
 mod control;
 mod converging;
 mod crashing;
 mod credentials;
 mod drifting;
 mod failing;
+#[path = "../support/failure_table.rs"]
+mod failure_table;
+mod failures;
 mod following;
 mod housekeeping;
 mod images;
+mod isolation;
+mod jobs;
 mod logs;
 mod modes;
 mod outages;
 mod preempting;
 mod storms;
+mod tags;
 mod telling;
 mod waiting;
+mod waves;
 mod world;

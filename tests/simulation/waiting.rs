@@ -43,6 +43,22 @@ async fn a_stack_waits_for_the_one_it_depends_on_and_goes_on_with_its_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_stack_is_to_make_is_waited_for_with_it_and_missed_without() {
+    let world = World::running().await;
+    let site =
+        format!("{}    networks: [front]\nnetworks:\n  front:\n    external: true\n    name: front\n", one("app:1"));
+    let alone = world.apply(&inline("alone", "", &site)).await;
+    world.ends_as(60, &alone, DeploymentPhase::Failed).await;
+    let behind = format!("{}dependsOn: [{{ stack: proxy }}]\n", inline("shop", "", &site));
+    let shop = world.apply(&behind).await;
+    world.until(30, "it waits", waits(&shop, "stack `default/proxy` is not there")).await;
+    let proxy = format!("{}    networks: [front]\nnetworks:\n  front:\n    name: front\n", one("app:1"));
+    let proxy = world.apply(&inline("proxy", "", &proxy)).await;
+    world.ends_as(60, &proxy, DeploymentPhase::Converged).await;
+    world.ends_as(60, &shop, DeploymentPhase::Converged).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dependency_can_ask_for_a_version() {
     let world = World::running().await;
     world.swarm.image("db:1.3.0", Behaviour::Run);

@@ -10,12 +10,15 @@ use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
 use skep::ledger::{Batch, Ledger, RecordKey};
 use skep::ports::{Inquiries, Sealer, Source, Store, Transaction, Write};
+use skep::registry::memory::MemoryRegistry;
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
 use skep::sim::invariants::Laws;
 use skep::source::memory::MemorySource;
+use skep::source::sops::SopsFiles;
 use skep::store::memory::MemoryStore;
 use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
+use skep::telemetry::{Meters, Tracer};
 use tokio_util::sync::CancellationToken;
 
 pub const URL: &str = "https://git.example/shop.git";
@@ -33,6 +36,7 @@ struct Life {
 pub struct World {
     pub swarm: SimSwarm,
     pub source: MemorySource,
+    pub registry: MemoryRegistry,
     pub ledger: Ledger,
     pub declare: Declare,
     pub ambient: Arc<SimAmbient>,
@@ -40,6 +44,8 @@ pub struct World {
     laws: Arc<Laws>,
     sealer: Arc<KeyFile>,
     lives: Vec<Life>,
+    /// Environments beside `default`.
+    others: BTreeMap<EnvironmentName, SimSwarm>,
     key: StackKey,
 }
 
@@ -94,7 +100,33 @@ impl World {
         };
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let source = MemorySource::new();
-        Self { swarm, source, ledger, declare, ambient, store, laws, sealer, lives: Vec::new(), key: key("shop") }
+        let registry = MemoryRegistry::new();
+        Self {
+            swarm,
+            source,
+            registry,
+            ledger,
+            declare,
+            ambient,
+            store,
+            laws,
+            sealer,
+            lives: Vec::new(),
+            others: BTreeMap::new(),
+            key: key("shop"),
+        }
+    }
+
+    /// Another environment, for the controllers that are started from now on.
+    pub async fn second(&mut self, name: &str) -> SimSwarm {
+        let name = EnvironmentName::parse(name).unwrap();
+        let swarm = SimSwarm::new(SimOptions { clock: self.swarm.clock(), ..SimOptions::default() });
+        self.laws.watch_swarm(&name, &swarm);
+        let endpoints = vec!["unix:///other".into()];
+        let environment = Environment { name: name.clone(), endpoints, ..Environment::default() };
+        self.ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
+        self.others.insert(name, swarm.clone());
+        swarm
     }
 
     /// A world whose controller runs.
@@ -117,16 +149,21 @@ impl World {
         let cancel = CancellationToken::new();
         let gated = GatedStore { store: self.store.clone(), gate: gate.clone(), writer: Writer::Controller };
         let store: Arc<dyn Store> = Arc::new(gated);
-        let swarms = BTreeMap::from([(EnvironmentName::default(), self.swarm.clone())]);
+        let mut swarms = self.others.clone();
+        swarms.insert(EnvironmentName::default(), self.swarm.clone());
         let connector = GatedConnector { swarms, gate: gate.clone() };
         let parts = Parts {
             ledger: Ledger::new(store),
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            decrypter: Arc::new(SopsFiles),
+            registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         let inquiries = controller.inquiries();

@@ -43,7 +43,7 @@ impl Scratch {
     /// A service that runs `script` in a shell, and dies at once when told to.
     pub(crate) fn service(&self, what: &str, script: &str) -> ServiceSpec {
         let container_spec = ContainerSpec {
-            image: "demo:v1".to_owned(),
+            image: "skep-example:1".to_owned(),
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             stop_signal: "SIGKILL".to_owned(),
             ..ContainerSpec::default()

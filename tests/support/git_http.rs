@@ -159,6 +159,8 @@ pub enum Manner {
     OldProtocol,
     /// Serves, but the packs it sends are spoilt.
     SpoiltPacks,
+    /// Serves, but every pack ends in its middle.
+    HalfPacks,
     /// Redirects each to the same path and query under this address.
     Redirect(String),
     /// Serves, but redirects what is asked of one path's beginning to another on this host.
@@ -315,6 +317,9 @@ impl Shared {
                     *byte = byte.wrapping_add(41);
                 }
             }
+        }
+        if objects > 0 && manner == Manner::HalfPacks {
+            answer.truncate(answer.len() - answer.len() / 4);
         }
         let command = command.map(str::to_owned);
         self.state.lock().unwrap().requests.push(Request { method, target, command, objects });

@@ -14,11 +14,12 @@ use skep::declare::{Declare, Limits};
 use skep::domain::{Deployment, DeploymentId, Environment, EnvironmentName, StackKey, StackName, Wanted};
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
-    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream,
+    Ambient, BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, LogSource, LogStream, NoLog,
     NoNotifiers, PlanAnswer,
 };
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
+use skep::telemetry::{Meters, Tracer};
 use tokio::sync::mpsc;
 
 pub const TOKEN: &str = "the-token-of-these-tests";
@@ -75,7 +76,10 @@ impl Inquiries for Logs {
                 return Err(error);
             }
             self.asked.lock().unwrap().push(query.clone());
-            let LogOf::Deployment(id) = of else { return Err(InquiryError::Busy) };
+            let id = match of {
+                LogOf::Deployment(id) => id.to_string(),
+                LogOf::Stack(key) => key.to_string(),
+            };
             let past = stream::iter([line(format!("{id} says hello")), line(format!("{} lines", query.tail))]);
             if !query.follow {
                 return Ok(past.boxed());
@@ -133,10 +137,13 @@ impl World {
             ledger: ledger.clone(),
             inquiries: Arc::clone(&logs) as Arc<_>,
             notifiers: Arc::new(NoNotifiers),
+            log: Arc::new(NoLog),
             auth: Arc::new(Auth::with_token(TOKEN)),
             ambient,
             ready: Arc::new(AtomicBool::new(true)),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
+            meters: Meters::new(),
+            tracer: Tracer::default(),
             options: ApiOptions::default(),
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };

@@ -95,7 +95,7 @@ impl Form {
     fn spec(&self, name: &str) -> ServiceSpec {
         let missing = self.does == "missing";
         let mut container_spec = ContainerSpec {
-            image: if missing { "nosuch:1" } else { "demo:v1" }.to_owned(),
+            image: if missing { "nosuch:1" } else { "skep-example:1" }.to_owned(),
             command: ["/bin/sh", "-c"].map(str::to_owned).into(),
             env: vec![format!("SIM={}", self.does), format!("VERSION={}", self.version)],
             stop_signal: "SIGKILL".to_owned(),

@@ -107,19 +107,44 @@ export const stackPage = graphql(
   [common, attempt, image],
 )
 
-export const FollowStacks = graphql(
+/** A page of the list, in order, filtered and counted by the server: the whole of it first, then what is different. */
+export const FollowPage = graphql(
   `
-    subscription FollowStacks($after: Int) {
-      stacksChanged(after: $after) {
+    subscription FollowPage(
+      $first: Int!, $after: String, $before: String, $environment: String, $phases: [StackPhase!], $text: String,
+      $order: StackOrder!
+    ) {
+      stackPageChanged(
+        first: $first, after: $after, before: $before, environment: $environment, phases: $phases, text: $text,
+        order: $order
+      ) {
         sequence
-        snapshot { ...stackRow }
-        stack { ...stackRow }
-        deleted { name environment }
+        total
+        offset
+        phases { phase count }
+        environments
+        pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+        order { name environment }
+        stacks { ...stackRow }
       }
     }
   `,
   [stackRow],
 )
+
+/** How many there are of each phase: what stands in the tab's title, whichever view is open. */
+export const FollowCounts = graphql(`
+  subscription FollowCounts {
+    stackPageChanged(first: 1) { sequence phases { phase count } environments }
+  }
+`)
+
+/** Names that a stack may be found by while one types. */
+export const StackNames = graphql(`
+  query StackNames($text: String!) {
+    stacks(first: 20, text: $text, order: Name) { edges { node { name environment } } }
+  }
+`)
 
 export const FollowStack = graphql(
   `
@@ -163,6 +188,15 @@ export const FollowLogs = graphql(`
   }
 `)
 
+export const OlderEvents = graphql(`
+  query OlderEvents($stack: String, $environment: String, $before: String) {
+    events(first: 200, backwards: true, after: $before, stack: $stack, environment: $environment) {
+      edges { node { sequence time environment stack deploymentId type reason message actor } }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+`)
+
 export const Tasks = graphql(`
   query Tasks($stack: String!, $environment: String!) {
     tasks(stack: $stack, environment: $environment) {
@@ -192,6 +226,28 @@ export const PlanOf = graphql(`
   }
 `)
 
+export const RenderingOf = graphql(`
+  query RenderingOf($stack: String!, $environment: String!, $ref: String) {
+    rendering(stack: $stack, environment: $environment, ref: $ref) { revision digest objects warnings }
+  }
+`)
+
+export const Compare = graphql(`
+  query Compare($from: ID!, $to: ID!) {
+    comparison(from: $from, to: $to) {
+      unchanged
+      steps { kind name action reason changes { path from to } }
+    }
+  }
+`)
+
+/** From the local copy of the repository, which may be away: asked for by itself. */
+export const CommitOf = graphql(`
+  query CommitOf($id: ID!) {
+    deployment(id: $id) { commit { author title time } }
+  }
+`)
+
 export const Environments = graphql(`
   query Environments {
     environments {
@@ -211,6 +267,118 @@ export const Credentials = graphql(`
 export const TestCredential = graphql(`
   query TestCredential($name: String!, $url: String!) {
     credentialTest(name: $name, url: $url) { url head branches tags }
+  }
+`)
+
+export const SetCredential = graphql(`
+  mutation SetCredential($input: SetCredentialInput!) {
+    payload: setCredential(input: $input) { changes userErrors { code message field hint } }
+  }
+`)
+export const TrustHost = graphql(`
+  mutation TrustHost($input: TrustHostInput!) {
+    payload: trustHost(input: $input) { changes userErrors { code message field hint } }
+  }
+`)
+export const DeleteCredential = graphql(`
+  mutation DeleteCredential($input: DeleteCredentialInput!) {
+    payload: deleteCredential(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
+export const Hooks = graphql(`
+  query Hooks {
+    hooks {
+      name path provider unsigned credential
+      rules { when stacks catalogs environment set { field value } }
+    }
+  }
+`)
+export const Deliveries = graphql(`
+  query Deliveries($hook: String!) {
+    hookDeliveries(hook: $hook, first: 20) {
+      id deliveryId event at againBy kept deployments synced
+      reconciled { name environment }
+      refused { stack { name environment } code message }
+    }
+  }
+`)
+export const TryHook = graphql(`
+  query TryHook($hook: String!, $event: String, $payload: String!) {
+    hookTrial(hook: $hook, event: $event, payload: $payload) {
+      event catalogs
+      rules { number holds objection }
+      stacks { stack { name environment } rule outcome message set { field value } }
+    }
+  }
+`)
+export const Redeliver = graphql(`
+  mutation Redeliver($input: RedeliverHookInput!) {
+    payload: redeliverHook(input: $input) { deliveryId deployments userErrors { code message field hint } }
+  }
+`)
+export const DeleteHook = graphql(`
+  mutation DeleteHook($input: DeleteHookInput!) {
+    payload: deleteHook(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
+export const Catalogs = graphql(`
+  query Catalogs {
+    catalogs {
+      name git ref path credential poll prune pruneLimit environments names inSync revision author title appliedAt files
+      stacks { name environment file }
+      broken { file line message }
+      kept keptBecause error
+    }
+  }
+`)
+export const SyncCatalog = graphql(`
+  mutation SyncCatalog($input: CatalogInput!) {
+    payload: syncCatalog(input: $input) { userErrors { code message field hint } }
+  }
+`)
+export const DeleteCatalog = graphql(`
+  mutation DeleteCatalog($input: CatalogInput!) {
+    payload: deleteCatalog(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
+export const Notifiers = graphql(`
+  query Notifiers {
+    notifiers {
+      name type place credential environments stacks events updatedAt
+      status { pending delivered givenUp lastSuccessAt lastError lastErrorAt attempts nextAttemptAt }
+    }
+  }
+`)
+export const TestNotifier = graphql(`
+  mutation TestNotifier($input: TestNotifierInput!) {
+    payload: testNotifier(input: $input) {
+      test { delivered status message }
+      userErrors { code message field hint }
+    }
+  }
+`)
+export const DeleteNotifier = graphql(`
+  mutation DeleteNotifier($input: DeleteNotifierInput!) {
+    payload: deleteNotifier(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
+export const Tokens = graphql(`
+  query Tokens {
+    tokens { name role environments stacks createdBy createdAt expiresAt lastUsedAt }
+  }
+`)
+export const CreateToken = graphql(`
+  mutation CreateToken($input: CreateTokenInput!) {
+    payload: createToken(input: $input) { value token { name } userErrors { code message field hint } }
+  }
+`)
+export const RevokeToken = graphql(`
+  mutation RevokeToken($input: RevokeTokenInput!) {
+    payload: revokeToken(input: $input) { userErrors { code message field hint } }
   }
 `)
 
@@ -277,6 +445,25 @@ export const Declare = graphql(`
     }
   }
 `)
+export const Adopt = graphql(`
+  mutation Adopt($input: AdoptStackInput!) {
+    payload: adoptStack(input: $input) {
+      stack { name environment }
+      deployment { deploymentId }
+      documents { kind name created changes }
+      plans {
+        stack environment error
+        plan { digest unchanged waiting warnings steps { kind name action reason changes { path from to } } }
+      }
+      userErrors { code message field line column hint }
+    }
+  }
+`)
+export const Release = graphql(`
+  mutation Release($input: ReleaseStackInput!) {
+    payload: releaseStack(input: $input) { deployment { deploymentId } userErrors { code message field hint } }
+  }
+`)
 export const Claim = graphql(`
   mutation Claim($input: ClaimEnvironmentInput!) {
     payload: claimEnvironment(input: $input) { environment { name } userErrors { code message field hint } }
@@ -292,6 +479,15 @@ export type LogLine = ResultOf<typeof FollowLogs>['logLines']['lines'][number]
 export type Task = ResultOf<typeof Tasks>['tasks'][number]
 export type Plan = ResultOf<typeof PlanOf>['plan']
 export type EnvironmentDetail = ResultOf<typeof Environments>['environments'][number]
+export type PageChange = ResultOf<typeof FollowPage>['stackPageChanged']
+export type StackOrder = 'Worst' | 'Name' | 'Newest'
+export type Comparison = ResultOf<typeof Compare>['comparison']
+export type HookLine = ResultOf<typeof Hooks>['hooks'][number]
+export type Delivery = ResultOf<typeof Deliveries>['hookDeliveries'][number]
+export type Trial = ResultOf<typeof TryHook>['hookTrial'][number]
+export type CatalogLine = ResultOf<typeof Catalogs>['catalogs'][number]
+export type NotifierLine = ResultOf<typeof Notifiers>['notifiers'][number]
+export type TokenLine = ResultOf<typeof Tokens>['tokens'][number]
 export type CredentialLine = ResultOf<typeof Credentials>['credentials'][number]
 export type StackPhase = Row['phase']
 export type Image = ResultOf<typeof image>

@@ -1,49 +1,46 @@
-/**
- * The live data contract, as values: a snapshot first, then changes, each with a sequence to resume from. What is older
- * than what is known is dropped; a snapshot is always taken, because the server sends one when it cannot go on.
- */
-
+/** What identifies a stack. */
 export interface Keyed {
   name: string
   environment: string
 }
 
-export interface Fleet<R extends Keyed> {
-  /** The newest sequence that was taken. */
+export const key = (it: Keyed): string => `${it.environment}/${it.name}`
+
+/** What a page of the list is told by. */
+export interface PageChange<R extends Keyed, P = unknown> {
   sequence: number
+  total: number
+  offset: number
+  phases: readonly { phase: P; count: number }[]
+  environments: readonly string[]
+  pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean; startCursor: string | null; endCursor: string | null }
+  /** Null: as it was. */
+  order: readonly Keyed[] | null
+  /** Rows that are new, or have changed. */
+  stacks: readonly R[]
+}
+
+/** A page of the list as it is known. */
+export interface Page<R extends Keyed, P = unknown> extends Omit<PageChange<R, P>, 'order' | 'stacks'> {
+  /** The keys of its rows, in order. */
+  order: readonly string[]
+  /** Its rows, and those that were on it since it was opened. */
   rows: ReadonlyMap<string, R>
 }
 
-export interface Change<R extends Keyed> {
-  sequence: number
-  snapshot: readonly R[] | null
-  stack: R | null
-  deleted: Keyed | null
-}
-
-export const key = (it: Keyed): string => `${it.environment}/${it.name}`
-
-/** Takes changes in, in order. Gives the same fleet back when none of them counts. */
-export function take<R extends Keyed>(fleet: Fleet<R> | null, changes: readonly Change<R>[]): Fleet<R> | null {
-  let sequence = fleet?.sequence ?? -1
-  let rows: Map<string, R> | null = null
-  let known = fleet !== null
-  const writable = () => (rows ??= new Map(fleet?.rows))
-  for (const change of changes) {
-    if (change.snapshot) {
-      rows = new Map(change.snapshot.map((row) => [key(row), row]))
-      sequence = change.sequence
-      known = true
-      continue
-    }
-    // Changes before the first snapshot say nothing of the rest; one transaction may touch several stacks.
-    if (!known || change.sequence < sequence) continue
-    if (change.stack) writable().set(key(change.stack), change.stack)
-    if (change.deleted) writable().delete(key(change.deleted))
-    sequence = change.sequence
+/**
+ * The live data contract of a page: the whole of it first, then what is different, in order. A message that names the order is
+ * taken always: each connection begins with one, also to a server that counts from the beginning again.
+ */
+export function takePage<R extends Keyed, P>(page: Page<R, P> | null, changes: readonly PageChange<R, P>[]): Page<R, P> | null {
+  for (const { order, stacks, ...rest } of changes) {
+    // Before the order is known a change says nothing; what is older than what is known is dropped.
+    if (order === null && (page === null || rest.sequence < page.sequence)) continue
+    const rows: ReadonlyMap<string, R> =
+      stacks.length === 0 && page ? page.rows : new Map([...(page?.rows ?? []), ...stacks.map((it): [string, R] => [key(it), it])])
+    page = { ...rest, order: order?.map(key) ?? page?.order ?? [], rows }
   }
-  if (!known || (rows === null && sequence === fleet?.sequence)) return fleet
-  return { sequence, rows: rows ?? fleet?.rows ?? new Map() }
+  return page
 }
 
 /** Lines of a log by ascending sequence, each once, the newest `most` of them. */

@@ -1,49 +1,83 @@
-import { batch, effect, signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 import { token, type ApiError } from '../api/client'
-import { FollowEvents, FollowStacks, type EventLine, type Row } from '../api/documents'
+import { FollowCounts, FollowEvents, FollowPage, type EventLine, type Row, type StackPhase } from '../api/documents'
+import { change as anew, type Filter, type Sort, writeFilter } from '../model/filter'
 import { follow, hangUp } from './link'
-import { append, take, type Change, type Fleet } from './merge'
+import { append, takePage, type Page, type PageChange } from './merge'
 
-/** All stacks, once the first snapshot is there. */
-export const fleet = signal<Fleet<Row> | null>(null)
+export type ListPage = Page<Row, StackPhase>
+
+/** How many stacks there are of each phase, and the environments they are in; none before the server has said it. */
+export const counts = signal<{ phases: ReadonlyMap<StackPhase, number>; environments: readonly string[] } | null>(null)
+/** The page of the list that was looked at last, and what it was asked for with. */
+export const list = signal<{ of: string; page: ListPage } | null>(null)
 /** What the server refused to tell, if it did. */
-export const fleetError = signal<ApiError | null>(null)
+export const listError = signal<ApiError | null>(null)
 /** What is said aloud: changes of a phase, and nothing else. */
 export const spoken = signal('')
 
-let waiting: Change<Row>[] = []
-let frame = 0
+/** So many rows a page has. */
+export const PAGE = 100
 
-/** Changes are taken in once a frame, however many there are. */
-function flush(): void {
-  frame = 0
-  const changes = waiting
-  waiting = []
-  const before = fleet.value
-  const after = take(before, changes)
-  batch(() => {
-    fleetError.value = null
-    fleet.value = after
-    if (!before || !after) return
-    const said = changes.flatMap(({ stack }) => {
-      const old = stack && before.rows.get(`${stack.environment}/${stack.name}`)
-      return old && old.phase !== stack.phase ? [`${stack.name}: ${stack.phase}`] : []
+const ORDERS: Record<Sort, 'Worst' | 'Name' | 'Newest'> = { worst: 'Worst', name: 'Name', newest: 'Newest' }
+
+/** Follows one page of the list, for as long as it is looked at. */
+export function followPage(filter: Filter): () => void {
+  const of = writeFilter(filter)
+  let waiting: PageChange<Row, StackPhase>[] = []
+  let frame = 0
+  let open = true
+  /** Changes are taken in once a frame, however many there are. */
+  const flush = () => {
+    frame = 0
+    if (!open) return
+    const before = list.value?.of === of ? list.value.page : null
+    const page = takePage(before, waiting)
+    const fresh = waiting.flatMap((it) => it.stacks)
+    waiting = []
+    listError.value = null
+    if (!page) return
+    list.value = { of, page }
+    const said = fresh.flatMap((row) => {
+      const old = before?.rows.get(`${row.environment}/${row.name}`)
+      return old && old.phase !== row.phase ? [`${row.name}: ${row.phase}`] : []
     })
     if (said.length > 0) spoken.value = said.slice(0, 3).join(', ')
-  })
-}
-
-function followFleet(): () => void {
-  return follow(
-    FollowStacks,
-    // Asked afresh after a break: what is not in the snapshot is gone.
-    () => ({ after: null }),
+  }
+  const stop = follow(
+    FollowPage,
+    () => ({
+      first: PAGE,
+      after: filter.after,
+      before: filter.before,
+      environment: filter.environment,
+      phases: filter.phases.length > 0 ? [...filter.phases] : null,
+      text: filter.text.trim() || null,
+      order: ORDERS[filter.sort],
+    }),
     (data) => {
-      waiting.push(data.stacksChanged)
+      waiting.push(data.stackPageChanged)
       // A hidden page has no frames.
       frame ||= document.visibilityState === 'visible' ? requestAnimationFrame(flush) : (setTimeout(flush, 200) as never)
     },
-    (error) => (fleetError.value = error),
+    (error) => (listError.value = error),
+  )
+  return () => {
+    open = false
+    stop()
+  }
+}
+
+/** The first page of the same list. */
+export const firstPage = (filter: Filter): string => `/${writeFilter(anew(filter, {}))}`
+
+function followCounts(): () => void {
+  return follow(
+    FollowCounts,
+    () => ({}),
+    ({ stackPageChanged: { phases, environments } }) => {
+      counts.value = { phases: new Map(phases.map((it) => [it.phase, it.count])), environments }
+    },
   )
 }
 
@@ -65,16 +99,17 @@ export function followEvents(
   )
 }
 
-/** The list is followed as long as somebody is signed in: it is the page's ground. */
-export function keepFleet(): void {
+/** The counts are followed as long as somebody is signed in: they keep the connection, whichever view is open. */
+export function keepCounts(): void {
   let stop: (() => void) | null = null
   effect(() => {
     const signedIn = token.value !== null
     stop?.()
     stop = null
-    if (signedIn) stop = followFleet()
+    if (signedIn) stop = followCounts()
     else {
-      fleet.value = null
+      counts.value = null
+      list.value = null
       hangUp()
     }
   })

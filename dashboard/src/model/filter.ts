@@ -1,26 +1,33 @@
-import type { Row, StackPhase } from '../api/documents'
-import { key } from '../live/merge'
+import type { StackPhase } from '../api/documents'
 import { STACK_PHASES } from './phase'
 
 export const SORTS = ['worst', 'name', 'newest'] as const
 export type Sort = (typeof SORTS)[number]
 
+/** Which stacks are looked at, and which page of them: the server finds them, the address says it. */
 export interface Filter {
   text: string
   phases: readonly StackPhase[]
   environment: string | null
   sort: Sort
+  /** The cursor the page begins behind. */
+  after: string | null
+  /** Or the one it ends before. */
+  before: string | null
 }
 
 /** The filter that stands in an address. What makes no sense is left out. */
 export function readFilter(search: URLSearchParams): Filter {
   const phases = (search.get('phase') ?? '').split(',')
   const sort = search.get('sort') as Sort
+  const after = search.get('after')
   return {
     text: search.get('q') ?? '',
     phases: STACK_PHASES.filter((phase) => phases.includes(phase)),
     environment: search.get('env'),
     sort: SORTS.includes(sort) ? sort : 'worst',
+    after,
+    before: after === null ? search.get('before') : null,
   }
 }
 
@@ -31,55 +38,23 @@ export function writeFilter(filter: Filter): string {
   if (filter.phases.length > 0) search.set('phase', filter.phases.join(','))
   if (filter.environment) search.set('env', filter.environment)
   if (filter.sort !== 'worst') search.set('sort', filter.sort)
+  if (filter.after) search.set('after', filter.after)
+  if (filter.before) search.set('before', filter.before)
   const text = search.toString().replaceAll('%2C', ',')
   return text && `?${text}`
 }
 
-/** Whether a row is wanted, its phase aside. */
-function matches(row: Row, filter: Filter): boolean {
-  if (filter.environment && row.environment !== filter.environment) return false
-  const wanted = filter.text.trim().toLowerCase().split(/\s+/).filter(Boolean)
-  if (wanted.length === 0) return true
-  const images = [...row.desired.images, ...(row.live?.images ?? [])].map((it) => `${it.service} ${it.image}`)
-  const hay = [row.name, row.environment, row.desired.ref, row.desired.revision, row.attempt?.actor, ...images]
-  const text = hay.filter(Boolean).join(' ').toLowerCase()
-  return wanted.every((word) => text.includes(word))
-}
+/** Whether anything is left out of the list but by its pages. */
+export const narrows = (filter: Filter): boolean => Boolean(filter.text.trim() || filter.phases.length > 0 || filter.environment)
 
-/** How many rows there are of each phase, the phase filter aside: the counts are what one filters by. */
-export function counts(rows: Iterable<Row>, filter: Filter): Map<StackPhase, number> {
-  const found = new Map<StackPhase, number>()
-  for (const row of rows) if (matches(row, filter)) found.set(row.phase, (found.get(row.phase) ?? 0) + 1)
-  return found
-}
-
-const rank = new Map(STACK_PHASES.map((phase, index) => [phase, index]))
-
-/** The wanted rows in order. */
-export function pick(rows: Iterable<Row>, filter: Filter): Row[] {
-  const found = [...rows].filter(
-    (row) => matches(row, filter) && (filter.phases.length === 0 || filter.phases.includes(row.phase)),
-  )
-  const byName = (a: Row, b: Row) => a.name.localeCompare(b.name) || a.environment.localeCompare(b.environment)
-  const since = (row: Row) => row.attempt?.createdAt ?? row.updatedAt
-  return found.sort((a, b) => {
-    if (filter.sort === 'worst') return rank.get(a.phase)! - rank.get(b.phase)! || byName(a, b)
-    if (filter.sort === 'newest') return since(b).localeCompare(since(a)) || byName(a, b)
-    return byName(a, b)
-  })
-}
+/** The same list from its first page on, changed: a cursor of one list means nothing in another. */
+export const change = (filter: Filter, by: Partial<Filter>): Filter => ({ ...filter, after: null, before: null, ...by })
 
 /**
- * Rows in an order that is kept: what stands under a reader's hand is not moved. Rows that are new come last, rows that
- * are gone leave.
+ * Keys in an order that is kept: what stands under a reader's hand is not moved. What is new comes last; what is gone stays
+ * where it was, and is told apart by the one who draws it.
  */
-export function keepOrder(order: readonly string[], rows: readonly Row[]): Row[] {
-  const left = new Map(rows.map((row) => [key(row), row]))
-  const kept: Row[] = []
-  for (const id of order) {
-    const row = left.get(id)
-    if (row) kept.push(row)
-    left.delete(id)
-  }
-  return [...kept, ...left.values()]
+export function keepOrder(held: readonly string[], now: readonly string[]): string[] {
+  const known = new Set(held)
+  return [...held, ...now.filter((key) => !known.has(key))]
 }

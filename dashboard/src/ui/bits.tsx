@@ -167,3 +167,14 @@ export function Json({ value }: { value: unknown }) {
     </pre>
   )
 }
+
+/** Patterns of stacks and environments, in words where they are everything. */
+export function Scope({ stacks, environments }: { stacks: readonly string[]; environments: readonly string[] }) {
+  const all = (of: readonly string[]) => of.includes('*')
+  return (
+    <>
+      {all(stacks) ? 'all stacks' : <code>{stacks.join(', ')}</code>} in{' '}
+      {all(environments) ? 'all environments' : <code>{environments.join(', ')}</code>}
+    </>
+  )
+}

@@ -133,3 +133,66 @@ export function Field({
     </label>
   )
 }
+
+/** One of a few words. */
+export function Choice<T extends string>({
+  name,
+  value,
+  of,
+  set,
+  hint,
+}: {
+  name: string
+  value: T
+  of: readonly T[]
+  set: (value: T) => void
+  hint?: string
+}) {
+  return (
+    <label class="field">
+      <span>{name}</span>
+      <select value={value} onChange={(event) => set(event.currentTarget.value as T)}>
+        {of.map((it) => (
+          <option key={it}>{it}</option>
+        ))}
+      </select>
+      {hint && <small>{hint}</small>}
+    </label>
+  )
+}
+
+/** Text of several lines. */
+export function Area({
+  name,
+  value,
+  set,
+  hint,
+  rows = 4,
+  required = false,
+}: {
+  name: string
+  value: string
+  set: (value: string) => void
+  hint?: string
+  rows?: number
+  required?: boolean
+}) {
+  return (
+    <label class="field">
+      <span>{name}</span>
+      <textarea
+        rows={rows}
+        value={value}
+        required={required}
+        onInput={(event) => set(event.currentTarget.value)}
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck={false}
+      />
+      {hint && <small>{hint}</small>}
+    </label>
+  )
+}
+
+/** Words between commas or blanks. */
+export const listed = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean)

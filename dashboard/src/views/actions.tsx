@@ -5,13 +5,15 @@ import type { Attempt, Plan, StackDetail } from '../api/documents'
 import { locked, now } from '../live/now'
 import { ended } from '../model/phase'
 import { age } from '../model/time'
-import { changedImages, label, tail } from '../model/version'
+import { changedImages, label, same, tail } from '../model/version'
 import { deploymentUrl, navigate } from '../route'
+import { useAsked } from '../ui/asked'
 import { Version } from '../ui/bits'
 import { Dialog, dialog } from '../ui/dialog'
 import { Ask, Field, Problems, problem, type Problem } from '../ui/form'
 import { Icon } from '../ui/icons'
 import { PlanView } from '../ui/plan'
+import { Difference } from './difference'
 
 const of = (stack: StackDetail) => ({ name: stack.name, environment: stack.environment })
 const said = (reason: string) => reason.trim() || null
@@ -94,6 +96,26 @@ function DeployDialog({ stack }: { stack: StackDetail }) {
   )
 }
 
+/** The version that converged before the one that runs: what a rollback without a name goes to, as far as it can be told. */
+function RollbackToTheLast({ stack }: { stack: StackDetail }) {
+  const asked = useAsked(api.History, { stack: stack.name, environment: stack.environment, first: 50, after: null })
+  const all = asked.data?.deployments.edges.map((edge) => edge.node)
+  if (!all && !asked.error) return null
+  const other = all?.find((it) => it.phase === 'Converged' && it.deploymentId !== stack.live?.deploymentId && !same(it, stack.live))
+  return <RollbackDialog stack={stack} to={other ?? null} />
+}
+
+/** Every field that a way back changes; worked out when somebody wants to see it. */
+function AllOfIt({ from, to }: { from: string; to: string }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <details onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>All that differs</summary>
+      {open && <Difference from={from} to={to} />}
+    </details>
+  )
+}
+
 /** Back to a version that converged: what differs is shown, and that newer versions will wait. */
 function RollbackDialog({ stack, to }: { stack: StackDetail; to: Attempt | null }) {
   const [reason, setReason] = useState('')
@@ -140,6 +162,7 @@ function RollbackDialog({ stack, to }: { stack: StackDetail; to: Attempt | null 
             ))}
           </ul>
         )}
+        {to && stack.live && <AllOfIt from={stack.live.deploymentId} to={to.deploymentId} />}
         <p class="note tone-back">The stack is then pinned: newer versions wait until you unpin it, or deploy one.</p>
         <Field name="Reason" value={reason} set={setReason} hint="Whoever finds the stack pinned reads it" autofocus />
       </Ask>
@@ -287,6 +310,14 @@ const RECONCILE = simple({
   send: (stack, reason) => ask(api.Reconcile, { input: { stack: of(stack), reason } }),
 })
 
+const HAND_BACK = simple({
+  title: 'Hand the stack back',
+  text: 'Skep takes its labels off and forgets the stack; everything runs on, and no task restarts. docker stack deploy goes on with it.',
+  go: 'Hand it back',
+  danger: true,
+  send: (stack, reason) => ask(api.Release, { input: { stack: of(stack), reason } }),
+})
+
 export const openRollback = (stack: StackDetail, to: Attempt | null): void =>
   void (dialog.value = () => <RollbackDialog stack={stack} to={to} />)
 
@@ -341,7 +372,7 @@ export function Actions({ stack }: { stack: StackDetail }) {
           Cancel…
         </button>
       )}
-      <button type="button" disabled={off} title={why} onClick={open(() => <RollbackDialog stack={stack} to={null} />)}>
+      <button type="button" disabled={off} title={why} onClick={open(() => <RollbackToTheLast stack={stack} />)}>
         Roll back…
       </button>
       <div
@@ -367,6 +398,9 @@ export function Actions({ stack }: { stack: StackDetail }) {
                 Suspend…
               </button>
             )}
+            <button type="button" onClick={plain(HAND_BACK)}>
+              Hand back…
+            </button>
             <button type="button" class="danger-text" onClick={open(() => <DeleteDialog stack={stack} />)}>
               Delete…
             </button>

@@ -117,6 +117,7 @@ const PLAIN: Record<string, [string, string]> = {
   Reconciling: ['Work is under way', 'No work is under way'],
   Stalled: ['A person has to look', 'Nothing is stuck'],
   SourceReady: ['The source can be read', 'The source cannot be read'],
+  ImagesReady: ['The images that are followed are found', 'An image that is followed is not found'],
   Rendered: ['The files make sense', 'The files could not be rendered'],
   Applied: ['The engine took every step', 'The engine has not taken every step'],
   Healthy: ['Every wanted task runs', 'Not every wanted task runs'],

@@ -1,13 +1,14 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { ApiError } from '../api/client'
-import { FollowDeployment, type Deployment, type EventLine } from '../api/documents'
+import { CommitOf, FollowDeployment, type Deployment, type EventLine } from '../api/documents'
 import { follow } from '../live/link'
 import { now } from '../live/now'
 import { followEvents } from '../live/stores'
 import { ended, LOOKS, words } from '../model/phase'
 import { took } from '../model/time'
 import { deploymentUrl, stackUrl, VIEW_HEADING } from '../route'
+import { useAsked } from '../ui/asked'
 import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, TaskBar, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { StepList } from './convergence'
@@ -75,7 +76,10 @@ export function DeploymentView({ id }: { id: string }) {
               Brings back what <DeploymentLink id={it.versionOf} /> ran.{' '}
             </>
           )}
-          {it.statedReason && <>Reason given: {it.statedReason}</>}
+          {it.statedReason && <>Reason given: {it.statedReason} </>}
+          <a href={`${stackUrl({ environment: it.environment, name: it.stack }, 'compare')}&to=${encodeURIComponent(it.deploymentId)}`}>
+            Compare it with the version before
+          </a>
         </p>
         <dl class="versions">
           <div>
@@ -84,6 +88,11 @@ export function DeploymentView({ id }: { id: string }) {
               <Version version={it} />
             </dd>
             <dd class="faint">generation {it.generation}</dd>
+          </div>
+          <div>
+            <dt>Verdict</dt>
+            <dd>{it.verdict ? words(it.verdict) : 'left undecided'}</dd>
+            <dd class="faint">{it.failure ? words(it.failure.class) : words(it.reason)}</dd>
           </div>
           <div>
             <dt>Asked for</dt>
@@ -135,6 +144,7 @@ export function DeploymentView({ id }: { id: string }) {
           {it.revision && (
             <Fact name="Commit">
               <code class="digest">{it.revision}</code>
+              <Commit id={it.deploymentId} />
             </Fact>
           )}
         </dl>
@@ -159,6 +169,17 @@ export function DeploymentView({ id }: { id: string }) {
         </div>
       </section>
     </article>
+  )
+}
+
+/** Who made the commit and what for, where the local copy of the repository has it. */
+function Commit({ id }: { id: string }) {
+  const commit = useAsked(CommitOf, { id }).data?.deployment?.commit
+  if (!commit) return null
+  return (
+    <span class="commit">
+      {commit.title} <span class="faint">{commit.author}, <Ago time={commit.time} /></span>
+    </span>
   )
 }
 

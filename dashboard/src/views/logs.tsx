@@ -41,6 +41,10 @@ export function LogPanel({
   const [round, setRound] = useState(0)
   const list = useRef<HTMLDivElement>(null)
   const paused = useRef(false)
+  /** Somebody said that it is to stand still, wherever he reads. */
+  const [stands, setStands] = useState(false)
+  const stood = useRef(false)
+  stood.current = stands
 
   useEffect(() => {
     setShown(NOTHING)
@@ -64,7 +68,7 @@ export function LogPanel({
         if (logLines.lines.length === 0 && !logLines.ended) {
           coming = []
           setShown({ ...NOTHING, begun: true })
-          paused.current = false
+          paused.current = stood.current
         }
         coming.push(...logLines.lines)
         ended = logLines.ended
@@ -91,6 +95,7 @@ export function LogPanel({
     const at = list.current
     if (!at) return
     const away = at.scrollHeight - at.scrollTop - at.clientHeight > NEAR
+    if (stood.current) return
     if (!away && paused.current) goOn()
     paused.current = away
   }
@@ -118,6 +123,17 @@ export function LogPanel({
         <span class="faint log-state" role="status">
           {refused ? '' : state(shown, lines.length, wanted !== '')}
         </span>
+        <button
+          type="button"
+          aria-pressed={stands}
+          onClick={() => {
+            setStands(!stands)
+            if (stands) goOn()
+            else paused.current = true
+          }}
+        >
+          {stands ? 'Go on' : 'Pause'}
+        </button>
         <button type="button" disabled={lines.length === 0} onClick={() => save(lines)}>
           Download
         </button>
@@ -135,7 +151,14 @@ export function LogPanel({
         ))}
       </div>
       {shown.waiting.length > 0 && (
-        <button type="button" class="log-more" onClick={goOn}>
+        <button
+          type="button"
+          class="log-more"
+          onClick={() => {
+            setStands(false)
+            goOn()
+          }}
+        >
           {shown.waiting.length === 1 ? '1 new line' : `${shown.waiting.length} new lines`} ↓
         </button>
       )}

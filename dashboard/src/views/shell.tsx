@@ -1,30 +1,49 @@
 import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
 import { signOut, token } from '../api/client'
 import { again, link } from '../live/link'
 import { here } from '../live/now'
 import { spoken } from '../live/stores'
 import { KEYS, keysOn, setKeys } from '../keys'
 import { clock, span } from '../model/time'
-import { route, type Route } from '../route'
+import { route, search, type Route } from '../route'
 import { theme, turn } from '../theme'
 import { close, Dialog, dialog, OpenDialog } from '../ui/dialog'
 import { Icon, Mark } from '../ui/icons'
 import { Activity } from './activity'
+import { CatalogsView } from './catalogs'
 import { CredentialsView } from './credentials'
 import { DeploymentView } from './deployment'
 import { EnvironmentsView } from './environments'
+import { HooksView } from './hooks'
+import { NotifiersView } from './notifiers'
 import { SignIn } from './signin'
 import { StackView } from './stack'
 import { Stacks } from './stacks'
+import { TokensView } from './tokens'
 
 const PLACES: readonly [string, string, readonly Route['view'][]][] = [
   ['/', 'Stacks', ['stacks', 'stack', 'deployment']],
   ['/activity', 'Activity', ['activity']],
   ['/environments', 'Environments', ['environments']],
   ['/credentials', 'Credentials', ['credentials']],
+  ['/hooks', 'Hooks', ['hooks']],
+  ['/catalogs', 'Catalogs', ['catalogs']],
+  ['/notifiers', 'Notifiers', ['notifiers']],
+  ['/tokens', 'Tokens', ['tokens']],
 ]
 
 export function Shell() {
+  const at = route.value.view
+  const tab = search.value
+  // On a narrow screen the rows of links scroll: the one that is shown is in sight.
+  useEffect(() => {
+    for (const link of document.querySelectorAll('.places [aria-current], .tabs [aria-current]')) {
+      const row = link.parentElement!
+      const [left, right] = [(link as HTMLElement).offsetLeft - row.offsetLeft, row.scrollLeft + row.clientWidth]
+      if (left < row.scrollLeft || left + link.clientWidth > right) row.scrollLeft = left - 16
+    }
+  }, [at, tab])
   if (token.value === null) return <SignIn />
   const lost = link.value.kind === 'lost'
   return (
@@ -84,6 +103,14 @@ function View(): ComponentChildren {
       return <Activity />
     case 'credentials':
       return <CredentialsView />
+    case 'hooks':
+      return <HooksView />
+    case 'catalogs':
+      return <CatalogsView />
+    case 'notifiers':
+      return <NotifiersView />
+    case 'tokens':
+      return <TokensView />
     case 'nowhere':
       return (
         <div class="empty">

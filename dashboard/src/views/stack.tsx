@@ -11,17 +11,21 @@ import { navigate, search, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, DeploymentLink, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { Actions } from './actions'
 import { LogPanel } from './logs'
+import { Compare } from './compare'
+import { Rendered } from './rendered'
 import { Changes, Events, History, Spec } from './stacktabs'
 import { Conditions, Services, Steps } from './convergence'
 
-const TABS = ['overview', 'changes', 'history', 'logs', 'events', 'spec'] as const
+const TABS = ['overview', 'changes', 'history', 'compare', 'logs', 'events', 'rendered', 'spec'] as const
 type Tab = (typeof TABS)[number]
 const WORDS: Record<Tab, string> = {
   overview: 'Overview',
   changes: 'Changes',
   history: 'History',
+  compare: 'Compare',
   logs: 'Logs',
   events: 'Events',
+  rendered: 'Rendered',
   spec: 'Spec',
 }
 
@@ -90,6 +94,7 @@ export function StackView({ environment, name }: { environment: string; name: st
       )}
       {tab === 'changes' && <Changes stack={stack} />}
       {tab === 'history' && <History stack={stack} />}
+      {tab === 'compare' && <Compare stack={stack} />}
       {tab === 'logs' && (
         <section class="panel" aria-labelledby="logs">
           <h2 id="logs">Logs, since the newest version was asked for</h2>
@@ -97,6 +102,7 @@ export function StackView({ environment, name }: { environment: string; name: st
         </section>
       )}
       {tab === 'events' && <Events lines={lines} />}
+      {tab === 'rendered' && <Rendered stack={stack} />}
       {tab === 'spec' && <Spec stack={stack} />}
     </article>
   )

@@ -2,43 +2,57 @@ import { computed } from '@preact/signals'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Row } from '../api/documents'
 import { locked, now } from '../live/now'
-import { key } from '../live/merge'
-import { fleet, fleetError } from '../live/stores'
-import { counts, keepOrder, pick, readFilter, SORTS, writeFilter, type Filter, type Sort } from '../model/filter'
+import { counts, firstPage, followPage, list, listError, PAGE, type ListPage } from '../live/stores'
+import { change, keepOrder, narrows, readFilter, SORTS, writeFilter, type Filter, type Sort } from '../model/filter'
 import { next } from '../model/next'
 import { LOOKS, STACK_PHASES } from '../model/phase'
 import { same } from '../model/version'
 import { navigate, search, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, Copy, Empty, Loading, Phase, Said, TaskBar, Trouble, Version } from '../ui/bits'
 import { Icon } from '../ui/icons'
+import { openAdopt } from './adopt'
 import { openDeclare } from './declare'
 
-/** So many rows are drawn at first, and more on demand. */
-const PAGE = 200
+/** So long the server is not asked while somebody types on, in milliseconds. */
+const TYPING = 150
 
 const filter = computed(() => readFilter(new URLSearchParams(search.value)))
-const set = (change: Partial<Filter>) => navigate(`/${writeFilter({ ...filter.value, ...change })}`, 'replace')
+const set = (by: Partial<Filter>) => navigate(`/${writeFilter(change(filter.value, by))}`, 'replace')
 
 const SORT_WORDS: Record<Sort, string> = { worst: 'Worst first', name: 'By name', newest: 'Newest first' }
 
 /** Every stack of every environment: whether what was asked for runs; if not, why, and what happens next. */
 export function Stacks() {
-  const rows = [...(fleet.value?.rows.values() ?? [])]
-  if (!fleet.value) {
+  const of = writeFilter(filter.value)
+  const typed = filter.value.text
+  const asked = useRef(typed)
+  useEffect(() => {
+    const wait = asked.current === typed ? 0 : TYPING
+    asked.current = typed
+    let stop = () => undefined as void
+    const timer = setTimeout(() => (stop = followPage(readFilter(new URLSearchParams(of)))), wait)
+    return () => {
+      clearTimeout(timer)
+      stop()
+    }
+  }, [of, typed])
+  const known = list.value
+  if (!known) {
     return (
       <>
         <h1 id={VIEW_HEADING} tabIndex={-1} class="sr">
           Stacks
         </h1>
-        {fleetError.value ? <Trouble message={fleetError.value.message} /> : <Loading />}
+        {listError.value ? <Trouble message={listError.value.message} /> : <Loading />}
       </>
     )
   }
-  if (rows.length === 0) return <NoStacks />
+  if (counts.value?.phases.size === 0 && !narrows(filter.value)) return <NoStacks />
   return (
     <>
-      <Tools rows={rows} />
-      <List rows={rows} />
+      <Tools page={known.page} />
+      {listError.value && <Trouble message={listError.value.message} />}
+      <List page={known.page} of={known.of} waits={known.of !== of} />
     </>
   )
 }
@@ -56,6 +70,10 @@ function NoStacks() {
           or{' '}
           <button type="button" class="primary" disabled={locked.value} onClick={() => openDeclare()}>
             Declare a stack here…
+          </button>{' '}
+          or{' '}
+          <button type="button" disabled={locked.value} onClick={() => openAdopt()}>
+            Adopt one that runs…
           </button>
         </p>
       </Empty>
@@ -63,13 +81,12 @@ function NoStacks() {
   )
 }
 
-function Tools({ rows }: { rows: readonly Row[] }) {
-  const by = counts(rows, filter.value)
-  const environments = [...new Set(rows.map((row) => row.environment))].sort()
-  const toggle = (phase: (typeof STACK_PHASES)[number]) => {
-    const { phases } = filter.value
+function Tools({ page }: { page: ListPage }) {
+  const by = new Map(page.phases.map((it) => [it.phase, it.count]))
+  const { environment, phases } = filter.value
+  const environments = [...new Set([...page.environments, ...(environment ? [environment] : [])])].sort()
+  const toggle = (phase: (typeof STACK_PHASES)[number]) =>
     set({ phases: phases.includes(phase) ? phases.filter((it) => it !== phase) : [...phases, phase] })
-  }
   return (
     <section class="tools" aria-label="Find stacks">
       <div class="toolrow">
@@ -118,14 +135,16 @@ function Tools({ rows }: { rows: readonly Row[] }) {
         <button type="button" disabled={locked.value} onClick={() => openDeclare()}>
           Declare…
         </button>
+        <button type="button" disabled={locked.value} onClick={() => openAdopt()}>
+          Adopt…
+        </button>
       </div>
       <ul class="counts" aria-label="Filter by phase">
-        {STACK_PHASES.filter((phase) => by.has(phase) || filter.value.phases.includes(phase)).map((phase) => {
+        {STACK_PHASES.filter((phase) => by.has(phase) || phases.includes(phase)).map((phase) => {
           const look = LOOKS[phase]
-          const on = filter.value.phases.includes(phase)
           return (
             <li key={phase}>
-              <button type="button" class={`count tone-${look.tone}`} aria-pressed={on} onClick={() => toggle(phase)}>
+              <button type="button" class={`count tone-${look.tone}`} aria-pressed={phases.includes(phase)} onClick={() => toggle(phase)}>
                 <Icon name={look.icon} size={14} />
                 <b>{by.get(phase) ?? 0}</b> {look.word}
               </button>
@@ -137,27 +156,31 @@ function Tools({ rows }: { rows: readonly Row[] }) {
   )
 }
 
-function List({ rows }: { rows: readonly Row[] }) {
-  const list = useRef<HTMLOListElement>(null)
-  const place = rows.some((row) => row.environment !== rows[0]?.environment)
-  const [most, setMost] = useState(PAGE)
-  const held = useRef<{ order: string[]; of: string }>({ order: [], of: '' })
+/** `waits`: another page was asked for, and this one is shown until it comes. */
+function List({ page, of, waits }: { page: ListPage; of: string; waits: boolean }) {
+  const element = useRef<HTMLOListElement>(null)
+  const held = useRef<{ order: readonly string[]; of: string }>({ order: [], of: '' })
   const [touched, setTouched] = useState(false)
-  const picked = pick(rows, filter.value)
-  // While a hand or the focus is on the list, its order stays; another filter is another list.
-  const keeps = touched && held.current.of === search.value
-  const shown = keeps ? keepOrder(held.current.order, picked) : picked
-  held.current = { order: shown.map(key), of: search.value }
-  const moved = keeps && shown.some((row, index) => row !== picked[index])
-  useEffect(() => setMost(PAGE), [search.value])
-  const stays = () => list.current?.matches(':hover') || list.current?.contains(document.activeElement) || false
+  // While a hand or the focus is on the list, its order stays; another page is another list.
+  const keeps = touched && held.current.of === of
+  const shown = keeps ? keepOrder(held.current.order, page.order) : page.order
+  held.current = { order: shown, of }
+  const there = new Set(page.order)
+  const rows = shown.flatMap((key) => page.rows.get(key) ?? [])
+  const moved = keeps && shown.some((key, index) => key !== page.order[index])
+  const place = page.environments.length > 1
+  const stays = () => element.current?.matches(':hover') || element.current?.contains(document.activeElement) || false
+  // Another page is read from its top.
+  const { after, before } = filter.value
+  useEffect(() => scrollTo(0, 0), [after, before])
   const update = () => requestAnimationFrame(() => setTouched(stays()))
 
-  if (picked.length === 0) {
+  if (page.total === 0 && rows.length === 0) {
+    const all = [...(counts.value?.phases.values() ?? [])].reduce((sum, count) => sum + count, 0)
     return (
       <Empty title="No stack fits">
         <p>
-          {rows.length} {rows.length === 1 ? 'stack is' : 'stacks are'} declared, and none of them is what you look for.
+          {all} {all === 1 ? 'stack is' : 'stacks are'} declared, and none of them is what you look for.
         </p>
         <button type="button" onClick={() => navigate('/', 'replace')}>
           Clear the filter
@@ -165,31 +188,56 @@ function List({ rows }: { rows: readonly Row[] }) {
       </Empty>
     )
   }
+  const { pageInfo, offset, total } = page
+  const whole = !pageInfo.hasNextPage && !pageInfo.hasPreviousPage
+  const to = (by: Partial<Filter>) => `/${writeFilter(change(filter.value, by))}`
   return (
     <>
       <p class="listnote" aria-live="off">
-        {picked.length === rows.length ? `${rows.length} stacks` : `${picked.length} of ${rows.length} stacks`}
+        {whole ? `${total} ${total === 1 ? 'stack' : 'stacks'}` : `${offset + 1} to ${offset + page.order.length} of ${total} stacks`}
         {moved && (
           <button type="button" class="link" onClick={() => setTouched(false)}>
             the order has changed: sort again
           </button>
         )}
       </p>
-      <ol ref={list} class="stacks" onPointerEnter={update} onPointerLeave={update} onFocusIn={update} onFocusOut={update}>
-        {shown.slice(0, most).map((row) => (
-          <StackRow key={key(row)} row={row} place={place} />
-        ))}
+      <ol
+        ref={element}
+        class="stacks"
+        aria-busy={waits}
+        onPointerEnter={update}
+        onPointerLeave={update}
+        onFocusIn={update}
+        onFocusOut={update}
+      >
+        {rows.map((row) => {
+          const key = `${row.environment}/${row.name}`
+          return <StackRow key={key} row={row} place={place} left={!there.has(key)} />
+        })}
       </ol>
-      {shown.length > most && (
-        <button type="button" class="wide" onClick={() => setMost(most + PAGE)}>
-          Show {Math.min(PAGE, shown.length - most)} more of {shown.length - most}
-        </button>
+      {!whole && (
+        <nav class="pages" aria-label="Pages">
+          {pageInfo.hasPreviousPage && (
+            <>
+              <a href={firstPage(filter.value)}>First</a>
+              <a href={offset <= PAGE ? firstPage(filter.value) : to({ before: pageInfo.startCursor })} rel="prev">
+                Previous
+              </a>
+            </>
+          )}
+          {pageInfo.hasNextPage && (
+            <a href={to({ after: pageInfo.endCursor })} rel="next">
+              Next
+            </a>
+          )}
+        </nav>
       )}
     </>
   )
 }
 
-function StackRow({ row, place }: { row: Row; place: boolean }) {
+/** `left`: it is no longer on this page, and stands here only so that nothing moves under the hand. */
+function StackRow({ row, place, left }: { row: Row; place: boolean; left: boolean }) {
   const look = LOOKS[row.phase]
   const since = row.conditions.find((it) => it.type === 'Ready')?.since ?? row.attempt?.createdAt ?? row.updatedAt
   // While a version is on its way, what has been sent is not yet what runs.
@@ -201,7 +249,7 @@ function StackRow({ row, place }: { row: Row; place: boolean }) {
   const then = next(row, now.value)
   const message = row.suspension ? `Suspended by ${row.suspension.actor}: ${row.suspension.reason}` : row.message
   return (
-    <li class={`row tone-${look.tone}`} data-stack={row.name}>
+    <li class={`row tone-${look.tone}${left ? ' left' : ''}`} data-stack={row.name}>
       <a class="cover" href={stackUrl(row)} aria-label={`${row.name} in ${row.environment}: ${look.word}`} />
       <span class="c-phase">
         <Phase phase={row.phase} />
@@ -235,8 +283,8 @@ function StackRow({ row, place }: { row: Row; place: boolean }) {
         <Ago time={since} bare /> <span class="faint">{row.attempt?.trigger === 'Rollback' && row.attempt.rollbackOf ? 'by itself' : row.attempt?.actor}</span>
       </span>
       <span class="c-why">
-        <span>{message && <Said text={message} />}</span>
-        {then && <em>{then}</em>}
+        <span>{left ? 'No longer on this page; this is how it was.' : message && <Said text={message} />}</span>
+        {!left && then && <em>{then}</em>}
       </span>
     </li>
   )

@@ -2,13 +2,15 @@ import { useEffect, useState } from 'preact/hooks'
 import { ask } from '../api/client'
 import { History as HistoryOf, PlanOf, type Attempt, type EventLine, type Plan, type StackDetail } from '../api/documents'
 import { locked, now } from '../live/now'
+import { apart } from '../model/drift'
 import { ended, words } from '../model/phase'
 import { span, took } from '../model/time'
-import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Trouble, Version } from '../ui/bits'
+import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { problem } from '../ui/form'
-import { PlanView } from '../ui/plan'
+import { PlanNotes, PlanView, StepsView } from '../ui/plan'
 import { openRollback } from './actions'
+import { compareUrl } from './compare'
 
 /** What would change now, and drift apart from it. */
 export function Changes({ stack }: { stack: StackDetail }) {
@@ -22,7 +24,7 @@ export function Changes({ stack }: { stack: StackDetail }) {
       .then((found) => setPlan(found.plan))
       .catch((cause: unknown) => abort.signal.aborted || setError(problem(cause).message))
     return () => abort.abort()
-  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.phase, round])
+  }, [stack.name, stack.environment, stack.generation, stack.attempt?.deploymentId, stack.phase, stack.drift.found.join(), round])
   return (
     <section class="panel" aria-labelledby="changes">
       <h2 id="changes">
@@ -32,18 +34,41 @@ export function Changes({ stack }: { stack: StackDetail }) {
         </button>
       </h2>
       {stack.held.length > 0 && <p class="note tone-back">The declared version is held: this is what it would change if the hold were released.</p>}
-      {stack.drift.found.length > 0 && (
-        <div class="note tone-warn">
-          <b>Drift</b>, by someone else's hand:
-          <ul>
-            {stack.drift.found.map((it) => (
-              <li key={it}>{it}</li>
+      {error ? (
+        <Trouble message={error} retry={() => setRound(round + 1)} />
+      ) : plan ? (
+        <Parts plan={plan} drift={stack.drift.found} />
+      ) : (
+        <Loading rows={4} />
+      )}
+    </section>
+  )
+}
+
+/** Drift stands by itself: nobody asked for it. */
+function Parts({ plan, drift }: { plan: Plan; drift: readonly string[] }) {
+  if (drift.length === 0) return <PlanView plan={plan} />
+  const { foreign, asked } = apart(plan.steps, drift)
+  return (
+    <div class="plan">
+      <PlanNotes plan={plan} />
+      <div class="drifted" role="group" aria-labelledby="drifted">
+        <h3 id="drifted">Drift: somebody else changed this on the Swarm</h3>
+        {foreign.length > 0 ? (
+          <StepsView steps={foreign} was="somebody made it" will="it is put back to" />
+        ) : (
+          <ul class="plain">
+            {drift.map((it) => (
+              <li key={it}>
+                <Said text={it} />
+              </li>
             ))}
           </ul>
-        </div>
-      )}
-      {error ? <Trouble message={error} retry={() => setRound(round + 1)} /> : plan ? <PlanView plan={plan} /> : <Loading rows={4} />}
-    </section>
+        )}
+      </div>
+      <h3>What was asked</h3>
+      {asked.length === 0 ? <p class="faint">Nothing else differs; {plan.unchanged} objects stay as they are.</p> : <StepsView steps={asked} />}
+    </div>
   )
 }
 
@@ -113,6 +138,14 @@ export function History({ stack }: { stack: StackDetail }) {
                 <a href={`/deployments/${it.deploymentId}`} aria-label={`Details of deployment ${it.deploymentId.slice(-6)}`}>
                   Details
                 </a>
+                {rows[index + 1] && (
+                  <a
+                    href={compareUrl(stack, rows[index + 1]!.deploymentId, it.deploymentId)}
+                    aria-label={`Compare deployment ${it.deploymentId.slice(-6)} with the one before`}
+                  >
+                    Compare
+                  </a>
+                )}
                 {it.phase === 'Converged' && stack.live?.deploymentId !== it.deploymentId && (
                   <button type="button" disabled={locked.value} onClick={() => openRollback(stack, it)}>
                     Roll back to this…

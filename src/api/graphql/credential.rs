@@ -43,6 +43,8 @@ pub(super) struct CredentialView {
     kind: CredentialType,
     /// Where it may go.
     hosts: Vec<String>,
+    /// Stacks that it may go into: names, or `ENVIRONMENT/NAME`, with `*` for any text.
+    stacks: Vec<String>,
     /// The keys of the values it holds.
     keys: Vec<String>,
     /// When it was made.
@@ -87,6 +89,7 @@ impl From<(Credential, Vec<CredentialUser>)> for CredentialView {
             name: it.name.to_string(),
             kind: it.kind.into(),
             hosts: it.hosts.iter().map(ToString::to_string).collect(),
+            stacks: it.stacks,
             keys: it.data.into_keys().collect(),
             created_at: it.created_at.into(),
             updated_at: it.updated_at.into(),
@@ -125,6 +128,8 @@ pub(super) struct SetCredentialInput {
     kind: Option<CredentialType>,
     /// Where it may go, all of it: hosts, or hosts with a port.
     hosts: Option<Vec<String>>,
+    /// Stacks that it may go into, all of them: names, or `ENVIRONMENT/NAME`, with `*` for any text.
+    stacks: Option<Vec<String>>,
     /// Values to be set.
     #[graphql(default)]
     data: Vec<CredentialValueInput>,
@@ -153,7 +158,14 @@ impl std::fmt::Debug for CredentialValueInput {
 impl From<SetCredentialInput> for SetCredential {
     fn from(it: SetCredentialInput) -> Self {
         let data = it.data.into_iter().map(|value| (value.name, SecretBytes::new(value.value.into_bytes())));
-        Self { name: it.name, kind: it.kind.map(Into::into), hosts: it.hosts, data: data.collect(), remove: it.remove }
+        Self {
+            name: it.name,
+            kind: it.kind.map(Into::into),
+            hosts: it.hosts,
+            stacks: it.stacks,
+            data: data.collect(),
+            remove: it.remove,
+        }
     }
 }
 

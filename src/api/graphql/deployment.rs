@@ -1,11 +1,12 @@
 //! The view of a deployment.
 
-use async_graphql::{ComplexObject, ID, Json, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Json, SimpleObject};
 
-use super::enums::{DeploymentPhase, FailureClass, Trigger, Verdict, Written};
+use super::enums::{DeploymentPhase, FailureClass, JobDirection, JobPhase, JobTime, Trigger, Verdict, Written};
 use super::ids::GlobalId;
 use super::time::Time;
 use crate::domain::{self, Deployment, DeploymentId, ImageChoice, Progress};
+use crate::ports::CommitInfo;
 
 /// One attempt to bring one version of a stack about. What was asked never changes; the phase moves on.
 #[derive(SimpleObject)]
@@ -49,12 +50,16 @@ pub(super) struct DeploymentView {
     rolled_back_by: Option<String>,
     /// The deployment whose kept objects this one brings back, when it renders nothing itself.
     version_of: Option<String>,
+    /// The trace that leads from the request to the engine: 32 hex digits.
+    trace_id: String,
     /// The digest of the plan that waits for approval, or was approved: only in the mode `Approve`.
     plan: Option<String>,
     /// Clocks, and what is known of each service, once applying has begun.
     progress: Option<ProgressView>,
     /// Its services as last looked at, by name.
     services: Vec<ServiceStateView>,
+    /// The jobs that have run for it, or run now, in the order in which they began.
+    jobs: Vec<JobView>,
     /// Remarks of the renderer.
     warnings: Vec<String>,
     /// When it was recorded.
@@ -76,11 +81,22 @@ impl DeploymentView {
     pub(super) async fn id(&self) -> ID {
         GlobalId::Deployment(DeploymentId(self.deployment_id.clone())).encode()
     }
+
+    /// Who made its commit, and what for; none for inline text, and when the local copy of the repository does not have it.
+    #[graphql(complexity = "20 + child_complexity")]
+    async fn commit(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<CommitView>> {
+        if self.revision.is_none() {
+            return Ok(None);
+        }
+        let found = super::guard(ctx)?.commit(&DeploymentId(self.deployment_id.clone())).await;
+        Ok(found.map_err(super::refused)?.map(Into::into))
+    }
 }
 
 impl From<Deployment> for DeploymentView {
     fn from(it: Deployment) -> Self {
         let phase = DeploymentPhase::from(it.phase);
+        let trace_id = it.trace().trace_id();
         let reason = match &it.failure {
             Some(failure) => failure.class.to_string(),
             None => format!("{phase:?}"),
@@ -110,9 +126,11 @@ impl From<Deployment> for DeploymentView {
             rollback_of: it.rollback_of.map(|id| id.0),
             rolled_back_by: it.rolled_back_by.map(|id| id.0),
             version_of,
+            trace_id,
             plan: it.plan.map(|plan| plan.as_str().to_owned()),
             progress: it.progress.map(Into::into),
             services: it.services.into_iter().map(Into::into).collect(),
+            jobs: jobs(it.jobs),
             warnings: it.warnings,
             created_at: it.created_at.into(),
             finished_at: it.finished_at.map(Into::into),
@@ -127,6 +145,24 @@ fn verdict(phase: domain::DeploymentPhase) -> Option<Verdict> {
         Phase::RollingBack | Phase::RolledBack | Phase::Failed => Some(Verdict::Failed),
         Phase::Superseded | Phase::Cancelled => None,
         _ => Some(Verdict::Progressing),
+    }
+}
+
+/// A commit, for people.
+#[derive(SimpleObject)]
+#[graphql(name = "Commit")]
+pub(super) struct CommitView {
+    /// Its author's name.
+    author: String,
+    /// The first line of its message.
+    title: String,
+    /// When it was made.
+    time: Time,
+}
+
+impl From<CommitInfo> for CommitView {
+    fn from(it: CommitInfo) -> Self {
+        Self { author: it.author, title: it.title, time: it.time.into() }
     }
 }
 
@@ -254,10 +290,67 @@ pub(super) struct ServiceStateView {
     healthy: u64,
     /// What stands in the way, if anything says so.
     obstacle: Option<String>,
+    /// What has to run, or to have ended well, before it is written.
+    waits_for: Vec<String>,
 }
 
 impl From<domain::ServiceState> for ServiceStateView {
     fn from(it: domain::ServiceState) -> Self {
-        Self { service: it.service, wanted: it.wanted, healthy: it.healthy, obstacle: it.obstacle }
+        Self {
+            service: it.service,
+            wanted: it.wanted,
+            healthy: it.healthy,
+            obstacle: it.obstacle,
+            waits_for: it.waits_for,
+        }
+    }
+}
+
+/// The one run of a job before or after a deployment.
+#[derive(SimpleObject)]
+#[graphql(name = "JobRun")]
+pub(super) struct JobView {
+    /// The job's name in the compose file.
+    service: String,
+    /// When it runs.
+    when: JobTime,
+    /// What it was told of the way.
+    direction: JobDirection,
+    /// Where it stands.
+    phase: JobPhase,
+    /// When it was begun.
+    started_at: Time,
+    /// When it has to have ended.
+    deadline: Time,
+    /// When it was found to be over.
+    finished_at: Option<Time>,
+    /// Why it failed.
+    error: Option<String>,
+    /// Exit code of its container, if that ended.
+    exit_code: Option<i64>,
+    /// What it wrote last.
+    log_tail: Vec<String>,
+}
+
+fn jobs(all: std::collections::BTreeMap<String, domain::JobRun>) -> Vec<JobView> {
+    let mut all: Vec<domain::JobRun> = all.into_values().collect();
+    all.sort_by_key(|run| run.started_at);
+    all.into_iter().map(Into::into).collect()
+}
+
+impl From<domain::JobRun> for JobView {
+    fn from(it: domain::JobRun) -> Self {
+        Self {
+            service: it.service,
+            when: it.when.into(),
+            direction: it.direction.into(),
+            phase: it.state.into(),
+            started_at: it.started_at.into(),
+            deadline: it.deadline.into(),
+            finished_at: it.finished_at.map(Into::into),
+            error: it.error,
+            exit_code: it.exit_code,
+            log_tail: it.log_tail,
+        }
     }
 }

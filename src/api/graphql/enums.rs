@@ -115,10 +115,46 @@ pub(super) enum FailureClass {
     Render,
     /// Something that can be known beforehand is in the way.
     Preflight,
-    /// A hook failed.
+    /// A job before or after the deployment failed, or did not end in time.
     Hook,
     /// A deadline passed.
     Deadline,
+}
+
+/// When a job runs.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "domain::When", rename_items = "PascalCase")]
+pub(super) enum JobTime {
+    /// Before the services of the stack are written, but for those that it depends on itself.
+    Pre,
+    /// Once all of them have run through the monitor period.
+    Post,
+}
+
+/// Which way a deployment leads.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "domain::Direction", rename_items = "PascalCase")]
+pub(super) enum JobDirection {
+    /// To a version that was asked for.
+    Deploy,
+    /// Back to one that ran before.
+    Rollback,
+}
+
+/// Where the run of a job stands.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "domain::JobState", rename_items = "PascalCase")]
+pub(super) enum JobPhase {
+    /// It is about to be made, or has been: the engine's answer is not known.
+    Starting,
+    /// The engine has it.
+    Running,
+    /// All of its tasks have ended well.
+    Succeeded,
+    /// It failed, or did not end in time.
+    Failed,
+    /// It was ended before it was over, because its deployment was.
+    Stopped,
 }
 
 /// What a condition is about.
@@ -133,6 +169,8 @@ pub(super) enum ConditionType {
     Stalled,
     /// The ref could be resolved and fetched.
     SourceReady,
+    /// The images that are followed are found. Only of a stack that follows some.
+    ImagesReady,
     /// The compose files could be rendered.
     Rendered,
     /// The engine has accepted every step.
@@ -237,6 +275,10 @@ pub(super) enum Reason {
     DependencyNotReady,
     /// No window of its schedule is open.
     ScheduleClosed,
+    /// A registry does not answer.
+    RegistryUnreachable,
+    /// No version of an image fits what is followed.
+    NothingFits,
 }
 
 /// Why the target is what it is.

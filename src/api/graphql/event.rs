@@ -2,13 +2,13 @@
 
 use async_graphql::{ComplexObject, Context, Enum, ID, Json, SimpleObject};
 
-use super::enums::{Action, ClaimState, ObjectKind};
+use super::enums::{Action, ClaimState, JobTime, ObjectKind};
 use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
 use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event, Relay};
-use crate::ports::{PlanAnswer, RenderAnswer, StepAnswer};
+use crate::ports::{CompareAnswer, JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
 #[derive(SimpleObject)]
@@ -196,6 +196,22 @@ pub(super) struct PlanView {
     warnings: Vec<String>,
     /// How many objects need nothing.
     unchanged: u64,
+    /// Jobs that would run before and after it.
+    jobs: Vec<PlannedJobView>,
+}
+
+/// A job that a plan would run before or after the deployment.
+#[derive(SimpleObject)]
+#[graphql(name = "PlannedJob")]
+pub(super) struct PlannedJobView {
+    /// Its real name.
+    name: String,
+    /// When it runs.
+    when: JobTime,
+    /// The wave in which it runs, from 1.
+    wave: u32,
+    /// What it waits for, by real name.
+    waits_for: Vec<String>,
 }
 
 /// One step of a plan.
@@ -212,6 +228,10 @@ pub(super) struct StepView {
     reason: String,
     /// The differences.
     changes: Vec<ChangeView>,
+    /// The wave in which it is carried out, from 1; none when there is one only.
+    wave: Option<u32>,
+    /// What it waits for, by real name: services that are to run, jobs that are to have ended.
+    waits_for: Vec<String>,
 }
 
 /// One difference inside an object.
@@ -234,7 +254,14 @@ impl From<PlanAnswer> for PlanView {
             waiting: it.waiting,
             warnings: it.warnings,
             unchanged: it.unchanged,
+            jobs: it.jobs.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<JobAnswer> for PlannedJobView {
+    fn from(it: JobAnswer) -> Self {
+        Self { name: it.name, when: it.when.into(), wave: it.wave, waits_for: it.waits_for }
     }
 }
 
@@ -251,7 +278,26 @@ impl From<StepAnswer> for StepView {
             action: it.action.into(),
             reason: it.reason,
             changes: changes.collect(),
+            wave: it.wave,
+            waits_for: it.waits_for,
         }
+    }
+}
+
+/// Where two versions differ.
+#[derive(SimpleObject)]
+#[graphql(name = "Comparison")]
+pub(super) struct ComparisonView {
+    /// The objects that differ, by kind and name: those of the second version alone as `Create`, those of the first alone
+    /// as `Remove`.
+    steps: Vec<StepView>,
+    /// How many objects are the same in both.
+    unchanged: u64,
+}
+
+impl From<CompareAnswer> for ComparisonView {
+    fn from(it: CompareAnswer) -> Self {
+        Self { steps: it.steps.into_iter().map(Into::into).collect(), unchanged: it.unchanged }
     }
 }
 

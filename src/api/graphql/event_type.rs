@@ -54,6 +54,10 @@ pub(super) enum EventType {
     SourceFailed,
     /// The source can be read again.
     SourceRecovered,
+    /// An image that is followed could not be found.
+    ImagesFailed,
+    /// The images that are followed are found again.
+    ImagesRecovered,
     /// Something is waited for.
     Waiting,
     /// Something was not done, on purpose.

@@ -263,7 +263,8 @@ pub(super) fn trial(
     let happened = imagine(hook.provider, event, payload).map_err(invalid)?;
     let mut trials = Vec::new();
     for (event, payload) in happened {
-        let delivery = Delivery { id: "trial".to_owned(), event, payload, original: Value::Null, again_by: None };
+        let delivery =
+            Delivery { id: "trial".to_owned(), event, payload, original: Value::Null, again_by: None, trace: None };
         let trial = declare.try_delivery(&hook, &delivery, ask).map_err(said)?;
         let rules = trial.rules.into_iter().enumerate().map(|(at, objection)| RuleTrial {
             number: at + 1,

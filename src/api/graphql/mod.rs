@@ -10,11 +10,13 @@ mod deployment;
 mod enums;
 mod event;
 mod event_type;
+mod fleet;
 mod hook;
 mod ids;
 mod input;
 mod limits;
 mod log;
+mod log_filter;
 mod mutation;
 mod node;
 mod notifier;
@@ -46,7 +48,7 @@ use super::guard::{Guard, GuardError, Shelf};
 use crate::declare::{Declare, DeclareError};
 use crate::domain::Stack;
 use crate::ledger::LedgerError;
-use crate::ports::Notifiers;
+use crate::ports::{LogFilter, Notifiers};
 
 /// The schema.
 pub(super) type SkepSchema = Schema<Query, Mutation, Subscription>;
@@ -59,6 +61,7 @@ pub(super) struct GraphContext {
     pub(super) door: Door,
     pub(super) feed: Feed,
     pub(super) notifiers: Arc<dyn Notifiers>,
+    pub(super) log: Arc<dyn LogFilter>,
 }
 
 /// How deep a query may go.

@@ -14,15 +14,16 @@ use super::input::{
     DeleteStackInput, DeployStackInput, ReconcileStackInput, ReleaseHoldInput, ReleaseStackInput, ResumeStackInput,
     RollbackStackInput, StackRefInput, SuspendStackInput, UnpinStackInput, ask, references,
 };
+use super::log_filter::{SetLogFilterInput, SetLogFilterPayload};
 use super::node::DeleteEnvironmentPayload;
 use super::notifier::{DeleteNotifierInput, DeleteNotifierPayload, TestNotifierInput, TestNotifierPayload};
 use super::payload::{ApplyStackPayload, EnvironmentPayload, StackPayload};
 use super::token::{CreateTokenInput, CreateTokenPayload, RevokeTokenInput, RevokeTokenPayload};
-use super::{context, guard};
+use super::{caller, context, guard};
 use crate::declare::{
     ApplyOptions, Ask, Code, Declare, DeclareError, Declared, DeployRequest, Keyed, Refusal, VariableValue,
 };
-use crate::domain::{EnvironmentName, SecretBytes, StackKey, Trigger};
+use crate::domain::{Access, EnvironmentName, SecretBytes, StackKey, Trigger};
 
 /// What can be asked for.
 pub(in crate::api) struct Mutation;
@@ -329,6 +330,18 @@ impl Mutation {
     ) -> async_graphql::Result<CreateTokenPayload> {
         let ask = ask(ctx, input.reason.clone())?;
         CreateTokenPayload::new(context(ctx)?.declare.create_token(&input.into(), &ask).await)
+    }
+
+    /// Changes what the server logs, until it ends. For admins.
+    async fn set_log_filter(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The filter.")] input: SetLogFilterInput,
+    ) -> async_graphql::Result<SetLogFilterPayload> {
+        if let Err(cause) = guard(ctx)?.everywhere(Access::Administer) {
+            return SetLogFilterPayload::refused(Refusal::new(Code::Forbidden, cause.to_string()));
+        }
+        SetLogFilterPayload::set(context(ctx)?.log.as_ref(), &input.filter, &caller(ctx)?.actor.name)
     }
 
     /// Revokes a token: nobody comes in with it any more, and what is open with it ends.

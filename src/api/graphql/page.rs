@@ -5,7 +5,6 @@ use async_graphql::SimpleObject;
 use super::deployment::DeploymentView;
 use super::event::EventView;
 use super::ids::cursor;
-use super::stack::StackView;
 
 /// How many items a page has when nothing is said.
 pub(super) const DEFAULT_PAGE: usize = 50;
@@ -33,13 +32,13 @@ pub(super) fn cost(first: Option<i32>, child: usize) -> usize {
 #[derive(Debug, Clone, SimpleObject)]
 pub(super) struct PageInfo {
     /// Whether there is more after this page.
-    has_next_page: bool,
+    pub(super) has_next_page: bool,
     /// Whether this is not the first page.
-    has_previous_page: bool,
+    pub(super) has_previous_page: bool,
     /// The cursor of the first item.
-    start_cursor: Option<String>,
+    pub(super) start_cursor: Option<String>,
     /// The cursor of the last item: pass it as `after` for the next page.
-    end_cursor: Option<String>,
+    pub(super) end_cursor: Option<String>,
 }
 
 impl PageInfo {
@@ -87,15 +86,6 @@ macro_rules! connection {
     };
 }
 
-connection!(
-    StackConnection,
-    StackEdge,
-    StackView,
-    "StackConnection",
-    "StackEdge",
-    "A page of stacks, by environment and name.",
-    |node: &StackView| node.key().to_string()
-);
 connection!(
     DeploymentConnection,
     DeploymentEdge,

@@ -6,16 +6,17 @@ use super::catalog::CatalogView;
 use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
-use super::event::{EnvironmentView, EventView, PlanView, RenderingView};
+use super::event::{ComparisonView, EnvironmentView, EventView, PlanView, RenderingView};
+use super::fleet::{self, ListArgs, StackConnection, StackOrder};
 use super::hook::{self, HookDeliveryView, HookTrial, HookView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
 use super::input::{ImageInput, stack_key};
 use super::notifier::NotifierView;
-use super::page::{DeploymentConnection, EventConnection, StackConnection, size};
+use super::page::{DeploymentConnection, EventConnection, size};
 use super::stack::StackView;
 use super::task::TaskView;
 use super::token::TokenView;
-use super::{context, error, fault, guard, refused, unavailable, with_status};
+use super::{context, error, fault, guard, refused, unavailable};
 use crate::api::guard::{Guard, Look};
 use crate::domain::{Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
 use crate::ports::InquiryError;
@@ -50,37 +51,28 @@ impl Query {
         one_stack(&guard(ctx)?, &key(&name, &environment)?)
     }
 
-    /// Declared stacks, by environment and name.
+    /// Declared stacks: a page of them, with counts by phase.
     #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
     async fn stacks(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "Or the page that ends before this cursor.")] before: Option<String>,
         #[graphql(desc = "Only those of this environment.")] environment: Option<String>,
         #[graphql(desc = "Only those in one of these phases.")] phases: Option<Vec<StackPhase>>,
         #[graphql(desc = "Only those with this text in their name.")] name_contains: Option<String>,
+        #[graphql(
+            desc = "Only those with all of these words in their name, environment, ref, commit, images, or in the name of \
+                    who deployed them last; in small or capital letters."
+        )]
+        text: Option<String>,
+        #[graphql(desc = "In which order. A cursor belongs to its order.", default_with = "StackOrder::Place")]
+        order: StackOrder,
     ) -> async_graphql::Result<StackConnection> {
-        let guard = guard(ctx)?;
-        let size = size(first)?;
-        let after = after.as_deref().map(read_cursor).transpose()?;
-        let environment = environment.as_deref().map(environment_name).transpose()?;
-        let mut nodes = Vec::new();
-        for found in guard.stacks(environment.as_ref()).map_err(unavailable)? {
-            let key = &found.key;
-            let wanted = name_contains.as_ref().is_none_or(|text| key.name.as_str().contains(text.as_str()));
-            if !wanted || after.as_ref().is_some_and(|after| key.to_string() <= *after) {
-                continue;
-            }
-            let view = with_status(&guard, found)?;
-            if phases.as_ref().is_none_or(|phases| phases.contains(&view.phase)) {
-                nodes.push(view);
-            }
-            if nodes.len() > size {
-                break;
-            }
-        }
-        Ok(StackConnection::new(nodes, size, after.is_some()))
+        let list = ListArgs { first, after, before, environment, phases, name: name_contains, text, order };
+        fleet::connection(&guard(ctx)?, &list.try_into()?).await
     }
 
     /// One deployment; null when there is none of this id.
@@ -143,6 +135,12 @@ impl Query {
     #[graphql(complexity = "100 + child_complexity")]
     async fn notifiers(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NotifierView>> {
         Ok(guard(ctx)?.notifiers().map_err(refused)?.into_iter().map(Into::into).collect())
+    }
+
+    /// What the server logs: a level, or a filter. For admins.
+    async fn log_filter(&self, ctx: &Context<'_>) -> async_graphql::Result<String> {
+        guard(ctx)?.everywhere(Access::Administer).map_err(|cause| refused(cause.into()))?;
+        Ok(context(ctx)?.log.filter())
     }
 
     /// All tokens, by name. What they are is known by their digests alone.
@@ -265,6 +263,18 @@ impl Query {
         let wanted = wanted.map(Wanted);
         let images = images.into_iter().map(|image| (image.service, image.version)).collect();
         guard(ctx)?.render(&key, wanted.as_ref(), &images).await.map(Into::into).map_err(refused)
+    }
+
+    /// Where the objects of two deployments' versions differ, as they were rendered then. Neither git nor the engine is
+    /// asked; secret values are masked.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn comparison(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "A deployment's id, the global one or the bare one.")] from: ID,
+        #[graphql(desc = "The other one's.")] to: ID,
+    ) -> async_graphql::Result<ComparisonView> {
+        guard(ctx)?.compare(&deployment_id(&from), &deployment_id(&to)).await.map(Into::into).map_err(refused)
     }
 
     /// The tasks of a stack's services as the engine has them now, by service; those that run, or are about to, first.

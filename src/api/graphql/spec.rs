@@ -5,7 +5,7 @@ use async_graphql::SimpleObject;
 use super::enums::{DriftPolicy, ImagesPolicy, Mode, ObjectKind, OnFailure, UnsetVariables};
 use super::time::Time;
 use crate::declare::format_duration;
-use crate::domain::{self, Source, StackSpec, StackStatus, Variable};
+use crate::domain::{self, FollowedImage, FollowedStatus, RepositoryStatus, Source, StackSpec, StackStatus, Variable};
 
 /// Where a stack's compose files come from, and what the last look found.
 #[derive(SimpleObject)]
@@ -20,6 +20,8 @@ pub(super) struct SourceView {
     path: Option<String>,
     /// The name of the credential it is read with.
     credential: Option<String>,
+    /// The name of the credential that opens what is encrypted in it.
+    decryption: Option<String>,
     /// How often the refs are listed.
     poll: Option<String>,
     /// The compose text itself, when there is no repository.
@@ -44,6 +46,7 @@ impl SourceView {
             wanted: git.map(|git| git.wanted.0.clone()),
             path: git.map(|git| git.path.clone()),
             credential: git.and_then(|git| git.credential.as_ref()).map(ToString::to_string),
+            decryption: spec.decryption.as_ref().map(ToString::to_string),
             poll: git.map(|git| format_duration(git.poll)),
             inline,
             revision: found.as_ref().and_then(|found| found.revision.as_ref()).map(ToString::to_string),
@@ -81,6 +84,68 @@ pub(super) struct ImageOverride {
     pub(super) service: String,
     /// A tag, a digest, or a whole image.
     pub(super) version: String,
+}
+
+/// An image that is followed in its registry, and what was found there.
+#[derive(SimpleObject)]
+#[graphql(name = "FollowedImage")]
+pub(super) struct FollowedView {
+    /// The service's name in the compose file.
+    service: String,
+    /// Which of its versions: `semver`, `digest` or `pattern`.
+    rule: String,
+    /// What stands behind that word in the manifest.
+    wanted: String,
+    /// How often the registry is asked.
+    poll: String,
+    /// Where the image is, once the files have told.
+    repository: Option<String>,
+    /// The tag that is to run by the rule.
+    tag: Option<String>,
+    /// What it points at, where that is what is followed.
+    digest: Option<String>,
+    /// Since when it is that one.
+    since: Option<Time>,
+    /// Newer ones that are passed over, because they failed here.
+    skipped: Vec<String>,
+    /// Out of how many tags it was chosen.
+    tags: Option<u64>,
+    /// When the registry was last asked and answered.
+    checked_at: Option<Time>,
+    /// When it is asked next, at the latest.
+    next_look: Option<Time>,
+    /// Why there is none, or why it could not be looked at anew.
+    error: Option<String>,
+}
+
+impl FollowedView {
+    pub(super) fn of(
+        service: String,
+        followed: &FollowedImage,
+        status: Option<FollowedStatus>,
+        repository: Option<RepositoryStatus>,
+    ) -> Self {
+        let status = status.filter(|status| status.rule == followed.rule);
+        let place = status.as_ref().map(|status| status.repository.to_string());
+        let repository = repository.unwrap_or_default();
+        let error = status.as_ref().and_then(|status| status.error.clone());
+        let version = status.as_ref().and_then(|status| status.version.clone());
+        Self {
+            service,
+            rule: followed.rule.word().to_owned(),
+            wanted: followed.rule.text().to_owned(),
+            poll: format_duration(followed.poll),
+            repository: place,
+            tag: version.as_ref().map(|version| version.tag.clone()),
+            digest: version.and_then(|version| version.digest),
+            since: status.as_ref().and_then(|status| status.since).map(Into::into),
+            skipped: status.map(|status| status.skipped).unwrap_or_default(),
+            tags: repository.tags,
+            checked_at: repository.checked_at.map(Into::into),
+            next_look: repository.next_at.map(Into::into),
+            error: error.or(repository.error),
+        }
+    }
 }
 
 /// A stack that must be ready first.
@@ -174,6 +239,8 @@ pub(super) struct PolicyView {
     total_deadline: String,
     /// How long all tasks must stay healthy.
     monitor: String,
+    /// How long a new version is watched after that, before it counts as good.
+    bake: String,
     /// What foreign changes lead to.
     drift: DriftPolicy,
     /// Whether owned objects that are no longer wanted are removed.
@@ -199,6 +266,7 @@ impl From<domain::Policy> for PolicyView {
             progress_deadline: format_duration(it.progress_deadline),
             total_deadline: format_duration(it.total_deadline),
             monitor: format_duration(it.monitor),
+            bake: format_duration(it.bake),
             drift: it.drift.into(),
             prune: it.prune,
             images: it.images.into(),

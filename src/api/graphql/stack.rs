@@ -8,10 +8,13 @@ use super::enums::{Compat, ConditionStatus, ConditionType, Reason, StackPhase, T
 use super::guard;
 use super::ids::{GlobalId, read_cursor};
 use super::page::{DeploymentConnection, size};
-use super::spec::{DependencyView, ImageOverride, OwnedObject, PolicyView, SourceView, VariableView, owned};
+use super::spec::{
+    DependencyView, FollowedView, ImageOverride, OwnedObject, PolicyView, SourceView, VariableView, owned,
+};
 use super::time::Time;
 use crate::domain::{
-    self, Deletion, DeploymentId, Pointer, Source, Stack, StackControl, StackKey, StackSpec, StackStatus,
+    self, Deletion, DeploymentId, FollowedImage, FollowedStatus, Pointer, Source, Stack, StackControl, StackKey,
+    StackSpec, StackStatus,
 };
 
 /// A declared stack: what was asked, and what was found.
@@ -68,8 +71,10 @@ pub(super) struct StackView {
     compat: Compat,
     /// Values for interpolation; those of secrets are not shown.
     variables: Vec<VariableView>,
-    /// Desired versions of single services.
+    /// Desired versions of single services, where they are named.
     images: Vec<ImageOverride>,
+    #[graphql(skip)]
+    followed: Vec<(String, FollowedImage, Option<FollowedStatus>)>,
     /// Stacks that must be ready before a new version is applied.
     depends_on: Vec<DependencyView>,
     /// The rules of change.
@@ -86,13 +91,6 @@ pub(super) struct StackView {
     updated_at: Time,
 }
 
-impl StackView {
-    /// What identifies the stack.
-    pub(super) fn key(&self) -> &StackKey {
-        &self.key
-    }
-}
-
 /// What a stack's record and status say together.
 impl From<(Stack, StackStatus)> for StackView {
     fn from((stack, status): (Stack, StackStatus)) -> Self {
@@ -105,6 +103,11 @@ impl From<(Stack, StackStatus)> for StackView {
         let target = status.target.as_ref().map(|_| TargetView::of(&stack, &status));
         let desired = DesiredView::of(&stack, &status);
         let source = SourceView::of(&stack.spec, &status);
+        let named = stack.spec.named_images();
+        let followed = stack.spec.followed_images();
+        let followed =
+            followed.map(|(service, it)| (service.clone(), it.clone(), status.followed.get(service).cloned()));
+        let followed = followed.collect();
         let Stack { key, spec, generation, control, deployment, created_at, updated_at, .. } = stack;
         let StackControl { pin, suspension, deletion, reconcile_token, catalog, .. } = control;
         Self {
@@ -133,7 +136,8 @@ impl From<(Stack, StackStatus)> for StackView {
             compose: spec.compose,
             compat: spec.compat.into(),
             variables: spec.variables.into_iter().map(Into::into).collect(),
-            images: spec.images.into_iter().map(|(service, version)| ImageOverride { service, version }).collect(),
+            images: named.into_iter().map(|(service, version)| ImageOverride { service, version }).collect(),
+            followed,
             depends_on: spec.depends_on.into_iter().map(Into::into).collect(),
             policy: spec.policy.into(),
             inventory: owned(status.inventory),
@@ -159,6 +163,20 @@ fn telling(status: &StackStatus) -> Option<&domain::Condition> {
 
 #[ComplexObject]
 impl StackView {
+    /// Images that are followed in their registries, and what was found there.
+    async fn followed_images(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<FollowedView>> {
+        let guard = guard(ctx)?;
+        let mut views = Vec::with_capacity(self.followed.len());
+        for (service, followed, status) in &self.followed {
+            let repository = match status {
+                Some(status) => guard.repository(&status.repository).map_err(super::unavailable)?,
+                None => None,
+            };
+            views.push(FollowedView::of(service.clone(), followed, status.clone(), repository));
+        }
+        Ok(views)
+    }
+
     /// The global id.
     pub(super) async fn id(&self) -> ID {
         GlobalId::Stack(self.key.clone()).encode()

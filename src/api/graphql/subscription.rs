@@ -8,7 +8,9 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::deployment::DeploymentView;
+use super::enums::StackPhase;
 use super::event::EventView;
+use super::fleet::{self, ListArgs, StackOrder, StackPageChange};
 use super::ids::deployment_id;
 use super::log::{self, LogLines};
 use super::query::{EventFilter, environment_name, key, one_deployment, one_stack};
@@ -50,6 +52,12 @@ pub(super) struct StackRef {
     name: String,
     /// The environment it lived in.
     environment: String,
+}
+
+impl StackRef {
+    pub(super) fn of(key: &StackKey) -> Self {
+        Self { name: key.name.to_string(), environment: key.environment.to_string() }
+    }
 }
 
 /// A deployment as it stands.
@@ -116,6 +124,27 @@ impl Subscription {
             mine.map(|key| one_change(&guard, key, touched.revision)).collect()
         };
         let stream = follow(&graph.feed, graph.shelf.clone(), after, snapshot, change);
+        Ok(while_let_in(&graph, caller(ctx)?, stream))
+    }
+
+    /// Follows a page of stacks, as `stacks` gives it: the whole of it first, then what became different, at most a few
+    /// times a second. What is asked for stays the same: another page is another subscription.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
+    async fn stack_page_changed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when left out.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "Or the page that ends before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only those of this environment.")] environment: Option<String>,
+        #[graphql(desc = "Only those in one of these phases.")] phases: Option<Vec<StackPhase>>,
+        #[graphql(desc = "Only those with all of these words: see `stacks`.")] text: Option<String>,
+        #[graphql(desc = "In which order. A cursor belongs to its order.", default_with = "StackOrder::Place")]
+        order: StackOrder,
+    ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<StackPageChange>> + use<>> {
+        let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
+        let list = ListArgs { first, after, before, environment, phases, name: None, text, order };
+        let stream = fleet::follow(guard, graph.feed.clone(), list.try_into()?);
         Ok(while_let_in(&graph, caller(ctx)?, stream))
     }
 
@@ -223,8 +252,7 @@ fn all_stacks(
 
 fn one_change(guard: &Guard, key: &StackKey, sequence: u64) -> async_graphql::Result<StacksChange> {
     let stack = one_stack(guard, key)?;
-    let deleted =
-        stack.is_none().then(|| StackRef { name: key.name.to_string(), environment: key.environment.to_string() });
+    let deleted = stack.is_none().then(|| StackRef::of(key));
     Ok(StacksChange { sequence, snapshot: None, stack, deleted })
 }
 

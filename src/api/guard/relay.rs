@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 use tokio::time::timeout;
 
-use super::{Guard, Shelf};
+use super::Guard;
 use crate::domain::{
     Access, Deployment, DeploymentId, EnvironmentName, Event, Installation, Node, Place, Stack, StackKey, StackName,
     Variable, VersionSource,
@@ -20,18 +20,6 @@ use crate::ports::{Finding, Follow, Greeting, InquiryError, OLDEST_PROTOCOL, PRO
 
 /// Records that are read in one go.
 const PAGE: usize = 200;
-
-impl Shelf {
-    /// How many environments are not connected, as far as is known. A number tells a stranger no name.
-    pub(in crate::api) fn out_of_reach(&self) -> Result<usize, LedgerError> {
-        let mut count = 0;
-        for found in self.ledger.environments()? {
-            let status = self.ledger.environment_status(&found.value.name)?;
-            count += usize::from(status.is_some_and(|status| !status.value.connected));
-        }
-        Ok(count)
-    }
-}
 
 impl Guard {
     /// Who this is, to another Skep that may see the environment.

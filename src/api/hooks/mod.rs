@@ -22,6 +22,7 @@ pub(super) use self::rate::{DELIVERIES_A_SECOND, Rates};
 use super::rest::{
     Answer, BUSY, INVALID, Problem, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE, wrong_method,
 };
+use super::traced::Traced;
 use super::{ApiState, read_body};
 use crate::declare::{Delivered, Delivery};
 use crate::ledger::{HookProvider, HookSecret};
@@ -69,13 +70,14 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         let hint = "see that the hook's `provider` is who sends; a sender of your own gives a fresh UUID each time";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint(hint)
     })?;
+    let trace = Traced::of(request).record();
     let mut all = Vec::new();
     for Happened { id, event, payload } in happened {
         // A ping, or something the sender was told to send and no rule can be about.
         if !is_for_rules(hook.provider, &event) {
             return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
         }
-        let delivery = Delivery { id, event, payload, original: original.clone(), again_by: None };
+        let delivery = Delivery { id, event, payload, original: original.clone(), again_by: None, trace };
         let delivered = state.declare().deliver(&hook, &delivery).await?;
         all.push((delivery.id, delivered));
     }

@@ -1,4 +1,4 @@
-//! `/api/v1/deployments/{id}/logs`.
+//! `/api/v1/deployments/{id}/logs` and `/api/v1/stacks/{name}/logs`.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use futures_util::stream::{StreamExt, unfold};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::call::{Call, invalid};
+use super::call::{Call, Parameters, invalid};
 use super::deployments::no_such_deployment;
 use super::problem::{Answer, Problem};
 use crate::api::graphql::deployment_id;
@@ -24,19 +24,41 @@ const SILENCE: Duration = Duration::from_secs(10);
 const LINES_AT_ONCE: usize = 200;
 
 /// `GET /api/v1/deployments/{id}/logs`: raw text, as it comes.
-pub(super) async fn get(call: Call) -> Answer {
+pub(super) async fn of_deployment(call: Call) -> Answer {
     let mut query = call.query()?;
-    let tail = query.number("tail", 0, LINES.1)?.unwrap_or(LINES.0);
-    let follow = query.boolean("follow")?;
-    let service = query.text("service").filter(|service| !service.is_empty());
-    let since = query.text("since").map(|text| since(&text, call.state.ambient().now())).transpose()?;
+    let wanted = wanted(&call, &mut query)?;
     query.finish()?;
     let id = deployment_id(call.part("id"));
     if call.guard.deployment(&id)?.is_none() {
         return Err(no_such_deployment(&call));
     }
-    let query = LogQuery { follow, tail: u32::try_from(tail).unwrap_or(u32::MAX), since, service };
-    let lines = call.guard.logs(&LogOf::Deployment(id), &query).await?;
+    send(&call, &LogOf::Deployment(id), &wanted).await
+}
+
+/// `GET /api/v1/stacks/{name}/logs`: the same of a stack, from its newest deployment on.
+pub(super) async fn of_stack(call: Call) -> Answer {
+    let mut query = call.query()?;
+    let environment = query.environment()?;
+    let wanted = wanted(&call, &mut query)?;
+    query.finish()?;
+    let key = call.key(environment)?;
+    if call.guard.stack(&key)?.is_none() {
+        return Err(call.state.declare().no_such_stack(&key, call.guard.grant()).into());
+    }
+    send(&call, &LogOf::Stack(key), &wanted).await
+}
+
+/// Which lines are asked for.
+fn wanted(call: &Call, query: &mut Parameters) -> Result<LogQuery, Problem> {
+    let tail = query.number("tail", 0, LINES.1)?.unwrap_or(LINES.0);
+    let follow = query.boolean("follow")?;
+    let service = query.text("service").filter(|service| !service.is_empty());
+    let since = query.text("since").map(|text| since(&text, call.state.ambient().now())).transpose()?;
+    Ok(LogQuery { follow, tail: u32::try_from(tail).unwrap_or(u32::MAX), since, service })
+}
+
+async fn send(call: &Call, of: &LogOf, wanted: &LogQuery) -> Answer {
+    let lines = call.guard.logs(of, wanted).await?;
     let text = unfold(lines.ready_chunks(LINES_AT_ONCE), |mut lines| async move {
         let text = match timeout(SILENCE, lines.next()).await {
             Ok(next) => next?.iter().map(|line| format!("{line}\n")).collect(),

@@ -51,16 +51,17 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 22] = [
+pub const ENDPOINTS: [Endpoint; 23] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
     signed("PUT", "/api/v1/stacks/{name}", |call| Box::pin(stacks::put(call))),
     signed("DELETE", "/api/v1/stacks/{name}", |call| Box::pin(stacks::delete(call))),
     signed("PUT", "/api/v1/stacks/{name}/deploy", |call| Box::pin(stacks::deploy(call))),
+    signed("GET", "/api/v1/stacks/{name}/logs", |call| Box::pin(logs::of_stack(call))),
     signed("GET", "/api/v1/deployments", |call| Box::pin(deployments::list(call))),
     signed("GET", "/api/v1/deployments/{id}", |call| Box::pin(deployments::get(call))),
-    signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(logs::get(call))),
+    signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(logs::of_deployment(call))),
     signed("GET", "/api/v1/environments", |call| Box::pin(environments::list(call))),
     signed("GET", "/api/v1/environments/{name}", |call| Box::pin(environments::get(call))),
     signed("GET", "/api/v1/relay/{environment}", |call| Box::pin(relay::greet(call))),

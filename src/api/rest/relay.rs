@@ -141,6 +141,8 @@ pub(super) async fn question(mut call: Call) -> Answer {
             call.state.declare().with_secrets(&mut stack, &secrets)?;
             Ok(HttpResponse::Ok().json(guard.adoption(&stack).await?))
         }
+        Question::Compare { from, to } => Ok(HttpResponse::Ok().json(guard.compare(&from, &to).await?)),
+        Question::Commit { deployment } => Ok(HttpResponse::Ok().json(guard.commit(&deployment).await?)),
         Question::Doctor => Ok(HttpResponse::Ok().json(guard.doctor_of(&name).await?)),
     }
 }

@@ -230,6 +230,7 @@ pub(super) fn node(id: &str) -> Node {
         engine: "20.10.24".into(),
         platform: Platform::default(),
         labels: BTreeMap::new(),
+        engine_labels: BTreeMap::new(),
         nano_cpus: 0,
         memory_bytes: 0,
     }
@@ -247,7 +248,9 @@ impl Scene {
             applied_at: Some(at(0)),
             healthy_most: 0,
             healthy_since: None,
+            baking_since: None,
             newest_task: None,
+            held_back: Default::default(),
             services: BTreeMap::new(),
         };
         let target = desired(services);
@@ -348,6 +351,7 @@ impl Scene {
     pub(super) fn look(&mut self, second: i64) -> String {
         let found = self.assess(second);
         self.progress.healthy_since = found.healthy_since;
+        self.progress.baking_since = found.baking_since;
         self.progress.newest_task = found.newest_task;
         word(&found.verdict)
     }

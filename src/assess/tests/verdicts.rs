@@ -351,6 +351,21 @@ mod failing {
     }
 
     #[test]
+    fn swarms_updater_that_waits_for_a_lost_node_is_not_the_versions_fault() {
+        let scene = update().node("n2", |node| node.state = NodeState::Down).updater("web", UpdateState::Updating, 1);
+        let scene = scene.tasks([
+            task("web").on("n2").starting().told_to_stop(),
+            task("web").running(30),
+            task("web").old().recorded().running(-50),
+        ]);
+        assert_eq!(scene.verdict(400), "Waiting NodeLost");
+        let failure = scene.assess(400).services[0].obstacle.clone().unwrap();
+        assert_eq!((failure.node.as_deref(), failure.slot), (Some("host-n2"), Some(1)));
+        let back = scene.node("n2", |node| node.state = NodeState::Ready);
+        assert_eq!(back.verdict(400), "Failed Deadline", "nothing explains it then");
+    }
+
+    #[test]
     fn failures_on_a_node_that_is_lost_or_emptied_say_nothing() {
         for leave in [
             |node: &mut crate::domain::Node| node.state = NodeState::Down,

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::{Pair, parse};
+use crate::cli::complete;
 
 /// `context`.
 #[derive(Debug, Args)]
@@ -53,6 +55,7 @@ pub struct InitArgs {
 #[derive(Debug, Args)]
 pub struct RenderArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// The ref to render; what is declared, when left out.
     #[arg(long = "ref", value_name = "REF")]

@@ -63,6 +63,10 @@ pub struct SetArgs {
     /// Host it may go to, with a port or for all of them. May be given more than once; names all of them.
     #[arg(long = "host", value_name = "HOST[:PORT]")]
     pub hosts: Vec<String>,
+    /// Stack that it may go into: a name, or `ENVIRONMENT/NAME`; `*` is any text. May be given more than once; names all of
+    /// them.
+    #[arg(long = "stack", value_name = "[ENVIRONMENT/]STACK")]
+    pub stacks: Vec<String>,
     /// Value from a file; `-` reads stdin. May be given more than once.
     #[arg(long, value_name = "KEY=PATH", value_parser = parse::pair, value_hint = ValueHint::FilePath)]
     pub from_file: Vec<Pair>,

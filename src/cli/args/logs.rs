@@ -1,15 +1,18 @@
 //! `logs`.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 
 use super::parse;
+use crate::cli::complete;
 
 /// `logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// Name of the stack, or of one of its services.
-    #[arg(value_name = "STACK[/SERVICE]", value_parser = of, required_unless_present = "deployment")]
+    #[arg(value_name = "STACK[/SERVICE]", value_parser = of, required_unless_present = "deployment",
+          add = ArgValueCompleter::new(complete::stacks))]
     pub of: Option<LogsOf>,
     /// Go on with what is written from now on.
     #[arg(short, long)]

@@ -8,9 +8,11 @@ mod health;
 mod hook;
 mod keys;
 mod logs;
+mod look;
 mod notifier;
 mod parse;
 mod serve;
+mod simulate;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 use jiff::Timestamp;
 
 pub(in crate::cli) use adopt::AdoptArgs;
@@ -31,10 +34,13 @@ pub(in crate::cli) use keys::{
     TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use logs::LogsArgs;
+pub(in crate::cli) use look::{DiffArgs, DiffForm, ManArgs, WatchArgs};
 pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
+pub use simulate::SimulateArgs;
 
+use super::complete;
 use super::console::Color;
 use super::exit::CODES;
 
@@ -61,7 +67,8 @@ pub struct Globals {
           value_hint = ValueHint::Url, help_heading = "Global options")]
     pub server: String,
     /// Context to use: a server that was kept under a name with `context add`. A server that is given goes before it.
-    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(long, global = true, env = "SKEP_CONTEXT", value_name = "NAME", help_heading = "Global options",
+          add = ArgValueCompleter::new(complete::contexts))]
     pub context: Option<String>,
     /// Token to sign in with; for a server on this machine, that of its data folder when left out.
     #[arg(
@@ -78,7 +85,8 @@ pub struct Globals {
           default_value_os_t = parse::data_folder(), help_heading = "Global options")]
     pub data: PathBuf,
     /// Environment of the stack; `default` when left out. Lists show all environments then.
-    #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options",
+          add = ArgValueCompleter::new(complete::environments))]
     pub environment: Option<String>,
     /// Form of the result.
     #[arg(
@@ -199,19 +207,26 @@ pub enum Command {
     /// Look whether everything works: server, store, disk, engines, claims, clocks, repositories; says what to mend. Exits
     /// with 1 when something does not.
     Doctor,
+    /// Say what the server logs, or change it until it ends.
+    LogFilter {
+        /// error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
+        filter: Option<String>,
+    },
     /// Ask the server of this machine whether it is well, without a token: for health checks. Exits with 1 when it is not.
     Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
-    /// Show all stacks as they change, until Ctrl-C.
-    Watch,
+    /// Show all stacks, or one of them, as they change, until Ctrl-C.
+    Watch(WatchArgs),
     /// Write a first manifest for the folder one is in.
     Init(InitArgs),
     /// Keep servers by name, and say which one to ask.
     Context(ContextArgs),
     /// Print the GraphQL schema.
     Schema,
-    /// Print completions for a shell.
+    /// Write manual pages, one for each command.
+    Man(ManArgs),
+    /// Print completions for a shell: what is typed is completed with commands, flags, and the names of stacks.
     Completions {
         /// The shell.
         #[arg(value_enum)]
@@ -232,32 +247,17 @@ impl Command {
                 | Self::Check(_)
                 | Self::Simulate(_)
                 | Self::Schema
+                | Self::Man(_)
                 | Self::Completions { .. }
         )
     }
-}
-
-/// `simulate`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct SimulateArgs {
-    /// Seed of the schedule; with `--count`, of the first one.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
-    /// Only these acts of it, by number; `none` for none at all.
-    #[arg(long, value_name = "N,N,…", conflicts_with = "count")]
-    pub only: Option<String>,
-    /// Play so many schedules, and tell what they come to instead of a story.
-    #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
-    /// File that holds the next seed: begins there, and can be broken off and begun again.
-    #[arg(long, value_name = "FILE", requires = "count", value_hint = ValueHint::FilePath)]
-    pub resume: Option<PathBuf>,
 }
 
 /// A stack, and why something is done to it.
 #[derive(Debug, Args)]
 pub struct StackArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
@@ -285,6 +285,7 @@ pub struct ApplyArgs {
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Branch, tag, commit, or a range over tags: ">=1.2 <2".
     #[arg(long = "ref", value_name = "REF")]
@@ -328,11 +329,13 @@ pub enum What {
     /// One stack.
     Stack {
         /// Its name.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         name: String,
     },
     /// Deployments, the newest first.
     Deployments {
         /// Only those of this stack.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         stack: Option<String>,
     },
     /// One deployment.
@@ -347,24 +350,16 @@ pub enum What {
     /// The newest lines of the log.
     Events {
         /// Only those about this stack.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
         stack: Option<String>,
     },
-}
-
-/// `diff`.
-#[derive(Debug, Args)]
-pub struct DiffArgs {
-    /// Name of the stack.
-    pub stack: String,
-    /// The ref to compare with what runs; what is declared, when left out.
-    #[arg(long = "ref", value_name = "REF")]
-    pub wanted: Option<String>,
 }
 
 /// `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// How many at most.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -375,8 +370,10 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
-    /// Deployment whose version is to come back; the one that converged before, when left out.
+    /// Deployment whose version is to come back. When left out, a terminal shows which there are and asks; elsewhere it is
+    /// the one that converged before.
     pub deployment: Option<String>,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
@@ -393,6 +390,7 @@ pub struct RollbackArgs {
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// The deployment; the one under way, when left out.
     pub deployment: Option<String>,
@@ -421,6 +419,7 @@ pub struct ApproveArgs {
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Why: whoever finds the stack suspended reads it.
     #[arg(long, value_name = "TEXT")]
@@ -434,6 +433,7 @@ pub struct SuspendArgs {
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// Do not ask.
     #[arg(short, long)]
@@ -450,6 +450,7 @@ pub struct DeleteArgs {
 #[derive(Debug, Args)]
 pub struct EventsArgs {
     /// Only those about this stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: Option<String>,
     /// Go on showing what is added.
     #[arg(short, long)]
@@ -463,6 +464,7 @@ pub struct EventsArgs {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// Name of the stack.
+    #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: String,
     /// The deployment; the newest that is not an automatic rollback, when left out.
     pub deployment: Option<String>,
@@ -500,6 +502,10 @@ mod tests {
             "skep get environments -o name",
             "skep get events -w",
             "skep diff shop --ref main",
+            "skep diff shop --format unified",
+            "skep watch",
+            "skep watch shop",
+            "skep man pages",
             "skep history shop",
             "skep events -w",
             "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
@@ -521,6 +527,7 @@ mod tests {
             "skep environment claim prod --reason moved",
             "skep health --ready --patience 30s",
             "skep schema",
+            "skep simulate --serve 127.0.0.1:0 --stacks 2000 --changes 20",
             "skep completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -546,6 +553,7 @@ mod tests {
             "skep logs shop/",
             "skep logs shop --since soon",
             "skep get stacks -o xml",
+            "skep diff shop --format colour",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",
             "skep serve --tls-cert c",

@@ -46,6 +46,13 @@ pub struct ServeArgs {
     /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
     #[arg(long, env = "SKEP_HOOK_RATE", default_value_t = 50, value_name = "N")]
     pub hook_rate: u32,
+    /// Instance id of a Skep whose data is lost, for the first start on an empty data folder: what its labels say is its own is
+    /// this one's. It only observes until `environment claim`.
+    #[arg(long, env = "SKEP_INSTANCE", value_name = "ID", value_parser = instance)]
+    pub instance: Option<String>,
+    /// Collector that gets the traces of deployments, by OTLP over HTTP: http://collector:4318. None are sent without it.
+    #[arg(long, env = "SKEP_OTLP_ENDPOINT", value_name = "URL", value_parser = public_url, value_hint = ValueHint::Url)]
+    pub otlp_endpoint: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter like `info,skep::source=debug`.
     #[arg(long, env = "SKEP_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -62,6 +69,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// An id as the label `dev.skep.instance` has it.
+fn instance(text: &str) -> Result<String, String> {
+    let plain = text.len() == 26 && text.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase());
+    match plain {
+        true => Ok(text.to_owned()),
+        false => Err("an id has 26 digits and lower-case letters: see the label dev.skep.instance".to_owned()),
+    }
 }
 
 fn public_url(text: &str) -> Result<String, String> {
@@ -108,6 +124,14 @@ mod tests {
         assert_eq!(public_url("https://skep.example.org/x/").as_deref(), Ok("https://skep.example.org/x"));
         for bad in ["skep.example.org", "ftp://x", "https://a:b@x", "https://x/?a", "https://x/#a"] {
             assert!(public_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_named_by_its_id() {
+        assert!(instance("01kbvqjz9ex7h2e3s1q8f5a6b7").is_ok());
+        for bad in ["", "default", "01KBVQJZ9EX7H2E3S1Q8F5A6B7", "01kbvqjz9ex7h2e3s1q8f5a6b7x"] {
+            assert!(instance(bad).is_err(), "{bad}");
         }
     }
 

@@ -23,6 +23,7 @@ macro_rules! stack {
             images!(),
             " } pin { deploymentId versionOf actor reason until since } deploymentId ",
             "suspension { reason actor until since } deletion { keepRunning actor since } catalog { name file } ",
+            "followedImages { service rule wanted poll repository tag digest since skipped tags checkedAt nextLook error } ",
             "drift { found corrections correctedAt } createdAt updatedAt "
         )
     };
@@ -34,8 +35,9 @@ macro_rules! deployment {
             "id: deploymentId stack environment generation trigger phase verdict reason message ",
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
-            " actor statedReason rollbackOf rolledBackBy versionOf ",
-            "services { service wanted healthy obstacle } plan warnings createdAt finishedAt "
+            " actor statedReason rollbackOf rolledBackBy versionOf traceId ",
+            "services { service wanted healthy obstacle waitsFor } ",
+            "jobs { service when direction phase startedAt deadline finishedAt exitCode logTail } plan warnings createdAt finishedAt "
         )
     };
 }
@@ -58,7 +60,7 @@ macro_rules! environment {
 
 macro_rules! credential {
     () => {
-        "name type hosts keys createdAt updatedAt usedBy { kind name environment } "
+        "name type hosts stacks keys createdAt updatedAt usedBy { kind name environment } "
     };
 }
 
@@ -113,6 +115,10 @@ pub(in crate::cli) const STACK: &str = concat!(
     stack!(),
     "} }"
 );
+/// For the shell, while a name is typed.
+pub(in crate::cli) const STACK_NAMES: &str = "query StackNames($environment: String, $name: String) { \
+     stacks(first: 200, environment: $environment, nameContains: $name) { edges { node { name } } } }";
+pub(in crate::cli) const ENVIRONMENT_NAMES: &str = "query EnvironmentNames { environments { name } }";
 pub(in crate::cli) const STACKS: &str = concat!(
     "query Stacks($first: Int, $after: String, $environment: String) { ",
     "stacks(first: $first, after: $after, environment: $environment) { edges { node { ",
@@ -153,6 +159,9 @@ pub(in crate::cli) const TEST_NOTIFIER: &str = "mutation TestNotifier($input: Te
     userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const DELETE_NOTIFIER: &str = "mutation DeleteNotifier($input: DeleteNotifierInput!) { \
     deleteNotifier(input: $input) { name userErrors { code message field file line column hint } } }";
+pub(in crate::cli) const LOG_FILTER: &str = "query LogFilter { logFilter }";
+pub(in crate::cli) const SET_LOG_FILTER: &str = "mutation SetLogFilter($input: SetLogFilterInput!) { \
+    setLogFilter(input: $input) { filter userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const TOKENS: &str = concat!("query Tokens { tokens { ", token!(), "} }");
 pub(in crate::cli) const CREATE_TOKEN: &str = concat!(
     "mutation CreateToken($input: CreateTokenInput!) { createToken(input: $input) { token { ",
@@ -192,7 +201,8 @@ pub(in crate::cli) const EVENTS: &str = concat!(
 );
 pub(in crate::cli) const PLAN: &str = "query Plan($stack: String!, $environment: String!, $ref: String) { \
     plan(stack: $stack, environment: $environment, ref: $ref) { digest \
-    steps { kind name action reason changes { path from to } } waiting warnings unchanged } }";
+    steps { kind name action reason changes { path from to } wave waitsFor } \
+    jobs { name when wave waitsFor } waiting warnings unchanged } }";
 
 pub(in crate::cli) const APPLY: &str = concat!(
     "mutation Apply($input: ApplyStackInput!) { applyStack(input: $input) { documents { kind name environment created ",
@@ -255,7 +265,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 46] = [
+pub(in crate::cli) const ALL: [&str; 48] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -271,6 +281,8 @@ pub(in crate::cli) const ALL: [&str; 46] = [
     NOTIFIERS,
     TEST_NOTIFIER,
     DELETE_NOTIFIER,
+    LOG_FILTER,
+    SET_LOG_FILTER,
     TOKENS,
     CREATE_TOKEN,
     REVOKE_TOKEN,

@@ -65,6 +65,9 @@ async fn set(session: &Session<'_>, args: &SetArgs) -> Result<Exit, CliError> {
     if !args.hosts.is_empty() {
         input["hosts"] = json!(args.hosts);
     }
+    if !args.stacks.is_empty() {
+        input["stacks"] = json!(args.stacks);
+    }
     order(session, "setCredential", documents::SET_CREDENTIAL, input, |changes| match changes {
         [] => "is unchanged".to_owned(),
         changes => format!("is set: {}", changes.join(", ")),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::get::one_deployment;
-use super::{look_up, no_stack, one_stack};
+use super::{choose, look_up, no_stack, one_stack};
 use crate::cli::args::{ApproveArgs, DeployArgs, Pair, RollbackArgs, WaitArgs};
 use crate::cli::client::{Again, documents};
 use crate::cli::exit::{CliError, Exit};
@@ -40,9 +40,10 @@ pub(super) async fn deploy(session: &Session<'_>, args: &DeployArgs) -> Result<E
 }
 
 pub(super) async fn rollback(session: &Session<'_>, args: &RollbackArgs) -> Result<Exit, CliError> {
+    let wanted = choose::wanted(session, &args.stack, args.deployment.as_ref()).await?;
     let input = json!({
         "stack": session.stack(&args.stack),
-        "deployment": args.deployment,
+        "deployment": wanted,
         "until": args.until.map(|until| until.to_string()),
         "reason": args.reason,
         "idempotencyKey": once(),

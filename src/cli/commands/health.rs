@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::cli::args::{Globals, HealthArgs};
 use crate::cli::client::innermost;
-use crate::cli::console::Console;
+use crate::cli::console::{Console, clean};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{field, machine};
 use crate::cli::runtime;
@@ -60,11 +60,18 @@ async fn ask(certificate: Option<&Path>, url: &str, patience: Duration) -> Resul
     };
     let client = builder.build().map_err(|error| innermost(&error))?;
     let answer = client.get(url).send().await;
-    let answer = answer.map_err(|error| match error.is_timeout() {
+    let mut answer = answer.map_err(|error| match error.is_timeout() {
         true => "it took too long".to_owned(),
         false => innermost(&error),
     })?;
-    if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let status = answer.status();
+    // It says what is not ready; whoever else stands there may say anything, of any length.
+    let said = answer.chunk().await.ok().flatten().unwrap_or_default();
+    let said: String = String::from_utf8_lossy(&said).lines().next().unwrap_or_default().chars().take(200).collect();
+    Err(format!("it answered {status}: {}", clean(&said)))
 }
 
 /// A client's TLS that takes the first certificate of a file, and no other.

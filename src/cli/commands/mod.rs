@@ -2,8 +2,10 @@
 
 mod adopt;
 mod apply;
+mod board;
 pub(super) mod care;
 mod catalog;
+mod choose;
 pub(super) mod context;
 mod control;
 mod credential;
@@ -16,7 +18,9 @@ mod get;
 pub(super) mod health;
 mod hook;
 pub(super) mod init;
+mod log_filter;
 mod logs;
+pub(super) mod man;
 mod manifest;
 mod notifier;
 mod render;
@@ -34,7 +38,7 @@ use super::session::Session;
 pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Serve(_) | Command::Simulate(_) | Command::Schema | Command::Completions { .. } => Ok(Exit::Done),
-        Command::Context(_) | Command::Init(_) => Ok(Exit::Done),
+        Command::Context(_) | Command::Init(_) | Command::Man(_) => Ok(Exit::Done),
         Command::Backup(_) | Command::Restore(_) | Command::Check(_) => Ok(Exit::Done),
         Command::Doctor | Command::Health(_) => Ok(Exit::Done),
         Command::Apply(args) => apply::apply(session, &args).await,
@@ -43,7 +47,10 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Wait(args) => deploy::wait(session, &args).await,
         Command::Get(args) => get::get(session, &args).await,
         Command::Render(args) => render::render(session, &args).await,
-        Command::Watch => watch::board(session).await,
+        Command::Watch(args) => match &args.stack {
+            Some(stack) => board::stack(session, stack).await,
+            None => board::fleet(session).await,
+        },
         Command::History(args) => get::history(session, &args).await,
         Command::Logs(args) => logs::logs(session, &args).await,
         Command::Events(args) => {
@@ -70,6 +77,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         Command::Catalog(args) => catalog::catalog(session, &args.what).await,
         Command::Hook(args) => hook::hook(session, &args.what).await,
         Command::Notifier(args) => notifier::notifier(session, &args.what).await,
+        Command::LogFilter { filter } => log_filter::log_filter(session, filter.as_deref()).await,
         Command::Token(args) => token::token(session, &args.what).await,
     }
 }

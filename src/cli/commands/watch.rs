@@ -1,7 +1,6 @@
 //! `-w`: what is there, and then what changes. Machines get one object a line.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -18,8 +17,6 @@ use crate::cli::table::Table;
 
 /// The most lines of the log that come before the first new one.
 const NEWEST: usize = 200;
-/// How often ages are drawn anew.
-const AGES: Duration = Duration::from_secs(5);
 
 /// Prints things as they come, each only when it differs from what was printed of it before.
 struct Stream<'a> {
@@ -93,7 +90,7 @@ fn text_of(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn stack_key(value: &Value) -> String {
+pub(super) fn stack_key(value: &Value) -> String {
     format!("{}/{}", text_of(value, "environment"), text_of(value, "name"))
 }
 
@@ -126,40 +123,6 @@ pub(super) async fn stacks(session: &Session<'_>) -> Result<Exit, CliError> {
         if let Some(deleted) = take("deleted") {
             stream.gone(&text_of(&deleted, "name"), &text_of(&deleted, "environment"))?;
         }
-    }
-}
-
-/// All stacks on one screen, drawn anew with each change and every few seconds, for the ages. Where stdout is no terminal, as
-/// `get stacks -w`.
-pub(super) async fn board(session: &Session<'_>) -> Result<Exit, CliError> {
-    if !session.console.draws() || !session.output.is_for_people() {
-        return stacks(session).await;
-    }
-    let variables = json!({ "environment": session.environment });
-    let mut feed = session.client.follow("stacksChanged", documents::FOLLOW_STACKS, variables);
-    let wide = session.output == Output::Wide;
-    let mut known: BTreeMap<String, Value> = BTreeMap::new();
-    loop {
-        let mut change = tokio::select! {
-            change = next(session, &mut feed) => change?,
-            () = tokio::time::sleep(AGES) => Value::Null,
-        };
-        let mut take = |name: &str| change.get_mut(name).map(Value::take).filter(|it| !it.is_null());
-        if let Some(snapshot) = take("snapshot") {
-            let all: Vec<Value> = read(&snapshot)?;
-            known = all.into_iter().map(|stack| (stack_key(&stack), stack)).collect();
-        }
-        if let Some(stack) = take("stack") {
-            known.insert(stack_key(&stack), stack);
-        }
-        if let Some(deleted) = take("deleted") {
-            known.remove(&stack_key(&deleted));
-        }
-        let all: Vec<Value> = known.values().cloned().collect();
-        let table = show::stacks(&read_all(&all)?, wide, Timestamp::now());
-        let table = table.render(session.console.paint, session.console.columns());
-        let moment = Timestamp::now().strftime("%H:%M:%SZ");
-        session.console.redraw(&format!("{} stacks, {moment}; Ctrl-C ends\n\n{table}", all.len()))?;
     }
 }
 

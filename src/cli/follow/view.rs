@@ -44,6 +44,12 @@ fn said(text: Option<&str>) -> Option<String> {
     text.map(clean).filter(|text| !text.is_empty())
 }
 
+/// What a service waits for that is not written yet.
+fn waits(names: &[String]) -> Option<String> {
+    let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+    (!names.is_empty()).then(|| format!("waits for {}", names.join(", ")))
+}
+
 /// All lines, none wider than the screen and not more than it has.
 pub(super) fn lines(seen: &Seen, now: Timestamp, (columns, rows): (usize, usize), paint: Paint) -> Vec<String> {
     let most = columns.saturating_sub(1);
@@ -85,7 +91,7 @@ fn service_line(service: &Service, name: usize, most: usize, paint: Paint) -> St
     if width(&start) > most {
         return cut(&start, most);
     }
-    let obstacle = said(service.obstacle.as_deref());
+    let obstacle = said(service.obstacle.as_deref()).or_else(|| waits(&service.waits_for));
     let obstacle = obstacle.map(|text| cut(&format!("  {text}"), most - width(&start))).unwrap_or_default();
     let tone = if service.healthy >= service.wanted { Tone::Good } else { Tone::Plain };
     format!("  {shown}{pad}  {}  {count}{}", paint.tone(tone, &bar), paint.tone(Tone::Warn, &obstacle))
@@ -106,7 +112,8 @@ pub(super) fn changes(before: &Seen, now: &Seen) -> Vec<String> {
         lines.push(format!("{stack} {}{version}{message}", deployment.phase));
     }
     for service in now.services().iter().filter(|service| !before.services().contains(service)) {
-        let obstacle = said(service.obstacle.as_deref()).map(|text| format!(": {text}")).unwrap_or_default();
+        let obstacle = said(service.obstacle.as_deref()).or_else(|| waits(&service.waits_for));
+        let obstacle = obstacle.map(|text| format!(": {text}")).unwrap_or_default();
         let name = clean(&service.service);
         lines.push(format!("{stack} {name} {}/{} healthy{obstacle}", service.healthy, service.wanted));
     }

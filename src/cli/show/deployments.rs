@@ -79,9 +79,22 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
     if let Some(by) = &it.rolled_back_by {
         facts.say("answered", format!("by {}", clean(by)));
     }
+    if let Some(trace) = &it.trace_id {
+        facts.say("trace", clean(trace));
+    }
     for service in &it.services {
         let obstacle = service.obstacle.as_deref().map(|text| format!("  {}", clean(text))).unwrap_or_default();
-        facts.say("service", format!("{} {}/{}{obstacle}", clean(&service.service), service.healthy, service.wanted));
+        let waits = waits(&service.waits_for);
+        let name = clean(&service.service);
+        facts.say("service", format!("{name} {}/{}{obstacle}{waits}", service.healthy, service.wanted));
+    }
+    for job in &it.jobs {
+        let code = job.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+        let (name, when, way) = (clean(&job.service), job.when.to_lowercase(), job.direction.to_lowercase());
+        facts.say("job", format!("{name} ({when}, {way}) {}{code}", job.phase));
+        for line in &job.log_tail {
+            facts.say("", format!("| {}", clean(line)));
+        }
     }
     if let Some(failure) = &it.failure {
         let node = failure.node.as_deref().map(|node| format!(" on node {}", clean(node))).unwrap_or_default();
@@ -101,6 +114,12 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
     }
     text.push_str(&facts.render(paint));
     text
+}
+
+/// What a service waits for that is not written yet.
+fn waits(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+    if names.is_empty() { String::new() } else { format!("  waits for {}", names.join(", ")) }
 }
 
 #[cfg(test)]

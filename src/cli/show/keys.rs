@@ -10,13 +10,13 @@ use crate::cli::text::{age, or_none};
 
 /// A line for each credential.
 pub(in crate::cli) fn credentials(credentials: &[Credential], now: Timestamp) -> Table {
-    let mut table = Table::new(&["CREDENTIAL", "TYPE", "HOSTS", "HOLDS", "CHANGED", "USED BY"]);
+    let mut table = Table::new(&["CREDENTIAL", "TYPE", "MAY GO TO", "HOLDS", "CHANGED", "USED BY"]);
     for it in credentials {
         let users: Vec<String> = it.used_by.iter().map(user).collect();
         table.row([
             Cell::from(it.name.as_str()),
             it.kind.as_str().into(),
-            or_none(Some(&it.hosts.join(" "))).into(),
+            or_none(Some(&it.hosts.iter().chain(&it.stacks).map(String::as_str).collect::<Vec<_>>().join(" "))).into(),
             or_none(Some(&it.keys.join(" "))).into(),
             age(it.updated_at, now).into(),
             or_none(Some(&users.join(" "))).into(),
@@ -145,7 +145,7 @@ mod tests {
         .unwrap();
         let table = credentials(&list, "2026-01-31T12:00:00Z".parse().unwrap());
         insta::assert_snapshot!(table.render(Paint(false), None), @r"
-        CREDENTIAL  TYPE      HOSTS            HOLDS  CHANGED  USED BY
+        CREDENTIAL  TYPE      MAY GO TO        HOLDS  CHANGED  USED BY
         shop-git    GitToken  git.example.org  token  60m      stack/shop stack/prod/shop hook/push
         ");
     }

@@ -2,6 +2,7 @@
 
 mod catalogs;
 mod deployments;
+mod difference;
 mod hooks;
 mod keys;
 mod notifiers;
@@ -11,6 +12,7 @@ mod stacks;
 
 pub(super) use catalogs::{catalog, catalogs};
 pub(super) use deployments::{deployment, deployments};
+pub(super) use difference::{markdown, unified};
 pub(super) use hooks::{hook_deliveries, hook_trials, hooks, redelivered};
 pub(super) use keys::{credentials, environment, tokens};
 pub(super) use notifiers::notifiers;

@@ -16,9 +16,17 @@ pub(in crate::cli) fn plan(plan: &Plan, paint: Paint) -> String {
         let (mark, tone) = mark(&step.action);
         let head = format!("{mark} {} {} {}", step.action, step.kind, clean(&step.name));
         text.push_str(&format!("{}  {}\n", paint.tone(tone, &head), clean(&step.reason)));
+        if let Some(wave) = step.wave {
+            text.push_str(&format!("    {}\n", paint.tone(Tone::Faint, &in_wave(wave, &step.waits_for))));
+        }
         for change in &step.changes {
             text.push_str(&difference(change, paint));
         }
+    }
+    for job in &plan.jobs {
+        let head = format!("* Run job {}  {} the deployment", clean(&job.name), side(&job.when));
+        text.push_str(&format!("{}\n", paint.tone(Tone::Warn, &head)));
+        text.push_str(&format!("    {}\n", paint.tone(Tone::Faint, &in_wave(job.wave, &job.waits_for))));
     }
     for waiting in &plan.waiting {
         text.push_str(&format!("{} {}\n", paint.tone(Tone::Warn, "! waits:"), clean(waiting)));
@@ -28,6 +36,16 @@ pub(in crate::cli) fn plan(plan: &Plan, paint: Paint) -> String {
     }
     text.push_str(&summary(plan, paint));
     text
+}
+
+/// In which wave, and after what.
+fn in_wave(wave: u32, waits_for: &[String]) -> String {
+    let names: Vec<String> = waits_for.iter().map(|name| clean(name)).collect();
+    if names.is_empty() { format!("wave {wave}") } else { format!("wave {wave}, after {}", names.join(", ")) }
+}
+
+fn side(when: &str) -> &'static str {
+    if when == "Pre" { "before" } else { "after" }
 }
 
 fn mark(action: &str) -> (&'static str, Tone) {
@@ -59,7 +77,7 @@ fn shown(value: &Value) -> Option<String> {
     (!value.is_null()).then(|| cut(&clean(&value.to_string()), VALUE))
 }
 
-fn summary(plan: &Plan, paint: Paint) -> String {
+pub(super) fn summary(plan: &Plan, paint: Paint) -> String {
     let parts: Vec<String> = ["Create", "Update", "Recreate", "Remove", "Adopt"]
         .into_iter()
         .filter_map(|action| {
@@ -67,6 +85,8 @@ fn summary(plan: &Plan, paint: Paint) -> String {
             (count > 0).then(|| format!("{count} to {}", action.to_lowercase()))
         })
         .collect();
+    let jobs = plan.jobs.len();
+    let parts = parts.into_iter().chain((jobs > 0).then(|| format!("{jobs} to run"))).collect::<Vec<_>>();
     let what = if parts.is_empty() { "no difference".to_owned() } else { parts.join(", ") };
     let digest = short(plan.digest.get(..12).unwrap_or(&plan.digest));
     let plan_of = paint.tone(Tone::Faint, &format!("(plan {digest})"));
@@ -110,8 +130,34 @@ mod tests {
     }
 
     #[test]
+    fn waves_and_jobs_are_shown() {
+        let it: Plan = read(&json!({
+            "digest": "0123456789abcdef", "unchanged": 1,
+            "steps": [
+                { "kind": "Service", "name": "shop_web", "action": "Update", "reason": "it differs", "changes": [],
+                  "wave": 2, "waitsFor": ["shop_migrate"] },
+            ],
+            "jobs": [
+                { "name": "shop_migrate", "when": "Pre", "wave": 1, "waitsFor": [] },
+                { "name": "shop_smoke", "when": "Post", "wave": 3, "waitsFor": ["shop_migrate", "shop_web"] },
+            ],
+        }))
+        .unwrap();
+        insta::assert_snapshot!(plan(&it, Paint(false)), @r"
+        ~ Update Service shop_web  it differs
+            wave 2, after shop_migrate
+        * Run job shop_migrate  before the deployment
+            wave 1
+        * Run job shop_smoke  after the deployment
+            wave 3, after shop_migrate, shop_web
+        1 to update, 2 to run; 1 unchanged (plan 0123456789ab)
+        ");
+    }
+
+    #[test]
     fn nothing_to_do_is_said() {
-        let it = Plan { digest: "01".into(), steps: vec![], waiting: vec![], warnings: vec![], unchanged: 2 };
+        let it =
+            Plan { digest: "01".into(), steps: vec![], waiting: vec![], warnings: vec![], unchanged: 2, jobs: vec![] };
         assert_eq!(plan(&it, Paint(false)), "no difference; 2 unchanged (plan 01)\n");
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Facts;
 use crate::cli::console::{Paint, Tone, clean};
-use crate::cli::model::{Stack, Version};
+use crate::cli::model::{FollowedImage, Stack, Version};
 use crate::cli::session::command;
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{NONE, age, images, known, or_none, version};
@@ -75,6 +75,7 @@ pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> Stri
         let since = held.since.map(|since| format!(" (since {} ago)", age(since, now))).unwrap_or_default();
         facts.say("held", format!("{}: {}{since}", known(Some(held)), or_none(held.reason.as_deref())));
     }
+    stack.followed_images.iter().for_each(|it| facts.say("follows", followed(it, now)));
     standing_orders(stack, now, &mut facts);
     for found in &stack.drift.found {
         facts.say("drift", clean(found));
@@ -94,6 +95,33 @@ pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> Stri
     if !stack.conditions.is_empty() {
         text.push('\n');
         text.push_str(&table.render(paint, None));
+    }
+    text
+}
+
+/// An image that is followed: by which rule, what it is, and when that was looked at.
+fn followed(it: &FollowedImage, now: Timestamp) -> String {
+    let rule = format!("{} {}", clean(&it.rule), clean(&it.wanted));
+    let place = it.repository.as_deref().map(|place| format!(" of {}", clean(place))).unwrap_or_default();
+    let version = match (&it.tag, &it.digest) {
+        (Some(tag), Some(digest)) => clean(&format!("{tag}@{}", digest.get(..19).unwrap_or(digest))),
+        (Some(tag), None) => clean(tag),
+        (None, _) => NONE.to_owned(),
+    };
+    let mut text = format!("{}: {version}  ({rule}{place}", clean(&it.service));
+    if let Some(at) = it.checked_at {
+        text.push_str(&format!("; looked {} ago", age(at, now)));
+    }
+    if let Some(next) = it.next_look {
+        text.push_str(&format!("; next at {next}"));
+    }
+    text.push(')');
+    if !it.skipped.is_empty() {
+        let skipped: Vec<String> = it.skipped.iter().map(|tag| clean(tag)).collect();
+        text.push_str(&format!("; passed over, because it failed here: {}", skipped.join(", ")));
+    }
+    if let Some(error) = &it.error {
+        text.push_str(&format!("; {}", clean(error)));
     }
     text
 }

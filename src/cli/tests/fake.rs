@@ -142,6 +142,17 @@ impl Fake {
         ran
     }
 
+    /// Runs a command at whose terminal somebody answers.
+    pub(super) async fn run_answered(&self, line: &str, with: &'static str) -> Ran {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(self.clone().serve(listener));
+        let answers = |console: Console| console.answered(with);
+        let ran = run_on(address, line, Some(TOKEN), Interrupt::Word(Arc::clone(&self.interrupt)), answers).await;
+        server.abort();
+        ran
+    }
+
     async fn serve(self, listener: TcpListener) {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -273,6 +284,16 @@ fn operation(request: &Value) -> String {
 
 /// Runs a command against whatever is at this address.
 pub(super) async fn run_at(address: SocketAddr, line: &str, token: Option<&str>, interrupt: Interrupt) -> Ran {
+    run_on(address, line, token, interrupt, |console| console).await
+}
+
+async fn run_on(
+    address: SocketAddr,
+    line: &str,
+    token: Option<&str>,
+    interrupt: Interrupt,
+    terminal: impl FnOnce(Console) -> Console,
+) -> Ran {
     let words: Vec<String> = std::iter::once("skep".to_owned())
         .chain(["--server".to_owned(), format!("http://{address}")])
         .chain(["--data".to_owned(), "/nonexistent".to_owned()])
@@ -281,7 +302,7 @@ pub(super) async fn run_at(address: SocketAddr, line: &str, token: Option<&str>,
         .collect();
     let Cli { globals, command } = Cli::try_parse_from(words).unwrap();
     let (out, err) = (Tape::default(), Tape::default());
-    let console = Console::captured(Box::new(out.clone()), Box::new(err.clone()));
+    let console = terminal(Console::captured(Box::new(out.clone()), Box::new(err.clone())));
     let result = match Session::new(&globals, &console) {
         Ok(mut session) => {
             session.interrupt = interrupt;

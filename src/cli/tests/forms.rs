@@ -297,3 +297,129 @@ async fn a_log_that_is_not_there_is_said_to_be() {
     assert_eq!(ran.exit, Exit::NotFound, "{ran:?}");
     assert!(ran.err.contains("is one of stack `shop`, not of `blog`"), "{ran:?}");
 }
+
+/// One whose version is told by its first letter.
+fn converged(id: &str, revision: &str, live: bool) -> Value {
+    let mut it = deployment_json("Converged");
+    it["id"] = json!(id);
+    it["revision"] = json!(revision.repeat(40));
+    if live {
+        it["statedReason"] = json!("runs now");
+    }
+    it
+}
+
+#[tokio::test]
+async fn a_rollback_asks_which_version_comes_back() {
+    let mut stack = stack_json("shop", "Converged");
+    stack["live"]["deploymentId"] = json!("01now");
+    stack["live"]["revision"] = json!("a".repeat(40));
+    let mut again = converged("01two", "b", false);
+    again["statedReason"] = json!("the same once more");
+    let found = [
+        converged("01now", "a", true),
+        deployment_json("Failed"),
+        converged("01three", "b", false),
+        again,
+        converged("01one", "c", false),
+    ];
+    let payload = json!({ "stack": stack, "deployment": deployment_json("Pending"), "userErrors": [] });
+    let fake = || {
+        Fake::default()
+            .answer("Stack", json!({ "stack": stack }))
+            .answer("Deployments", page("deployments", &found, None))
+            .answer("Rollback", json!({ "rollbackStack": payload }))
+    };
+    let chosen = fake();
+    let ran = chosen.run_answered("rollback shop", "2\n").await;
+    assert_eq!(ran.exit, Exit::Done, "{ran:?}");
+    assert!(ran.err.starts_with("Which version shall come back?\n   1  bbbbbbbb"), "{}", ran.err);
+    assert!(ran.err.contains("   2  cccccccc") && !ran.err.contains("   3 "), "{}", ran.err);
+    assert_eq!(chosen.asked("Rollback")[0]["input"]["deployment"], "01one");
+    // Nothing, or nonsense, rolls nothing back.
+    for (answer, said) in
+        [("\n", "nothing was rolled back"), ("9\n", "`9` is none of them"), ("no\n", "`no` is none of them")]
+    {
+        let left = fake();
+        let ran = left.run_answered("rollback shop", answer).await;
+        assert_eq!(ran.exit, Exit::Error, "{ran:?}");
+        assert!(
+            ran.err.contains(said) && ran.err.contains("next: name one: `skep rollback shop DEPLOYMENT`"),
+            "{ran:?}"
+        );
+        assert!(left.asked("Rollback").is_empty());
+    }
+    // Nobody is asked who has said it, or who is not there.
+    for line in ["rollback shop 01three", "rollback shop -o json"] {
+        let said = fake();
+        assert_eq!(said.run_answered(line, "2\n").await.exit, Exit::Done, "{line}");
+        let wanted = said.asked("Rollback")[0]["input"]["deployment"].clone();
+        assert_eq!(wanted, if line.ends_with("json") { Value::Null } else { json!("01three") });
+    }
+    let script = fake();
+    assert_eq!(script.run("rollback shop").await.exit, Exit::Done);
+    assert_eq!(script.asked("Rollback")[0]["input"]["deployment"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_difference_is_written_as_it_is_asked_for() {
+    let step = json!({ "kind": "Service", "name": "shop_web", "action": "Update", "reason": "it differs",
+        "changes": [{ "path": "/Image", "from": "app:1", "to": "app:2" }] });
+    let plan = json!({ "plan": { "digest": "0123", "unchanged": 1, "waiting": [], "warnings": [], "steps": [step] } });
+    let fake = Fake::default().answer("Plan", plan);
+    let said = |form: &'static str| {
+        let fake = fake.clone();
+        async move { fake.run(&format!("diff shop{form}")).await }
+    };
+    assert!(said("").await.out.contains("~ Update Service shop_web"));
+    assert!(said(" --format unified").await.out.contains("@@ /Image @@\n-app:1\n+app:2\n"));
+    assert!(said(" --format markdown").await.out.starts_with("### `shop`: 1 to update"));
+    let json = said(" --format json").await.json();
+    assert_eq!(json, said(" -o json").await.json());
+    assert_eq!(said(" --format unified").await.exit, Exit::Error, "a difference is 1");
+}
+
+#[tokio::test]
+async fn every_error_ends_with_what_to_type_next() {
+    let lines = [
+        "get stack no",
+        "deploy shop",
+        "rollback shop",
+        "unpin shop",
+        "release-hold shop",
+        "cancel shop",
+        "suspend shop --reason r",
+        "resume shop",
+        "reconcile shop",
+        "wait shop",
+        "history shop",
+        "diff shop",
+        "render shop",
+        "logs shop",
+        "events -w",
+        "delete shop",
+        "delete shop --yes",
+        "release shop",
+        "credential list",
+        "token list",
+        "hook list",
+        "catalog list",
+        "notifier list",
+        "environment list",
+        "get environments",
+        "get deployment 01x",
+        "watch shop",
+        "approve 01x",
+    ];
+    // Nobody is there at all; and somebody is, who takes no token.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for line in lines {
+        let away = super::fake::run_at(nobody, line, Some("x"), crate::cli::session::Interrupt::default()).await;
+        let refused = Fake::default().run_with(line, Some("wrong")).await;
+        for ran in [away, refused] {
+            assert_ne!(ran.exit, Exit::Done, "{line}: {ran:?}");
+            let last = ran.err.lines().last().unwrap_or_default();
+            assert!(last.starts_with("next: "), "{line}: {ran:?}");
+        }
+    }
+}

@@ -253,7 +253,9 @@ impl Link {
 /// A deployment as it was recorded, before anything came of it.
 fn anew(deployment: Deployment) -> Deployment {
     let version = match deployment.version.source {
-        source @ VersionSource::Spec(_) => Version { source, revision: None, images: Vec::new(), digest: None },
+        source @ VersionSource::Spec(_) => {
+            Version { source, revision: None, images: Vec::new(), digest: None, followed: Default::default() }
+        }
         VersionSource::Kept(_) => deployment.version,
     };
     Deployment {

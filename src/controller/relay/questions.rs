@@ -2,22 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
 use super::super::inquiries::{Answers, failed};
 use super::super::shared::Shared;
 use super::Link;
 use super::wire::{rename, take_secrets};
-use crate::domain::{CredentialName, EnvironmentName, GitUrl, Node, Stack, StackKey, Wanted};
+use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, Wanted};
 use crate::ports::{
-    Area, BoxFuture, BoxStream, CredentialAnswer, FarError, Finding, Health, Inquiries, InquiryError, LogLine, LogOf,
-    LogQuery, PlanAnswer, Question, RenderAnswer, TaskAnswer,
+    Area, BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, FarError, Finding, Health, Inquiries,
+    InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, TaskAnswer,
 };
 
 /// A clock that is off by more than this, in seconds, confuses whoever compares logs.
 const SKEW: i64 = 5;
+/// What was just declared is on its way for this long at most, as far as whoever asks for its log is concerned.
+const COMES_THROUGH: Duration = Duration::from_secs(15);
 
 /// Answers what can be answered here, and asks the far Skeps the rest.
 pub(in crate::controller) struct Routed {
@@ -60,7 +65,19 @@ impl Link {
             LogOf::Stack(key) => LogOf::Stack(self.there(key)),
             LogOf::Deployment(id) => LogOf::Deployment(id.clone()),
         };
-        self.far.logs(&of, query).await.map_err(inquiry)
+        let mut news = self.parts.ledger.watch();
+        let end = Instant::now() + COMES_THROUGH;
+        loop {
+            match self.far.logs(&of, query).await.map_err(inquiry) {
+                Err(InquiryError::NotFound(_)) => {}
+                answer => return answer,
+            }
+            // It was acknowledged here, and has not come through yet: that is written down here, too.
+            let noted = timeout_at(end, news.next()).await;
+            if !matches!(noted, Ok(Some(_))) {
+                return Err(InquiryError::NotFound("what this is the log of has not come through yet; it".to_owned()));
+            }
+        }
     }
 
     /// How the far Skep is, and what it says of its environment.
@@ -175,6 +192,28 @@ impl Inquiries for Routed {
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         let Some(link) = self.link(&stack.key.environment) else { return self.local.adoption(stack) };
         Box::pin(async move { link.adoption(stack).await })
+    }
+
+    fn compare<'a>(
+        &'a self,
+        from: &'a DeploymentId,
+        to: &'a DeploymentId,
+    ) -> BoxFuture<'a, Result<CompareAnswer, InquiryError>> {
+        Box::pin(async move {
+            match self.link_of(&LogOf::Deployment(from.clone()))? {
+                Some(link) => link.ask(&Question::Compare { from: from.clone(), to: to.clone() }).await,
+                None => self.local.compare(from, to).await,
+            }
+        })
+    }
+
+    fn commit<'a>(&'a self, deployment: &'a DeploymentId) -> BoxFuture<'a, Result<Option<CommitInfo>, InquiryError>> {
+        Box::pin(async move {
+            match self.link_of(&LogOf::Deployment(deployment.clone()))? {
+                Some(link) => link.ask(&Question::Commit { deployment: deployment.clone() }).await,
+                None => self.local.commit(deployment).await,
+            }
+        })
     }
 
     fn logs<'a>(

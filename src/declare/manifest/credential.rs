@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::super::fields::{Field, Fields, Reader};
-use super::super::{Code, DeclareError, Limits};
+use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, name};
 use crate::domain::{CredentialHost, CredentialName, CredentialType, Sealed, SecretBytes};
 use crate::keys;
 use crate::ports::Sealer;
+
+/// How a stack is named in `stacks` of a credential.
+pub(in crate::declare) const STACKS_HINT: &str =
+    "write names such as `shop`, `shop-*`, or with the environment `prod/shop`";
 
 /// A credential as a manifest asks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,8 @@ pub struct AskedCredential {
     pub kind: CredentialType,
     /// Where it may go.
     pub hosts: Vec<CredentialHost>,
+    /// Stacks that it may go into.
+    pub stacks: Vec<String>,
     /// The values the manifest gives, sealed.
     pub data: BTreeMap<String, Sealed>,
 }
@@ -55,13 +61,23 @@ pub(super) fn read(
             }
         }
     }
+    let mut stacks = Vec::new();
+    if let Some(field) = fields.take("stacks") {
+        for item in reader.list(&field) {
+            let Some(text) = reader.text(&item) else { continue };
+            match check::stacks(&text) {
+                Ok(()) => stacks.push(text),
+                Err(message) => reader.wrong(&item, message, Some(STACKS_HINT)),
+            }
+        }
+    }
     let data = match (fields.take("data"), kind) {
         (Some(field), Some(kind)) => data(reader, &field, kind, sealer, limits)?,
         _ => BTreeMap::new(),
     };
     reader.finish(fields);
     let (Some(name), Some(kind)) = (name, kind) else { return Ok(None) };
-    Ok(Some(Body::Credential(AskedCredential { name, kind, hosts, data })))
+    Ok(Some(Body::Credential(AskedCredential { name, kind, hosts, stacks, data })))
 }
 
 fn data(

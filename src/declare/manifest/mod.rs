@@ -11,6 +11,7 @@ mod stack;
 use std::collections::BTreeMap;
 
 pub use credential::AskedCredential;
+pub(in crate::declare) use credential::STACKS_HINT;
 pub use notifier::AskedNotifier;
 
 use super::fields::{Field, Fields, Reader};

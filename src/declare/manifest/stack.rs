@@ -9,8 +9,8 @@ use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, credential_name, environment_name, order, stack_name};
 use crate::domain::{
-    Compat, DriftPolicy, GitSource, GitUrl, Ignored, ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey,
-    StackSpec, UnsetVariables, Variable, Wanted,
+    Compat, CredentialName, DriftPolicy, FollowRule, FollowedImage, GitSource, GitUrl, Ignored, ImageWish,
+    ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey, StackSpec, UnsetVariables, Variable, Wanted,
 };
 use crate::ports::Sealer;
 
@@ -18,6 +18,9 @@ use crate::ports::Sealer;
 const COMPOSE: &str = "docker-stack.yml";
 /// How often refs are listed when nothing is said.
 const POLL: SignedDuration = SignedDuration::from_mins(1);
+
+/// How often a registry is asked about an image that is followed, when nothing is said.
+const IMAGE_POLL: SignedDuration = SignedDuration::from_mins(5);
 
 /// Reads a stack; `None` when something was refused.
 pub(super) fn read(
@@ -38,13 +41,14 @@ pub(super) fn read(
         None => BTreeMap::new(),
     };
     let images = fields.take("images").map(|field| images(reader, &field)).unwrap_or_default();
+    let decryption = fields.take("decryption").and_then(|field| decryption(reader, &field));
     let depends_on = fields.take("dependsOn").map(|field| order::dependencies(reader, &field, environment.as_ref()));
     let policy = fields.take("policy").map_or_else(|| Some(Policy::default()), |field| policy(reader, &field));
     reader.finish(fields);
     let parts = (name, environment, source, compat, policy);
     let (Some(name), Some(environment), Some(source), Some(compat), Some(policy)) = parts else { return Ok(None) };
     let depends_on = depends_on.unwrap_or_default();
-    let spec = StackSpec { source, compose, compat, variables, images, depends_on, policy };
+    let spec = StackSpec { source, compose, compat, variables, images, decryption, depends_on, policy };
     Ok(Some(Body::Stack(StackKey { environment, name }, Box::new(spec))))
 }
 
@@ -115,6 +119,15 @@ pub(super) fn git(reader: &mut Reader, field: &Field<'_>) -> Option<GitSource> {
     let poll = fields.take("poll").map_or(Some(POLL), |field| reader.duration(&field, least));
     reader.finish(fields);
     Some(GitSource { url: url?, wanted: Wanted(wanted?), path: path?, credential, poll: poll? })
+}
+
+/// Which credential opens what is encrypted in the repository.
+fn decryption(reader: &mut Reader, field: &Field<'_>) -> Option<CredentialName> {
+    let mut fields = reader.map(field)?;
+    let credential = required(reader, &mut fields, "credential", "the credential of type Age that opens the files");
+    let credential = credential.and_then(|field| credential_name(reader, &field));
+    reader.finish(fields);
+    credential
 }
 
 fn required<'n>(reader: &mut Reader, fields: &mut Fields<'n>, name: &'static str, what: &str) -> Option<Field<'n>> {
@@ -189,23 +202,54 @@ fn variable(reader: &mut Reader, field: &Field<'_>) -> Option<(String, bool)> {
     Some((value?, secret?))
 }
 
-fn images(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, String> {
+fn images(reader: &mut Reader, field: &Field<'_>) -> BTreeMap<String, ImageWish> {
     let mut found = BTreeMap::new();
     let Some(mut fields) = reader.map(field) else { return found };
     for (key, field) in fields.rest() {
         if matches!(field.node.value, Value::Map(_)) {
-            reader.unsupported(&field, "name one tag or digest; ranges over image tags come later");
+            let followed = followed(reader, &field);
+            match check::service(&key.text) {
+                Ok(()) => found.extend(followed.map(|it| (key.text.clone(), ImageWish::Followed(it)))),
+                Err(message) => reader.wrong(&field, message, None),
+            }
             continue;
         }
         let Some(text) = reader.text(&field) else { continue };
         match check::service(&key.text).and_then(|()| check::image(&text)) {
             Ok(()) => {
-                found.insert(key.text.clone(), text);
+                found.insert(key.text.clone(), ImageWish::Named(text));
             }
             Err(message) => reader.wrong(&field, message, None),
         }
     }
     found
+}
+
+/// The rule by which an image is followed.
+fn followed(reader: &mut Reader, field: &Field<'_>) -> Option<FollowedImage> {
+    let mut fields = reader.map(field)?;
+    let makers: [(&'static str, fn(String) -> FollowRule); 3] =
+        [("semver", FollowRule::Semver), ("digest", FollowRule::Digest), ("pattern", FollowRule::Pattern)];
+    let mut rules: Vec<(Field<'_>, FollowRule)> = Vec::new();
+    let mut named = 0;
+    for (word, make) in makers {
+        let Some(rule) = fields.take(word) else { continue };
+        named += 1;
+        rules.extend(reader.text(&rule).map(|text| (rule, make(text))));
+    }
+    if named != 1 {
+        let message = format!("`{}` has to say one of `semver`, `digest` and `pattern`", field.path);
+        reader.wrong(field, message, Some("write for example `{ semver: \"~1.4\" }`, or a tag alone"));
+    }
+    let least = SignedDuration::from_secs(1);
+    let poll = fields.take("poll").map_or(Some(IMAGE_POLL), |field| reader.duration(&field, least));
+    reader.finish(fields);
+    let (place, rule) = rules.pop().filter(|_| named == 1)?;
+    if let Err(message) = rule.check() {
+        reader.wrong(&place, message, None);
+        return None;
+    }
+    Some(FollowedImage { rule, poll: poll? })
 }
 
 fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
@@ -220,6 +264,7 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
     set(reader, &mut fields, "progressDeadline", &mut policy.progress_deadline, |r, f| r.duration(f, second));
     set(reader, &mut fields, "totalDeadline", &mut policy.total_deadline, |r, f| r.duration(f, second));
     set(reader, &mut fields, "monitor", &mut policy.monitor, |r, f| r.duration(f, SignedDuration::ZERO));
+    set(reader, &mut fields, "bake", &mut policy.bake, |r, f| r.duration(f, SignedDuration::ZERO));
     let drifts = [("correct", DriftPolicy::Correct), ("report", DriftPolicy::Report)];
     set(reader, &mut fields, "drift", &mut policy.drift, |r, f| r.choice(f, &drifts));
     set(reader, &mut fields, "prune", &mut policy.prune, Reader::boolean);

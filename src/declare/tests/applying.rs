@@ -14,7 +14,7 @@ async fn a_first_apply_records_stack_deployment_and_events() {
     assert_eq!(stack.deployment, deployment.id);
     assert_eq!(deployment.phase, DeploymentPhase::Pending);
     assert_eq!(deployment.version.source, VersionSource::Spec(Box::new(stack.spec.clone())));
-    assert_eq!(stack.spec.images["web"], "1.10");
+    assert_eq!(stack.spec.named_images()["web"], "1.10");
     assert_eq!(stack.spec.compose, ["docker-stack.yml"]);
     assert_eq!(world.shop(), stack);
     let kinds: Vec<_> =
@@ -66,7 +66,7 @@ async fn an_old_file_applied_again_does_not_undo_a_deploy() {
     let applied = world.apply(&GIT.replace("path: deploy", "path: other")).await.unwrap();
     assert_eq!(applied.documents[0].changes, ["source.path"]);
     let stack = world.shop();
-    assert_eq!((stack.generation, stack.spec.images["web"].as_str()), (3, "2"));
+    assert_eq!((stack.generation, stack.spec.images["web"].named()), (3, Some("2")));
     let Source::Git(git) = &stack.spec.source else { panic!("inline") };
     assert_eq!((git.wanted.0.as_str(), git.path.as_str()), ("v2", "other"));
 }

@@ -193,7 +193,8 @@ async fn each_field_has_one_owner() {
     declare.deploy(&key("shop"), &request(None, &[("worker", "7")]), &ask()).await.unwrap();
     platform.at(2, &[("stacks/shop.yml", &shop.replace("v1", "v2"))]).await.unwrap();
     let spec = platform.stack("shop").spec;
-    assert_eq!((spec.source.wanted(), spec.images["worker"].as_str(), spec.images["web"].as_str()), ("v2", "7", "1"));
+    let image = |service: &str| spec.images[service].named();
+    assert_eq!((spec.source.wanted(), image("worker"), image("web")), ("v2", Some("7"), Some("1")));
     // Another catalog does not get it.
     let other = PLATFORM.replace("platform", "other");
     platform.0.apply(&other).await.unwrap();

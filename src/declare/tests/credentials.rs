@@ -22,7 +22,7 @@ fn options(value: &str) -> ApplyOptions {
 fn set(name: &str, data: &[(&str, &str)]) -> SetCredential {
     let data: BTreeMap<String, SecretBytes> =
         data.iter().map(|(key, value)| ((*key).to_owned(), SecretBytes::new(value.as_bytes().to_vec()))).collect();
-    SetCredential { name: name.into(), kind: None, hosts: None, data, remove: Vec::new() }
+    SetCredential { name: name.into(), kind: None, hosts: None, stacks: None, data, remove: Vec::new() }
 }
 
 impl World {
@@ -172,6 +172,7 @@ async fn a_credential_goes_to_new_hosts_only_by_the_word_of_who_knows_it() {
     let world = World::with_token().await;
     let farther = |hosts: &[&str], data: &[(&str, &str)]| SetCredential {
         hosts: Some(hosts.iter().map(|host| (*host).to_owned()).collect()),
+        stacks: None,
         ..set("shop-git", data)
     };
     let evil = ["git.example.org", "evil.example"];
@@ -189,4 +190,46 @@ async fn a_credential_goes_to_new_hosts_only_by_the_word_of_who_knows_it() {
     let manifest = TOKEN.replace("[git.example.org]", "[git.example.org, two.example.org]");
     world.declare.apply(&manifest, &options("newest"), &ask()).await.unwrap();
     assert_eq!(world.credential("shop-git").hosts.len(), 2);
+}
+
+#[tokio::test]
+async fn a_credential_goes_into_new_stacks_only_by_the_word_of_who_knows_it() {
+    let world = World::new().await;
+    let text =
+        |stacks: &str, data: &str| format!("kind: Credential\nname: db\ntype: Opaque\n{stacks}data: {{ {data} }}\n");
+    world.apply(&text("stacks: [shop, 'prod/*']\n", "password: marked-secret-7")).await.unwrap();
+    assert_eq!(world.credential("db").stacks, ["shop", "prod/*"]);
+    let farther = |stacks: &[&str], data: &[(&str, &str)]| SetCredential {
+        stacks: Some(stacks.iter().map(|stack| (*stack).to_owned()).collect()),
+        ..set("db", data)
+    };
+    let refused = world.declare.set_credential(&farther(&["shop", "evil"], &[]), &ask()).await.unwrap_err();
+    assert!(refused.to_string().contains("its `password` was not given along"), "{refused}");
+    assert!(!world.refused(&text("stacks: ['*']\n", "")).await.is_empty(), "a manifest without the value neither");
+    // Fewer need no proof; more need the value itself.
+    world.declare.set_credential(&farther(&["shop"], &[]), &ask()).await.unwrap();
+    world.declare.set_credential(&farther(&["shop", "new"], &[("password", "other")]), &ask()).await.unwrap();
+    assert_eq!(world.credential("db").stacks, ["shop", "new"]);
+    let bad = world.refused(&text("stacks: ['a b', /x]\n", "password: x")).await;
+    assert_eq!(bad.len(), 2, "{bad:?}");
+    let token = TOKEN.replace("hosts:", "stacks: [shop]\nhosts:");
+    let refused = world.declare.apply(&token, &options("x"), &ask()).await.unwrap_err();
+    assert!(refused.to_string().contains("a credential of type GitToken goes into no stack"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_opens_a_stacks_files_is_in_use() {
+    let world = World::new().await;
+    let key = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+    let text = format!(
+        "kind: Credential\nname: shop-age\ntype: Age\nstacks: [shop]\ndata: {{ identity: {key} }}\n---\n\
+         kind: Stack\nname: shop\ninline: x\ndecryption: {{ credential: shop-age }}\n"
+    );
+    world.apply(&text).await.unwrap();
+    let refused = world.declare.delete_credential("shop-age", &ask()).await.unwrap_err();
+    assert!(refused.to_string().contains("in use by stack `default/shop`"), "{refused}");
+    // An old file applied again does not undo it; one that says otherwise does.
+    assert_eq!(world.apply(&text).await.unwrap().documents[1].changes, Vec::<String>::new());
+    world.apply("kind: Stack\nname: shop\ninline: x\n").await.unwrap();
+    world.declare.delete_credential("shop-age", &ask()).await.unwrap();
 }

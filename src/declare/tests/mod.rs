@@ -160,6 +160,7 @@ fn pointer(deployment: &Deployment) -> Pointer {
     Pointer {
         revision: None,
         images: Vec::new(),
+        followed: Default::default(),
         digest: deployment.version.digest.clone(),
         deployment: deployment.id.clone(),
         generation: deployment.generation,

@@ -34,6 +34,7 @@ compose: [a.yml, b/c.yml]
 compat: cli
 variables: { A: 1.10, B: { value: x, secret: false }, C: { value: no } }
 images: { web: 1.20, db: 'postgres:16' }
+decryption: { credential: shop-age }
 dependsOn: [{ stack: db }, { stack: auth, environment: prod, images: { api: ~1.4 } }]
 policy:
   mode: observe
@@ -61,7 +62,8 @@ policy:
     assert_eq!(git.poll, SignedDuration::from_secs(30));
     assert_eq!(spec.compose, ["a.yml", "b/c.yml"]);
     assert_eq!((spec.compat, spec.policy.mode), (Compat::Cli, Mode::Observe));
-    assert_eq!(spec.images["web"], "1.20");
+    assert_eq!(spec.decryption.as_ref().map(ToString::to_string).as_deref(), Some("shop-age"));
+    assert_eq!(spec.named_images()["web"], "1.20");
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["A"]["Plain"], "1.10");
     assert_eq!(serde_json::to_value(&spec.variables).unwrap()["C"]["Plain"], "no");
     assert_eq!(spec.policy.monitor, SignedDuration::from_millis(500));
@@ -86,15 +88,40 @@ fn unknown_fields_are_named_with_place_and_likeness() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
-    let stack = "kind: Stack\nname: s\ninline: x\n";
-    for (text, name) in [
-        (format!("{stack}images: {{ web: {{ semver: ~1.4 }} }}\n"), "`images.web`"),
-        ("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n".into(), "`relay`"),
-    ] {
-        let found = refused(&text);
+    for (text, name) in [("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n", "`relay`")] {
+        let found = refused(text);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("UNSUPPORTED") && found[0].contains("not supported yet"), "{found:?}");
         assert!(found[0].contains(name), "{found:?}");
+    }
+}
+
+#[test]
+fn images_are_named_or_followed_by_one_rule() {
+    let stack = "kind: Stack\nname: s\ninline: x\nimages:\n";
+    let text = format!(
+        "{stack}  a: {{ semver: ~1.4 }}\n  b: {{ digest: stable, poll: 30s }}\n  \
+         c: {{ pattern: '^build-(?<n>\\d+)$' }}\n  d: 1.10\n"
+    );
+    let manifest = read(&text).unwrap();
+    let Body::Stack(_, spec) = &manifest.documents[0].body else { panic!("a stack") };
+    let rules: Vec<String> =
+        spec.followed_images().map(|(service, it)| format!("{service} {} {:#}", it.rule, it.poll)).collect();
+    assert_eq!(rules, ["a semver: ~1.4 5m", "b digest: stable 30s", "c pattern: ^build-(?<n>\\d+)$ 5m"]);
+    assert_eq!(spec.named_images(), [("d".to_owned(), "1.10".to_owned())].into());
+    for (images, wanted) in [
+        ("  a: { }\n", "5:6 INVALID `images.a` has to say one of `semver`, `digest` and `pattern`"),
+        ("  a: { semver: ~1, digest: x }\n", "5:6 INVALID `images.a` has to say one of"),
+        ("  a: { semver: main }\n", "5:16 INVALID `main` is not a range of versions"),
+        ("  a: { digest: 'a b' }\n", "5:16 INVALID `a b` is not a tag"),
+        ("  a: { pattern: '(' }\n", "5:17 INVALID `(` is not a regular expression"),
+        ("  a: { semver: ~1, poll: 0s }\n", "5:28 INVALID `images.a.poll` is 0s; the least is 1s"),
+        ("  a: { semver: ~1, every: 1m }\n", "5:22 INVALID unknown field `images.a.every`"),
+        ("  a: ~1.4\n", "5:6 INVALID `~1.4` is not a version: a range is followed by a rule"),
+    ] {
+        let found = refused(&format!("{stack}{images}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(wanted), "{found:?}");
     }
 }
 

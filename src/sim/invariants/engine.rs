@@ -8,10 +8,11 @@ use super::super::draft::Draft;
 use super::{Law, State};
 use crate::domain::{
     Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, DeploymentPhase, Effect, EnvironmentName,
-    INSTANCE_LABEL, LABEL_PREFIX, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack, StackKey, StackName,
-    StackStatus, Trigger, Written,
+    HOOK_LABEL, INSTANCE_LABEL, JobState, LABEL_PREFIX, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack,
+    StackKey, StackName, StackStatus, TaskState, Trigger, Written,
 };
 use crate::plan::canonical;
+use crate::swarm::sim::WriteCall;
 
 /// A pass that is under way may still write for so long after a person's word.
 const UNDER_WAY: SignedDuration = SignedDuration::from_secs(10);
@@ -38,6 +39,10 @@ impl State {
             Effect::Relabel { labels, .. } => labels.clone(),
             Effect::Own { .. } => return self.breach(Law::Nothing, format!("a call for {object}, which needs none")),
             Effect::Remove { object, id } => match self.live(environment, object, id) {
+                Some((labels, _)) if labels.contains_key(HOOK_LABEL) => {
+                    self.run_is_removed(object, id, &labels);
+                    labels
+                }
                 Some((labels, data)) => {
                     self.removal(object, id, &labels, &data);
                     labels
@@ -186,6 +191,7 @@ impl State {
         if !self.is_doubted(key, &deployment, effect, object) {
             self.breach(Law::Doubt, format!("{object} is written for {id}, and that was not noted before"));
         }
+        self.in_its_turn(key, &deployment, effect, object);
         self.behind_pin(key, &deployment, object);
         let burnt =
             deployment.version.digest.clone().and_then(|digest| self.burnt.get(&(key.clone(), digest)).cloned());
@@ -193,6 +199,69 @@ impl State {
             && !matches!(deployment.origin.trigger, Trigger::Rollback | Trigger::Drift);
         if let Some(first) = burnt.filter(|first| by_itself && first != id) {
             self.breach(Law::Held, format!("{id} tries the version of {first} again, which failed"));
+        }
+    }
+
+    /// A job is made once for a deployment, and services are written when what they wait for has come about.
+    fn in_its_turn(&mut self, key: &StackKey, deployment: &Deployment, effect: &Effect, object: &ObjectRef) {
+        let (Effect::CreateService(spec) | Effect::UpdateService { spec, .. }) = effect else { return };
+        let Some(swarm) = self.swarms.get(&key.environment).cloned() else { return };
+        if spec.labels.contains_key(HOOK_LABEL) {
+            let run = deployment.jobs.get(&spec.name).map(|run| run.state);
+            if run != Some(JobState::Starting) {
+                self.breach(Law::Job, format!("{object} runs for {}, whose record says {run:?}", deployment.id));
+            }
+            let same = |spec: &ServiceSpec| {
+                spec.name == object.name
+                    && spec.labels.get(DEPLOYMENT_LABEL).is_some_and(|of| of == deployment.id.as_str())
+            };
+            let made = |call: &WriteCall| {
+                call.took_effect && matches!(&call.effect, Effect::CreateService(spec) if same(spec))
+            };
+            if swarm.service(&spec.name).is_none() && swarm.writes().iter().any(made) {
+                self.breach(Law::Job, format!("{object} runs twice for {}", deployment.id));
+            }
+            return;
+        }
+        let applied = deployment.progress.as_ref().is_some_and(|progress| progress.applied_at.is_some())
+            && deployment.phase == DeploymentPhase::Verifying;
+        let by_itself = matches!(deployment.origin.trigger, Trigger::Drift | Trigger::Adopt);
+        let Some(draft) = self.draft(&deployment.version).filter(|_| !applied && !by_itself) else { return };
+        for name in draft.hooks.iter().filter(|(_, hook)| !hook.post).map(|(name, _)| name) {
+            let run = deployment.jobs.get(&format!("{}_{name}", key.name)).map(|run| run.state);
+            if run != Some(JobState::Succeeded) {
+                let text = format!("{object} is written for {}, and its job {name} is {run:?}", deployment.id);
+                self.breach(Law::Job, text);
+            }
+        }
+        let meddled = self.meddled.get(&key.environment).is_some_and(|at| self.ago(*at) < SignedDuration::from_mins(6));
+        let service = object.name.strip_prefix(&format!("{}_", key.name)).unwrap_or_default();
+        let Some(on) = draft.waits.get(service).filter(|_| !meddled && !self.is_blurred(&key.environment)) else {
+            return;
+        };
+        let Some(part) = draft.services.get(on) else { return };
+        let ran = swarm.tasks_of(&format!("{}_{on}", key.name)).iter().any(|task| {
+            task.spec.container_spec.image == part.image && (task.state == TaskState::Running || task.state.is_over())
+        });
+        if !ran {
+            self.breach(Law::Job, format!("{object} is written for {} before {on} has run", deployment.id));
+        }
+    }
+
+    /// A run is removed when it is over, or its deployment is.
+    fn run_is_removed(&mut self, object: &ObjectRef, id: &str, labels: &BTreeMap<String, String>) {
+        if self.foreign.contains(id) || labels.get(INSTANCE_LABEL) != Some(&self.instance) {
+            return self.breach(Law::Foreign, format!("the foreign {object} is removed"));
+        }
+        let stack = labels.get(STACK_LABEL).and_then(|text| key(text));
+        let leaving = stack.and_then(|key| self.stacks.get(&key)).is_none_or(|stack| stack.control.deletion.is_some());
+        let deployment = labels.get(DEPLOYMENT_LABEL).map(|id| DeploymentId(id.clone()));
+        let goes_on = deployment.and_then(|id| self.deployments.get(&id)).is_some_and(|it| {
+            let run = it.jobs.get(&object.name).is_some_and(|run| run.state.is_under_way());
+            run && !it.phase.is_terminal() && it.phase != DeploymentPhase::RollingBack
+        });
+        if goes_on && !leaving {
+            self.breach(Law::Job, format!("{object} is removed while it runs for a deployment under way"));
         }
     }
 

@@ -6,8 +6,8 @@ use super::super::draft::{Flaw, Part};
 use super::super::gate::Writer;
 use super::{Law, State};
 use crate::domain::{
-    Actor, Deployment, DeploymentId, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, ObjectKind, ObjectRef,
-    STACK_LABEL, Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
+    Actor, Deployment, DeploymentId, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, JobState, ObjectKind,
+    ObjectRef, STACK_LABEL, Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
 };
 use crate::ledger::{RecordKey, read};
 use crate::ports::{Transaction, Write};
@@ -294,6 +294,15 @@ impl State {
             return;
         }
         let mut missing = Vec::new();
+        let by_itself = matches!(deployment.origin.trigger, Trigger::Drift | Trigger::Adopt);
+        if deployment.progress.is_some() && !by_itself {
+            for name in draft.hooks.keys() {
+                let run = deployment.jobs.get(&format!("{}_{name}", deployment.stack.name)).map(|run| run.state);
+                if run != Some(JobState::Succeeded) {
+                    missing.push(format!("its job {name} is {run:?}"));
+                }
+            }
+        }
         for (name, part) in &draft.services {
             let full = format!("{}_{name}", deployment.stack.name);
             let image = swarm.service(&full).map(|live| live.spec.task_template.container_spec.image.clone());
@@ -368,6 +377,11 @@ fn moved_wrongly(old: Option<&Deployment>, new: &Deployment) -> Vec<String> {
     }
     if old.version.digest.is_some() && old.version.digest != new.version.digest {
         wrong.push("its version has changed".to_owned());
+    }
+    for (name, run) in old.jobs.iter().filter(|(_, run)| !run.state.is_under_way()) {
+        if new.jobs.get(name) != Some(run) {
+            wrong.push(format!("its job {name} was over, and is something else now"));
+        }
     }
     if old.phase.is_terminal() && old.phase != new.phase {
         wrong.push(format!("it was {:?} and is {:?} now", old.phase, new.phase));

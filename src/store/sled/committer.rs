@@ -81,6 +81,7 @@ impl Committer {
                 }
             }
         }
+        kill_point!("transaction: before the answer");
         for (answer, outcome) in answers {
             // One who does not wait any more does not mind.
             let _ = answer.send(outcome);
@@ -111,15 +112,19 @@ impl Committer {
                 shared.db.flush().map_err(sled)?;
             }
             batch.insert(key, bytes);
+            kill_point!("transaction: before the write");
             shared.db.apply_batch(batch).map_err(sled)?;
         }
+        kill_point!("transaction: before the sync");
         if planted!("the store is not synced before the answer") {
             return Ok(());
         }
         if !planted!("sled is not flushed before the sync") {
             shared.db.flush().map_err(sled)?;
         }
-        (self.sync)(&self.data).map_err(|error| shared.folder.io("the log cannot be synced", &error))
+        (self.sync)(&self.data).map_err(|error| shared.folder.io("the log cannot be synced", &error))?;
+        kill_point!("transaction: after the sync");
+        Ok(())
     }
 
     /// Lets readers see the group, now that it is durable.

@@ -74,12 +74,19 @@ impl Files {
             sync_dir(&self.root)?;
         }
         let new = self.root.join(format!("{TEMPORARY}{}", self.serial.fetch_add(1, Ordering::Relaxed)));
-        let written = write_whole(&new, bytes).and_then(|()| std::fs::rename(&new, &path));
+        kill_point!("file: before the write");
+        let written = write_whole(&new, bytes).and_then(|()| {
+            kill_point!("file: before the rename");
+            std::fs::rename(&new, &path)
+        });
+        kill_point!("file: before the sync of the folder");
         if written.is_err() {
             // Best effort: the next start removes it.
             let _ = std::fs::remove_file(&new);
         }
-        written.and_then(|()| sync_dir(&folder))
+        written.and_then(|()| sync_dir(&folder))?;
+        kill_point!("file: after the sync of the folder");
+        Ok(())
     }
 
     /// Reads a file and checks that it holds what its name says.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA/lock      held (flock) by the process that has the store open
-//! DATA/format    one line, written once: the format of everything here
+//! DATA/format    one line: the format of everything here, and the oldest one whose readers can read it
 //! DATA/tip       the newest acknowledged revision, and a fingerprint of `store/` when it was closed properly
 //! DATA/store/    sled
 //! DATA/files/    kept files and spilled values, named by their SHA-256
@@ -22,8 +22,10 @@ use std::sync::OnceLock;
 use crate::ports::StoreError;
 
 /// The newest format this version reads, and the one it writes.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 const FORMAT_LINE: &str = "skep data format ";
+/// Behind the format, when readers of an older one can read it too.
+const READABLE_FROM: &str = " readable from ";
 /// There while a backup is being restored.
 pub(super) const RESTORING: &str = "restoring";
 const TIP_MAGIC: &[u8; 8] = b"skep-tip";
@@ -138,8 +140,8 @@ impl Folder {
         io_error(&self.path, what, error)
     }
 
-    /// Looks at what is there. Writes nothing.
-    pub(super) fn look(&self) -> Result<Found, StoreError> {
+    /// Looks at what is there, for a version that knows formats up to `newest`. Writes nothing.
+    pub(super) fn look(&self, newest: u32) -> Result<Found, StoreError> {
         if self.read(RESTORING)?.is_some() {
             return Err(self.damaged("a restore into it broke off; empty the folder, and restore again"));
         }
@@ -150,13 +152,10 @@ impl Folder {
             }
             return Ok(Found::Nothing);
         };
-        let format = std::str::from_utf8(&format)
-            .ok()
-            .and_then(|text| text.strip_prefix(FORMAT_LINE))
-            .and_then(|number| number.strip_suffix('\n')?.parse::<u32>().ok())
-            .ok_or_else(|| self.damaged("the file `format` makes no sense"))?;
-        if format > FORMAT {
-            return Err(StoreError::Newer { path: self.path.display().to_string(), found: format, known: FORMAT });
+        let (format, readable_from) =
+            formats(&format).ok_or_else(|| self.damaged("the file `format` makes no sense"))?;
+        if readable_from > newest {
+            return Err(StoreError::Newer { path: self.path.display().to_string(), found: format, known: newest });
         }
         let Some(tip) = self.read("tip")? else {
             return if has_store { Err(self.damaged("the file `tip` is missing")) } else { Ok(Found::Nothing) };
@@ -169,18 +168,33 @@ impl Folder {
         }
     }
 
+    /// The format that stands written; none before there is one.
+    pub(super) fn format(&self) -> Result<Option<u32>, StoreError> {
+        Ok(self.read("format")?.as_deref().and_then(formats).map(|(format, _)| format))
+    }
+
+    /// Says durably which format everything here has from now on.
+    pub(super) fn mark_format(&self, format: u32, readable_from: u32) -> Result<(), StoreError> {
+        let line = match readable_from < format {
+            true => format!("{FORMAT_LINE}{format}{READABLE_FROM}{readable_from}\n"),
+            false => format!("{FORMAT_LINE}{format}\n"),
+        };
+        self.replace("format", line.as_bytes())
+    }
+
+    /// Puts a file of the folder in place, whole and durably.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let new = self.path.join(format!("{name}.new"));
+        write_whole(&new, bytes)
+            .and_then(|()| std::fs::rename(&new, self.path.join(name)))
+            .and_then(|()| sync_dir(&self.path))
+            .map_err(|error| self.io(&format!("`{name}` cannot be written"), &error))
+    }
+
     /// Writes `format` and a first tip, for a folder that holds nothing yet.
     pub(super) fn begin(&self) -> Result<(), StoreError> {
-        let line = format!("{FORMAT_LINE}{FORMAT}\n");
-        for (name, bytes) in
-            [("tip", Tip { revision: 0, closed: None }.encode().to_vec()), ("format", line.into_bytes())]
-        {
-            let new = self.path.join(format!("{name}.new"));
-            write_whole(&new, &bytes)
-                .and_then(|()| std::fs::rename(&new, self.path.join(name)))
-                .and_then(|()| sync_dir(&self.path))
-                .map_err(|error| self.io(&format!("`{name}` cannot be written"), &error))?;
-        }
+        self.replace("tip", &Tip { revision: 0, closed: None }.encode())?;
+        self.mark_format(FORMAT, FORMAT)?;
         // The folder's own name must last too.
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_dir(parent).map_err(|error| self.io("the folder above cannot be synced", &error))?;
@@ -266,6 +280,13 @@ impl Tip {
     }
 }
 
+/// What `format` says: the format, and the oldest one whose readers can read it.
+fn formats(bytes: &[u8]) -> Option<(u32, u32)> {
+    let line = std::str::from_utf8(bytes).ok()?.strip_prefix(FORMAT_LINE)?.strip_suffix('\n')?;
+    let (format, from) = line.split_once(READABLE_FROM).unwrap_or((line, line));
+    Some((format.parse().ok()?, from.parse().ok()?))
+}
+
 /// The fingerprint of all files of a folder of sled's.
 pub(super) fn fingerprint(folder: &Path) -> io::Result<Fingerprint> {
     let (mut crc, mut length) = (0, 0);
@@ -323,6 +344,15 @@ pub(super) fn io_error(path: &Path, what: &str, error: &io::Error) -> StoreError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_says_its_format_and_who_can_read_it() {
+        assert_eq!(formats(b"skep data format 1\n"), Some((1, 1)));
+        assert_eq!(formats(b"skep data format 3 readable from 2\n"), Some((3, 2)));
+        for bad in ["", "skep data format 1", "skep data format x\n", "skep data format 2 readable from \n"] {
+            assert_eq!(formats(bad.as_bytes()), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_tip_reads_back_and_a_torn_one_does_not() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use tokio::sync::broadcast;
 
 use super::files::Files;
-use super::folder::{Folder, Found, files_of};
+use super::folder::{FORMAT, Folder, Found, files_of};
 use super::{Shared, SledOptions, SledStore, engine};
 use crate::ports::StoreError;
 
@@ -41,7 +41,7 @@ impl SledStore {
 
 fn look_in(data: &Path, scratch: &Path) -> Result<SledStore, StoreError> {
     let folder = Folder::only_read(data, scratch)?;
-    let Found::Store(tip) = folder.look()? else { return Err(StoreError::Missing("store".to_owned())) };
+    let Found::Store(tip) = folder.look(FORMAT)? else { return Err(StoreError::Missing("store".to_owned())) };
     engine::copy_store(&folder, &folder.own_store(), &folder.store())?;
     let files = Files::new(data, folder.files());
     let db = engine::open_store(&folder, SledOptions::default().cache)?;
@@ -59,7 +59,7 @@ fn look_in(data: &Path, scratch: &Path) -> Result<SledStore, StoreError> {
     for name in shared.all_files(&checked.spilled)? {
         shared.files.read(&name.0)?;
     }
-    Ok(SledStore { shared: Some(Arc::new(shared)), commits: None, files: None, threads: Vec::new() })
+    Ok(SledStore { shared: Some(Arc::new(shared)), migration: None, commits: None, files: None, threads: Vec::new() })
 }
 
 /// A new folder that only we can read.

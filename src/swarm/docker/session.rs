@@ -182,7 +182,9 @@ impl Session {
         timeout: Duration,
     ) -> Result<Answer, SwarmError> {
         let call = self.call_about(&method, object);
+        kill_point!(format!("call: before {method} {}", without_ids(path)));
         let asked = self.transport.ask(method.clone(), Some(self.version), path, with, timeout).await;
+        kill_point!(format!("call: after {method} {}", without_ids(path)));
         let answer = asked.map_err(|failure| failure.at(self.endpoint()))?;
         tracing::trace!(endpoint = %self.endpoint(), %method, path, status = answer.status.as_u16(), "engine call");
         if answer.status.is_success() { Ok(answer) } else { Err(call.refusal(answer.status, &answer.body)) }
@@ -200,6 +202,14 @@ impl Session {
         let body = self.request(method, path, body, object).await?;
         decode(&call, &body)
     }
+}
+
+/// A path as `/services/*/update`: without its query, and without ids.
+#[cfg(feature = "sim")]
+fn without_ids(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_id = |part: &str| part.len() >= 20 && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    path.split('/').map(|part| if is_id(part) { "*" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 fn decode<T: DeserializeOwned>(call: &Call<'_>, body: &[u8]) -> Result<T, SwarmError> {

@@ -355,6 +355,8 @@ struct WireResources {
 #[serde(rename_all = "PascalCase", default)]
 struct WireEngine {
     engine_version: String,
+    #[serde(deserialize_with = "nullable")]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -397,6 +399,7 @@ impl Wire for WireNode {
             engine: self.description.engine.engine_version,
             platform: self.description.platform,
             labels: self.spec.labels,
+            engine_labels: self.description.engine.labels,
             nano_cpus: self.description.resources.nano_cpus,
             memory_bytes: self.description.resources.memory_bytes,
         }))

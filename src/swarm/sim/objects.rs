@@ -350,6 +350,7 @@ impl World {
             engine: "20.10.24".to_owned(),
             platform: node.platform.clone(),
             labels: node.labels.clone(),
+            engine_labels: BTreeMap::new(),
             nano_cpus: node.nano_cpus,
             memory_bytes: node.memory_bytes,
         };

@@ -1,5 +1,7 @@
 //! A small GraphQL client. The selections of the API that the scenarios read stand here, and nowhere else.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 /// What is read of a stack.
@@ -9,7 +11,8 @@ pub(crate) const STACK: &str = "name generation observedGeneration phase reason 
 
 /// What is read of a deployment.
 pub(crate) const DEPLOYMENT: &str = "deploymentId generation trigger phase reason message revision rollbackOf rolledBackBy \
-    images { service image digest } failure { class service slot node error exitCode logTail } createdAt finishedAt";
+    images { service image digest } failure { class service slot node error exitCode logTail } \
+    services { service waitsFor } jobs { service when direction phase exitCode logTail } createdAt finishedAt";
 
 /// How a stack is named in arguments.
 pub(crate) fn stack_ref(name: &str) -> Value {
@@ -46,18 +49,33 @@ impl Client {
         Self { http, address: address.to_owned(), token: token.to_owned() }
     }
 
+    /// The answer with its HTTP status, whatever it is; an error when none came.
+    async fn try_ask(&self, document: &str) -> Result<(u16, Value), reqwest::Error> {
+        let address = format!("http://{}/graphql", self.address);
+        let asked = self.http.post(address).bearer_auth(&self.token).json(&json!({ "query": document }));
+        let answer = asked.send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
     /// The answer with its HTTP status, whatever it is.
     pub(crate) async fn ask(&self, document: &str) -> (u16, Value) {
-        let answer = self
-            .http
-            .post(format!("http://{}/graphql", self.address))
-            .bearer_auth(&self.token)
-            .json(&json!({ "query": document }))
-            .send()
-            .await
-            .unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.json().await.unwrap_or(Value::Null))
+        self.try_ask(document).await.unwrap()
+    }
+
+    /// A mutation that is sent again, under the same key, until it is acknowledged: the server may die over it.
+    pub(crate) async fn insist(&self, mutation: &str, input: &Value) {
+        let document =
+            format!("mutation {{ {mutation}(input: {}) {{ userErrors {{ code message }} }} }}", literal(input));
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.try_ask(&document).await {
+                Ok((200, answer)) if answer["data"][mutation]["userErrors"] == json!([]) => return,
+                Ok((200, answer)) if !answer.is_null() => panic!("{document}\n{answer:#}"),
+                _ if Instant::now() < end => tokio::time::sleep(Duration::from_millis(50)).await,
+                last => panic!("not acknowledged within a minute: {document}\n{last:?}"),
+            }
+        }
     }
 
     /// The data of a query.

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::docker;
 use super::graphql::Client;
+use crate::collector::Collector;
 use crate::git_http::GitServer;
 
 /// How long a Skep may take to be ready, or to end.
@@ -29,17 +30,29 @@ fn shared() -> MutexGuard<'static, (usize, Option<Arc<Hive>>)> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is out of the ordinary about an installation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// The engine, if it is not the one of this machine.
+    pub(crate) docker: Option<String>,
+    /// More environment.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The folder that the data is to be in.
+    pub(crate) below: Option<PathBuf>,
+}
+
 /// A Skep process with its data, and a git host.
 pub(crate) struct Hive {
     process: Mutex<Option<Child>>,
+    settings: Settings,
     data: TempDir,
-    /// The engine of its `default`; that of the tests when left out.
-    engine: Option<String>,
     repositories: TempDir,
     /// `127.0.0.1:PORT`; the same after a restart.
     pub(crate) address: String,
     /// The git host.
     pub(crate) git: GitServer,
+    /// Who gets its traces.
+    pub(crate) collector: Collector,
 }
 
 /// The guards are held, not read.
@@ -110,17 +123,18 @@ impl std::ops::Deref for Stay {
 impl Hive {
     /// A new installation with its own data.
     pub(crate) fn start() -> Self {
-        Self::start_on(None)
+        Self::with(Settings::default())
     }
 
-    /// The same, on another engine.
-    pub(crate) fn start_on(engine: Option<&str>) -> Self {
-        let data = TempDir::with_prefix("skep-e2e-").unwrap();
+    /// As [`Hive::start`], out of the ordinary.
+    pub(crate) fn with(settings: Settings) -> Self {
+        let below = settings.below.clone().unwrap_or_else(std::env::temp_dir);
+        let data = TempDir::with_prefix_in("skep-e2e-", below).unwrap();
         let repositories = TempDir::with_prefix("skep-e2e-git-").unwrap();
-        let engine = engine.map(str::to_owned);
-        let (process, address) = serve(data.path(), "127.0.0.1:0", engine.as_deref());
+        let collector = Collector::start();
+        let (process, address) = serve(data.path(), "127.0.0.1:0", &collector, &settings);
         let git = GitServer::start(repositories.path());
-        Self { process: Mutex::new(Some(process)), data, engine, repositories, address, git }
+        Self { process: Mutex::new(Some(process)), settings, data, repositories, address, git, collector }
     }
 
     /// Where bare repositories lie.
@@ -145,6 +159,16 @@ impl Hive {
         child.wait().unwrap();
     }
 
+    /// Whether it has ended, by itself or by being killed; then it can be started again.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut process = self.process.lock().unwrap();
+        let ended = process.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+        if ended {
+            *process = None;
+        }
+        ended
+    }
+
     /// Asks it to end; gives its exit code.
     pub(crate) fn terminate(&self) -> Option<i32> {
         let mut child = self.take();
@@ -167,7 +191,7 @@ impl Hive {
 
     /// Starts it again on the same data, at the same address.
     pub(crate) fn restart(&self) {
-        let (child, _) = serve(self.data.path(), &self.address, self.engine.as_deref());
+        let (child, _) = serve(self.data.path(), &self.address, &self.collector, &self.settings);
         *self.process.lock().unwrap() = Some(child);
     }
 
@@ -267,11 +291,13 @@ fn log() -> PathBuf {
 }
 
 /// Starts `skep serve`; gives the process and its address when it is ready.
-fn serve(data: &Path, listen: &str, engine: Option<&str>) -> (Child, String) {
+fn serve(data: &Path, listen: &str, collector: &Collector, settings: &Settings) -> (Child, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
-        .args(["serve", "--listen", listen, "--allow-private-addresses", "--allow-file-sources", "--data"])
+        .args(["serve", "--listen", listen, "--otlp-endpoint", &collector.endpoint])
+        .args(["--allow-private-addresses", "--allow-file-sources", "--data"])
         .arg(data)
-        .args(engine.iter().flat_map(|engine| ["--docker", engine]))
+        .args(settings.docker.iter().flat_map(|docker| ["--docker", docker]))
+        .envs(settings.variables.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,0 +1,120 @@
+//! All is lost but the manifests and the key: a new Skep takes the place of the lost one, and nothing is restarted.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::docker::{self, docker};
+use crate::support::hive::Stay;
+use crate::support::stack::unique;
+
+/// A Skep with a data folder; killed when dropped.
+struct Skep {
+    child: Child,
+    address: String,
+}
+
+impl Skep {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_skep"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("skep: listening on ").map(str::to_owned)).unwrap();
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn cli(&self, data: &Path, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+        command.env_remove("SKEP_TOKEN").args(["--server", &self.address, "--data"]).arg(data);
+        command.args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn must(&self, data: &Path, arguments: &[&str]) -> String {
+        let output = self.cli(data, arguments);
+        assert!(output.status.success(), "skep {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Skep {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_new_skep_takes_the_place_of_one_whose_data_is_lost_and_restarts_nothing() {
+    let _nobody = Stay::nobody().await;
+    let folder = TempDir::with_prefix("skep-e2e-lost-").unwrap();
+    let (lost, new) = (folder.path().join("lost"), folder.path().join("new"));
+    let name = unique("lost");
+    let manifest = folder.path().join("stack.yml");
+    fs::write(
+        &manifest,
+        format!(
+            "kind: Stack\nname: {name}\npolicy: {{ images: never, monitor: 1s }}\nvariables: {{ KEY: {{ value: hush, secret: true }} \
+             }}\ninline: |\n  services:\n    web: {{ image: 'skep-example:1', networks: [inner], secrets: [key], configs: [greeting], \
+             stop_grace_period: 1s }}\n  networks: {{ inner: {{}} }}\n  configs: {{ greeting: {{ content: hello }} }}\n  secrets: {{ key: \
+             {{ environment: KEY }} }}\n"
+        ),
+    )
+    .unwrap();
+    let manifest = manifest.to_str().unwrap();
+    let before = Skep::start(&lost, &[]);
+    before.must(&lost, &["apply", "-f", manifest, "--wait"]);
+    drop(before);
+    let service = format!("{name}_web");
+    let written = docker::version_of(&service);
+    let containers =
+        || docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.swarm.service.name={service}")]);
+    let running = containers();
+    assert!(!running.is_empty());
+    // All that is left: the key, the manifest, and what the labels say.
+    fs::create_dir(&new).unwrap();
+    fs::rename(lost.join("seal.key"), new.join("seal.key")).unwrap();
+    fs::remove_dir_all(&lost).unwrap();
+    let labels = docker::service(&service).unwrap()["Spec"]["Labels"].clone();
+    let instance = labels["dev.skep.instance"].as_str().unwrap();
+
+    let skep = Skep::start(&new, &["--instance", instance]);
+    skep.must(&new, &["apply", "-f", manifest]);
+    let stack = || -> Value { serde_json::from_str(&skep.must(&new, &["get", "stack", &name, "-o", "json"])).unwrap() };
+    // Not before a person's word.
+    let waiting = skep.cli(&new, &["wait", &name, "--timeout", "3s"]);
+    assert_eq!(waiting.status.code(), Some(12), "{waiting:?}");
+    assert_eq!(skep.cli(&new, &["diff", &name]).status.code(), Some(0), "nothing would change");
+    skep.must(&new, &["environment", "claim", "default"]);
+    skep.must(&new, &["wait", &name, "--timeout", "1m"]);
+    assert_eq!(stack()["phase"], "Converged");
+    assert_eq!(docker::version_of(&service), written, "the service was not written to");
+    assert_eq!(containers(), running, "no task was restarted");
+
+    // It is kept from now on, and goes with all that belongs to it.
+    let text = fs::read_to_string(manifest).unwrap().replace("skep-example:1", "skep-example:2");
+    fs::write(manifest, text).unwrap();
+    skep.must(&new, &["apply", "-f", manifest, "--wait"]);
+    skep.must(&new, &["delete", &name, "--yes"]);
+    for kind in ["service", "network", "config", "secret"] {
+        assert_eq!(docker::of_stack(kind, &name), Vec::<String>::new(), "{kind}");
+    }
+    drop(skep);
+    // Another id is not for a folder that has one.
+    let other = Command::new(env!("CARGO_BIN_EXE_skep"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--instance", "01kbvqjz9ex7h2e3s1q8f5a6b7", "--data"])
+        .arg(&new)
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+}
