@@ -211,7 +211,7 @@ impl Far {
         let told = self.lines(response, Duration::from_secs(from.beat.saturating_mul(3))).map(move |line| {
             let line = line?;
             serde_json::from_slice(&line).map_err(|_| {
-                let said = clean(&String::from_utf8_lossy(&line));
+                let said = clean(String::from_utf8_lossy(&line));
                 FarError::Unreachable { url: url.clone(), reason: format!("it said: {said}") }
             })
         });
