@@ -25,9 +25,12 @@ use skep::app::SystemAmbient;
 use skep::declare::{ApplyOptions, Ask, Declare, Limits};
 use skep::domain::{Actor, EnvironmentName, StackKey, StackName, StackStatus, Trigger};
 use skep::ledger::{Batch, Ledger};
-use skep::ports::{BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, NoNotifiers, PlanAnswer};
+use skep::ports::{
+    BoxFuture, BoxStream, Inquiries, InquiryError, LogLine, LogOf, LogQuery, NoLog, NoNotifiers, PlanAnswer,
+};
 use skep::seal::KeyFile;
 use skep::store::sled::SledStore;
+use skep::telemetry::{Meters, Tracer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -98,10 +101,13 @@ async fn serve() {
         ledger: ledger.clone(),
         inquiries: Arc::new(Nobody),
         notifiers: Arc::new(NoNotifiers),
+        log: Arc::new(NoLog),
         auth: Arc::new(Auth::with_token(TOKEN)),
         ambient,
         ready: Arc::new(AtomicBool::new(true)),
         metrics: Arc::new(String::new),
+        meters: Meters::new(),
+        tracer: Tracer::default(),
         options: ApiOptions::default(),
     });
     let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls: None, workers: 2 };

@@ -24,7 +24,7 @@ mod process;
 #[path = "../../tests/support/engine_proxy.rs"]
 mod proxy;
 mod reactions;
-#[expect(dead_code, reason = "tests use the rest of it")]
+#[expect(unreachable_pub, reason = "shared with tests")]
 #[path = "../../tests/support/registry.rs"]
 mod registry;
 mod skep;

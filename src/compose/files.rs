@@ -14,7 +14,6 @@ use super::compat::Difference;
 use super::field::{Field, Table};
 use super::input::{Needs, RenderInput, ValueOf};
 use super::mounts::identity;
-use super::own::is_protected;
 use super::path;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};

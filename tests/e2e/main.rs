@@ -22,9 +22,6 @@ mod git_http;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
-#[path = "../support/registry.rs"]
-#[expect(dead_code, reason = "the tests of logins use the rest of it")]
-mod registry;
 mod support;
 #[path = "../support/way.rs"]
 mod way;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::domain::{
-    Desired, DesiredService, FailureClass, LiveService, Node, NodeAvailability, NodeState, Platform, ServiceSpec,
-    VersionIndex,
+    Course, Desired, DesiredService, FailureClass, LiveService, Node, NodeAvailability, NodeState, Platform,
+    ServiceSpec, VersionIndex,
 };
 use skep::plan::{Preflight, Prune, preflight};
 
@@ -90,6 +90,7 @@ fn look(world: &World, desired: &Desired, good: Option<&Desired>) -> Preflight {
         deployment: "d2",
         allow_recreate: false,
         adopt: false,
+        course: Course::Deploy,
     });
     preflight(&plan, desired, good, &world.live)
 }

@@ -168,7 +168,7 @@ impl Encryptor {
 /// Block style, as SOPS writes it.
 fn block(text: &mut String, value: &Value, depth: usize) {
     let pad = " ".repeat(depth * 4);
-    let mut entry = |head: String, value: &Value| match value {
+    let entry = |text: &mut String, head: String, value: &Value| match value {
         Value::Object(map) if !map.is_empty() => {
             writeln!(text, "{pad}{head}").unwrap();
             block(text, value, depth + 1);
@@ -181,7 +181,7 @@ fn block(text: &mut String, value: &Value, depth: usize) {
         other => writeln!(text, "{pad}{head} {other}").unwrap(),
     };
     match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| entry(format!("{key}:"), value)),
+        Value::Object(map) => map.iter().for_each(|(key, value)| entry(text, format!("{key}:"), value)),
         Value::Array(items) => items.iter().for_each(|item| match item {
             Value::Object(_) => {
                 let mut inner = String::new();
@@ -191,7 +191,7 @@ fn block(text: &mut String, value: &Value, depth: usize) {
                     writeln!(text, "{pad}{head}{line}").unwrap();
                 }
             }
-            _ => entry("-".to_owned(), item),
+            _ => entry(text, "-".to_owned(), item),
         }),
         _ => {}
     }

@@ -88,15 +88,30 @@ export function followEvents(
   most = 500,
 ): () => void {
   let last: number | null = null
-  return follow(
+  let waiting: EventLine[] = []
+  let frame = 0
+  let open = true
+  /** The log begins with many lines, each a message: they are taken in once a frame. */
+  const flush = () => {
+    frame = 0
+    const more = waiting
+    waiting = []
+    if (open) into((known) => append(known, more, most))
+  }
+  const stop = follow(
     FollowEvents,
     () => ({ stack: of.stack ?? null, environment: of.environment ?? null, after: last, last: 200 }),
     (data) => {
       const { sequence, event } = data.eventAdded
       last = Math.max(last ?? 0, sequence)
-      into((known) => append(known, [event], most))
+      waiting.push(event)
+      frame ||= document.visibilityState === 'visible' ? requestAnimationFrame(flush) : (setTimeout(flush, 200) as never)
     },
   )
+  return () => {
+    open = false
+    stop()
+  }
 }
 
 /** The counts are followed as long as somebody is signed in: they keep the connection, whichever view is open. */

@@ -281,7 +281,7 @@ impl Scene {
             let live = LiveService {
                 id: format!("id-{}", service.key),
                 version: VersionIndex(1),
-                spec: service.spec.clone(),
+                spec: (*service.spec).clone(),
                 created_at: None,
                 updated_at: None,
                 update: None,

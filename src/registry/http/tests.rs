@@ -90,6 +90,7 @@ impl Keyring for Ring {
             id: "1".into(),
             kind: CredentialType::Registry,
             hosts: self.1.iter().map(|host| CredentialHost::parse(host).unwrap()).collect(),
+            stacks: Vec::new(),
             print: Digest::of(b"1"),
             data: self.0.iter().map(value).collect(),
         })))
