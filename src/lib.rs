@@ -15,7 +15,7 @@
 //!                               └──────────────► domain ◄───────┘
 //! ```
 //!
-//! Beside them: `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
+//! Beside them: `relay` (the adapter that speaks to another Skep), `keys` (what key material looks like: values in, values out) and `outbound` (which addresses may be connected
 //! to, and ssh with a credential), for `declare` and the adapters that go out; `telemetry` (what counts and traces the work),
 //! for those that do it.
 //!
@@ -41,6 +41,7 @@ pub mod outbound;
 pub mod plan;
 pub mod ports;
 pub mod registry;
+pub mod relay;
 pub mod seal;
 #[cfg(feature = "sim")]
 pub mod sim;

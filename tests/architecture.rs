@@ -12,7 +12,7 @@ use std::path::Path;
 /// Production lines a file may have.
 const CAP: usize = 500;
 
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "api",
     "app",
     "assess",
@@ -28,6 +28,7 @@ const ROOMS: [&str; 20] = [
     "plan",
     "ports",
     "registry",
+    "relay",
     "seal",
     "sim",
     "source",
@@ -53,7 +54,7 @@ fn allowed(room: &str) -> Option<&'static [&'static str]> {
         "cli" => &["api", "app", "declare", "domain", "ledger", "ports"],
         "outbound" => &["domain", "keys", "ports"],
         "notify" => &["domain", "keys", "ledger", "outbound", "ports"],
-        "swarm" | "source" | "registry" => &["domain", "keys", "outbound", "ports"],
+        "swarm" | "source" | "registry" | "relay" => &["domain", "keys", "outbound", "ports"],
         "store" | "seal" => &["domain", "ports"],
         _ => return None,
     })

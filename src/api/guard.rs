@@ -5,6 +5,7 @@
 //! it happens: in `declare`.
 
 mod readiness;
+mod relay;
 
 use std::collections::BTreeMap;
 use std::io::Read;

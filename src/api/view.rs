@@ -70,10 +70,14 @@ impl From<(&Stack, &StackStatus)> for StackView {
     }
 }
 
-/// The condition that tells most: what stalls, or else the summary.
+/// The condition that tells most: that nothing newer is known, what stalls, or else the summary.
 fn telling(status: &StackStatus) -> Option<&Condition> {
+    let ready = status.condition(ConditionType::Ready);
+    if ready.is_some_and(|ready| ready.reason == Reason::RelayUnreachable) {
+        return ready;
+    }
     let stalled = status.condition(ConditionType::Stalled).filter(|it| it.status == ConditionStatus::True);
-    stalled.or_else(|| status.condition(ConditionType::Ready))
+    stalled.or(ready)
 }
 
 /// A typed statement about a stack.

@@ -62,6 +62,7 @@ async fn run(address: SocketAddr, args: &SimulateArgs, say: &mut dyn FnMut(&str)
     let cancel = CancellationToken::new();
     let meters = Meters::new();
     let parts = Parts {
+        far: Arc::new(crate::ports::NoFar),
         ledger: ledger.clone(),
         ambient: ambient.clone(),
         sealer: sealer.clone(),

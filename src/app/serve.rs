@@ -26,6 +26,7 @@ use crate::notify::{Couriers, NotifyOptions, NotifyParts};
 use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::registry::HttpRegistry;
+use crate::relay::RelayConnector;
 use crate::seal::{KeyFile, KeyFileError};
 use crate::source::git::{Git, GitOptions};
 use crate::source::sops::SopsFiles;
@@ -176,9 +177,13 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             registry: registry(&options, keyring.clone())?,
             decrypter: Arc::new(SopsFiles),
             connector: Arc::new(WatchedConnector::new(
-                Arc::new(DockerConnector::new(DockerOptions::default()).with_access(engine_access(&options, keyring))),
+                Arc::new(
+                    DockerConnector::new(DockerOptions::default())
+                        .with_access(engine_access(&options, keyring.clone())),
+                ),
                 meters.clone(),
             )),
+            far: Arc::new(RelayConnector::new(keyring, Outbound::new(own_reach(&options)))),
             instance,
             restored: ledger.restored()?,
             meters: meters.clone(),
@@ -328,6 +333,8 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
     let endpoint = match (&known, named) {
         (None, _) if declared => return Ok(()),
         (Some(_), None) => return Ok(()),
+        // What another Skep keeps has no engine here.
+        (Some(known), _) if known.relay.is_some() => return Ok(()),
         (_, named) => named.unwrap_or_else(|| LOCAL_ENGINE.to_owned()),
     };
     // What else is declared of it stays.
@@ -351,10 +358,13 @@ async fn default_environment(options: &ServeOptions, ledger: &Ledger, now: Times
     Ok(())
 }
 
-/// An environment's endpoints are an operator's word: his own networks are fine.
+/// An environment's endpoints, and the other Skep of a relay, are an operator's word: his own networks are fine.
 fn engine_access(options: &ServeOptions, keyring: Arc<dyn Keyring>) -> EngineAccess {
-    let reach = if options.allow_private_addresses { Reach::Any } else { Reach::Own };
-    EngineAccess { keyring, outbound: Outbound::new(reach), ..EngineAccess::default() }
+    EngineAccess { keyring, outbound: Outbound::new(own_reach(options)), ..EngineAccess::default() }
+}
+
+fn own_reach(options: &ServeOptions) -> Reach {
+    if options.allow_private_addresses { Reach::Any } else { Reach::Own }
 }
 
 /// A notifier's address is an admin's word, and what stands there is read by whoever sees the notifier's errors: private

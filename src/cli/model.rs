@@ -221,10 +221,29 @@ pub(super) struct Environment {
     #[serde(default)]
     pub(super) ssh: Option<String>,
     #[serde(default)]
+    pub(super) relay: Option<Relay>,
+    #[serde(default)]
     pub(super) node_count: Option<u64>,
     #[serde(default)]
     pub(super) nodes: Vec<Node>,
     pub(super) claim: Claim,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Relay {
+    pub(super) url: String,
+    pub(super) credential: String,
+    pub(super) environment: String,
+}
+
+impl Environment {
+    /// How it is reached.
+    pub(super) fn place(&self) -> String {
+        match &self.relay {
+            Some(relay) => format!("relay {} ({})", relay.url, relay.environment),
+            None => self.endpoints.join(" "),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

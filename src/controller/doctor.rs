@@ -70,6 +70,11 @@ impl Answers {
         })
     }
 
+    pub(super) async fn look_at_one(&self, name: &EnvironmentName) -> Result<Vec<Finding>, InquiryError> {
+        let images = self.images_by_registry().map_err(|error| InquiryError::Failed(error.to_string()))?;
+        Ok(self.look_at_environment(name, images.get(name).cloned().unwrap_or_default()).await)
+    }
+
     /// Of each registry that stacks run images of, one image; of stacks that have none looked up, none.
     fn images_by_registry(&self) -> Result<Images, LedgerError> {
         let mut images = Images::new();
@@ -88,6 +93,10 @@ impl Answers {
     }
 
     async fn look_at_environment(&self, name: &EnvironmentName, images: BTreeMap<String, String>) -> Vec<Finding> {
+        if self.shared.relays.get(name).is_some() {
+            // The far Skep is asked beside all this.
+            return Vec::new();
+        }
         let Some(observed) = self.shared.environments.get(name) else {
             let mend = format!("declare it anew: `skep environment apply {name} --endpoint URL`");
             return vec![bad(Area::Engine, name.as_str(), "its endpoints cannot be used".to_owned(), &mend)];

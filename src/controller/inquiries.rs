@@ -371,6 +371,10 @@ impl Inquiries for Answers {
         Box::pin(self.bounded(self.look_at_all()))
     }
 
+    fn doctor_of<'a>(&'a self, name: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
+        Box::pin(self.bounded(self.look_at_one(name)))
+    }
+
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {
         let Some(environment) = self.shared.environments.get(environment) else { return Vec::new() };
         let mut nodes: Vec<Arc<Node>> = environment.snapshot().nodes.values().cloned().collect();

@@ -41,8 +41,10 @@ mod preflight;
 mod prepare;
 mod queue;
 mod reconcile;
+mod relay;
 mod rendering;
 mod rendition;
+mod report;
 mod repositories;
 mod second_opinion;
 mod shared;
@@ -65,27 +67,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::catalogs::Catalogs;
 use self::claim::Claimer;
-use self::environment::{Connection, Observed};
+use self::environment::Observed;
 pub use self::queue::Depth;
 use self::queue::Priority;
+use self::relay::{Link, LinkParts, Relays, Routed};
 use self::rendition::Renderer;
+use self::report::report;
 use self::repositories::Repositories;
 use self::shared::{Environments, Renditions, Shared};
 use self::sources::Sources;
 use self::waiting::Waiting;
 use crate::declare::Declare;
-use crate::domain::{
-    Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Event, EventType, StackKey,
-};
-use crate::ledger::{Batch, Ledger, LedgerError, Noted, RecordKey};
-use crate::ports::{Ambient, Decrypter, Inquiries, Registry, Sealer, Source, SwarmConnector};
+use crate::domain::{CredentialName, Environment, EnvironmentName, Installation, StackKey};
+use crate::ledger::{Ledger, LedgerError, Noted, RecordKey};
+use crate::ports::{Ambient, Decrypter, FarConnector, Inquiries, Registry, Sealer, Source, SwarmConnector};
 use crate::telemetry::{Meters, Tracer};
 
 /// What the controller is made of.
@@ -104,6 +104,8 @@ pub struct Parts {
     pub registry: Arc<dyn Registry>,
     /// Connects environments.
     pub connector: Arc<dyn SwarmConnector>,
+    /// Connects those that another Skep keeps.
+    pub far: Arc<dyn FarConnector>,
     /// This installation's id.
     pub instance: String,
     /// The mark of the restore that this installation came from, if it did: it writes to no Swarm before a person has it
@@ -131,6 +133,9 @@ impl Backlog {
 pub struct Controller {
     shared: Arc<Shared>,
     connector: Arc<dyn SwarmConnector>,
+    far: Arc<dyn FarConnector>,
+    sealer: Arc<dyn Sealer>,
+    declare: Declare,
     catalogs: Arc<Catalogs>,
     running: Mutex<BTreeMap<EnvironmentName, (Environment, CancellationToken)>>,
     cancel: CancellationToken,
@@ -153,10 +158,11 @@ impl Controller {
         );
         let catalogs = Catalogs::new(
             parts.source.clone(),
-            (parts.ledger.clone(), declare),
+            (parts.ledger.clone(), declare.clone()),
             parts.ambient.clone(),
             cancel.child_token(),
         );
+        let sealer = parts.sealer.clone();
         let renderer = Renderer::new(parts.source, parts.decrypter, parts.sealer, parts.ledger.clone());
         let shared = Shared {
             ledger: parts.ledger,
@@ -172,17 +178,19 @@ impl Controller {
             environments,
             lookups: Arc::default(),
             waiting: Waiting::default(),
+            relays: Relays::default(),
             tasks: TaskTracker::new(),
             errors: Mutex::new(HashMap::new()),
         };
         let (shared, catalogs) = (Arc::new(shared), Arc::new(catalogs));
-        Self { shared, connector: parts.connector, catalogs, running: Mutex::default(), cancel }
+        let (connector, far) = (parts.connector, parts.far);
+        Self { shared, connector, far, sealer, declare, catalogs, running: Mutex::default(), cancel }
     }
 
     /// Answers readers' questions.
     #[must_use]
     pub fn inquiries(&self) -> Arc<dyn Inquiries> {
-        Arc::new(inquiries::Answers::new(self.shared.clone()))
+        Arc::new(Routed::new(self.shared.clone()))
     }
 
     /// Tells how much waits, whenever it is asked.
@@ -213,7 +221,10 @@ impl Controller {
                     let pushed = spread::of_one_push(&note);
                     for (key, value) in &note.records {
                         match key {
-                            RecordKey::Stack(stack) if pushed.contains(stack) => self.wake_waiting(stack),
+                            RecordKey::Stack(stack) if pushed.contains(stack) => {
+                                self.shared.relays.wake(stack);
+                                self.wake_waiting(stack);
+                            }
                             key => self.noted(key, value.is_some()),
                         }
                     }
@@ -248,6 +259,7 @@ impl Controller {
         match key {
             RecordKey::Stack(key) if there => {
                 self.shared.environments.wake(key, Priority::Person);
+                self.shared.relays.wake(key);
                 self.wake_waiting(key);
             }
             RecordKey::Status(key) | RecordKey::Stack(key) => self.wake_waiting(key),
@@ -305,11 +317,15 @@ impl Controller {
         if let Some((_, cancel)) = self.running().remove(name) {
             cancel.cancel();
             self.shared.environments.remove(name);
+            self.shared.relays.remove(name);
         }
     }
 
     /// Passes a person's order to claim an environment on, unless it was carried out.
     fn order_claim(&self, name: &EnvironmentName) {
+        if let Some(link) = self.shared.relays.get(name) {
+            return link.order_claim();
+        }
         let Some(observed) = self.shared.environments.get(name) else { return };
         let handled = self.shared.ledger.environment_status(name).ok().flatten();
         let handled = handled.and_then(|status| status.value.handled_claim);
@@ -332,6 +348,11 @@ impl Controller {
             }
             cancel.cancel();
         }
+        if environment.relay.is_some() {
+            self.shared.environments.remove(&environment.name);
+            return self.begin_relay(environment, running);
+        }
+        self.shared.relays.remove(&environment.name);
         let swarm = match self.connector.connect(&environment) {
             Ok(swarm) => swarm,
             Err(error) => {
@@ -357,79 +378,26 @@ impl Controller {
     }
 }
 
-/// Writes what is known of the connection whenever it changes, and has all stacks looked at.
-async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
-    let mut connections: watch::Receiver<Connection> = environment.connections();
-    loop {
-        if let Err(error) = write_status(&shared, &environment).await {
-            tracing::warn!(environment = %environment.name, %error, "the environment's status could not be written");
-        }
-        for key in shared.ledger.stack_keys(&environment.name).unwrap_or_default() {
-            environment.queue.add(&key, Instant::now(), Priority::Resync);
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            changed = connections.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
-async fn write_status(shared: &Shared, environment: &Observed) -> Result<(), LedgerError> {
-    let now = shared.ambient.now();
-    let before = shared.ledger.environment_status(&environment.name)?.map(|found| found.value);
-    let connection = environment.connection();
-    let claim = environment.claim();
-    let (connected, message, info) = match connection {
-        Connection::Unknown => return Ok(()),
-        Connection::Connected(info) => (true, None, Some(info)),
-        Connection::Lost(error) => (false, Some(error.to_string()), None),
-    };
-    let since = before.as_ref().filter(|before| before.connected == connected).map_or(now, |before| before.since);
-    let status = EnvironmentStatus {
-        connected,
-        since,
-        message: message.clone(),
-        engine: info.as_ref().map(|info| info.engine.clone()),
-        api: info.as_ref().map(|info| info.api.clone()),
-        nodes: environment.snapshot().nodes.len() as u64,
-        claim,
-        handled_claim: environment.handled_claim().or_else(|| before.as_ref()?.handled_claim.clone()),
-    };
-    if before.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let mut batch = Batch::new().put_environment_status(&environment.name, &status);
-    let event = |kind, reason: &str, message: String| Event {
-        time: now,
-        kind,
-        environment: environment.name.clone(),
-        stack: None,
-        deployment: None,
-        reason: reason.to_owned(),
-        message,
-        actor: "controller".into(),
-        via: None,
-    };
-    if before.as_ref().is_none_or(|before| before.connected != connected) {
-        batch = batch.event(&match message {
-            None => event(EventType::EnvironmentConnected, "Connected", "the engine answers".into()),
-            Some(why) => event(EventType::EnvironmentDisconnected, "EngineUnreachable", why),
-        });
-    }
-    if before.is_none_or(|before| before.claim != status.claim) {
-        batch = match &status.claim {
-            Claim::Unknown => batch,
-            Claim::Ours(epoch) => {
-                let text = format!("this Skep holds the environment (epoch {epoch})");
-                batch.event(&event(EventType::EnvironmentClaimed, "Claimed", text))
-            }
-            Claim::Foreign { instance, epoch } => {
-                let text = format!("Skep {instance} holds the environment (epoch {epoch}); this one only observes");
-                batch.event(&event(EventType::EnvironmentForeign, "Foreign", text))
-            }
+impl Controller {
+    /// Begins to keep up with the Skep that keeps an environment.
+    fn begin_relay(
+        &self,
+        environment: Environment,
+        mut running: MutexGuard<'_, BTreeMap<EnvironmentName, (Environment, CancellationToken)>>,
+    ) {
+        let Some(relay) = environment.relay.clone() else { return };
+        let parts = LinkParts {
+            ledger: self.shared.ledger.clone(),
+            declare: self.declare.clone(),
+            ambient: self.shared.ambient.clone(),
+            sealer: self.sealer.clone(),
+            near: Installation { instance: self.shared.instance.clone(), restored: self.shared.restored.clone() },
         };
+        let far = self.far.connect(&relay);
+        let link = Arc::new(Link::new(environment.name.clone(), relay, far, parts));
+        self.shared.relays.put(link.clone());
+        let cancel = self.cancel.child_token();
+        running.insert(environment.name.clone(), (environment, cancel.clone()));
+        self.shared.tasks.spawn(link.run(cancel));
     }
-    shared.ledger.commit(batch).await?;
-    Ok(())
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::environment::Observed;
 use super::images::Lookups;
 use super::queue::{Depth, Priority};
+use super::relay::Relays;
 use super::rendition::{Renderer, Rendition, RenditionError};
 use super::repositories::Repositories;
 use super::sources::Sources;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub lookups: Arc<Lookups>,
     /// Stacks that wait for others.
     pub waiting: Waiting,
+    /// The environments that other Skeps keep.
+    pub relays: Relays,
     /// Work beside the passes.
     pub tasks: TaskTracker,
     /// What counts.

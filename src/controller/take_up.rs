@@ -145,6 +145,9 @@ impl Pass<'_> {
         }
         let mut ids = self.shared.ledger.history_ids(self.key(), before, RECENT)?;
         ids.retain(|id| from.is_none_or(|from| id >= from));
+        // Ids begin with the clock of the Skep that recorded them: what is worked on may stand anywhere among them.
+        let attempt = self.status.attempt.as_ref().map(|attempt| attempt.id.clone());
+        ids.extend(attempt.filter(|id| !ids.contains(id) && before != Some(id)));
         for id in ids {
             let Some(mut deployment) = self.deployment(&id)?.cloned().filter(|found| !found.phase.is_terminal()) else {
                 continue;

@@ -198,6 +198,7 @@ impl Declare {
         let before = found.as_ref().map_or_else(BTreeMap::new, |stack| three_way::leaves(&stack.value.spec, &digester));
         let spec = match &found {
             Some(stack) => {
+                super::relay::not_handed(&stack.value)?;
                 not_deleting(&stack.value)?;
                 may_declare(&stack.value, options.catalog.as_ref())?;
                 let base = three_way::base(stack.value.last_applied.as_ref());
@@ -289,16 +290,21 @@ impl Declare {
         let before = found.map(|found| found.value);
         let mut changes = Vec::new();
         for (field, same) in [
-            ("endpoints", before.as_ref().is_some_and(|it| it.endpoints == asked.endpoints)),
+            ("endpoints", before.as_ref().map_or(asked.relay.is_some(), |it| it.endpoints == asked.endpoints)),
             ("tls", before.as_ref().map_or(asked.tls.is_none(), |it| it.tls == asked.tls)),
             ("ssh", before.as_ref().map_or(asked.ssh.is_none(), |it| it.ssh == asked.ssh)),
+            ("relay", before.as_ref().map_or(asked.relay.is_none(), |it| it.relay == asked.relay)),
         ] {
             if !same {
                 changes.push(field.to_owned());
             }
         }
         if !changes.is_empty() {
-            let message = format!("environment `{}` was declared: {}", asked.name, asked.endpoints.join(", "));
+            let place = asked.relay.as_ref().map_or_else(
+                || asked.endpoints.join(", "),
+                |relay| format!("`{}` of the Skep at {}", relay.environment, relay.url),
+            );
+            let message = format!("environment `{}` was declared: {place}", asked.name);
             let event = self.event_in(asked.name.clone(), EventType::EnvironmentDeclared, message, ask);
             let key = RecordKey::Environment(asked.name.clone());
             gather.batch =

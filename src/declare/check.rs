@@ -138,6 +138,22 @@ pub(super) fn host_and_port(text: &str) -> bool {
     !host.is_empty() && !host.contains(['/', '@']) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
+/// The address of another Skep: https, or http on this machine, with neither user nor query. Without a slash at its end.
+pub(super) fn skep_address(text: &str) -> Result<String, String> {
+    clean("address", text)?;
+    let url = reqwest::Url::parse(text).map_err(|_| format!("`{text}` is not an address"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the address holds a user name or password; the token belongs into the credential".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() || url.host_str().is_none() {
+        return Err(format!("`{text}` is not the address of a server"));
+    }
+    if !crate::keys::may_carry_secrets(&url) {
+        return Err(format!("`{text}` is not https: the token would cross the network in the clear"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 /// `[user@]host[:port]`, as ssh takes it.
 pub(super) fn ssh_address(text: &str) -> bool {
     let text = text.trim_end_matches('/');

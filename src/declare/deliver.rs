@@ -232,6 +232,7 @@ impl Declare {
         facts: &Facts,
     ) -> Result<Decision, DeclareError> {
         let stack = wish.stack.value.clone();
+        super::relay::not_handed(&stack)?;
         if wish.rule.set.is_empty() {
             not_deleting(&stack)?;
             return Ok(self.look(stack, format!("hook `{}` asked for a look", hook.name)));

@@ -78,12 +78,6 @@ impl Reader {
         self.refuse(Code::Invalid, field.node.at, &field.path, message, hint);
     }
 
-    /// Notes that a field is in the contract but not in this version.
-    pub(super) fn unsupported(&mut self, field: &Field<'_>, hint: &str) {
-        let message = format!("`{}` is not supported yet", field.path);
-        self.refuse(Code::Unsupported, field.node.at, &field.path, message, Some(hint));
-    }
-
     fn expected(&mut self, field: &Field<'_>, what: &str) {
         let found = match field.node.value {
             Value::Null => "nothing",

@@ -29,6 +29,7 @@ mod notifier;
 mod permit;
 mod pushed;
 mod reference;
+mod relay;
 mod rollback;
 pub mod rule;
 mod three_way;

@@ -67,6 +67,7 @@ impl Declare {
                 return self.again(key, ask, &once);
             }
             let Some(found) = self.ledger.stack(key)? else { return Err(self.no_such_stack(key, &ask.grant)) };
+            super::relay::not_handed(&found.value)?;
             expected(ask, key, found.value.generation)?;
             let status = self.ledger.status(key)?.map(|status| status.value).unwrap_or_default();
             let current = found.value.clone();

@@ -215,6 +215,8 @@ pub enum Way {
     Hook,
     /// The command line, which says so of itself.
     Cli,
+    /// Another Skep, which hands over what it was asked.
+    Relay,
 }
 
 /// A token that lets a caller in. What it is is known only by its digest.

@@ -88,6 +88,7 @@ pub enum Reason {
     DeadlineExceeded,
     InfrastructureUnavailable,
     EngineUnreachable,
+    RelayUnreachable,
     NotAManager,
     Foreign,
     Conflict,

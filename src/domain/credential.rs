@@ -25,6 +25,8 @@ pub enum CredentialType {
     Tls,
     /// An age identity.
     Age,
+    /// The token of another Skep, for a relay.
+    SkepToken,
     /// Anything: the secret of a hook, for example.
     Opaque,
 }
@@ -55,7 +57,7 @@ const fn key(name: &'static str, required: bool, form: Form) -> DataKey {
 
 impl CredentialType {
     /// All of them, with the names they have in manifests.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("GitToken", Self::GitToken),
         ("GitBasic", Self::GitBasic),
         ("GitHubApp", Self::GitHubApp),
@@ -63,6 +65,7 @@ impl CredentialType {
         ("Registry", Self::Registry),
         ("Tls", Self::Tls),
         ("Age", Self::Age),
+        ("SkepToken", Self::SkepToken),
         ("Opaque", Self::Opaque),
     ];
 
@@ -110,6 +113,7 @@ impl CredentialType {
             }
             Self::Tls => const { &[key("ca", true, Text), key("cert", false, Text), key("key", false, Text)] },
             Self::Age => const { &[key("identity", true, Text)] },
+            Self::SkepToken => const { &[key("token", true, Line), key("ca", false, Text)] },
             Self::Opaque => &[],
         }
     }
@@ -123,7 +127,7 @@ impl CredentialType {
     /// Whether it has to name the hosts it may go to: what is sent to whoever asks has to.
     #[must_use]
     pub fn needs_hosts(self) -> bool {
-        matches!(self, Self::GitToken | Self::GitBasic | Self::GitHubApp | Self::SshKey)
+        matches!(self, Self::GitToken | Self::GitBasic | Self::GitHubApp | Self::SshKey | Self::SkepToken)
     }
 }
 

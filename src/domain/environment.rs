@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, CredentialName, EnvironmentName};
+use super::{Actor, CredentialName, EnvironmentName, Relay};
 
 /// A named Swarm, as declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,15 @@ pub struct Environment {
     /// The credential with the key for `ssh://` endpoints; none: ssh uses what this machine has.
     #[serde(default)]
     pub ssh: Option<CredentialName>,
+    /// In place of endpoints: another Skep, nearer to the Swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Relay>,
 }
 
 impl Environment {
     /// The credentials it names.
     pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
-        self.tls.iter().chain(&self.ssh)
+        self.tls.iter().chain(&self.ssh).chain(self.relay.iter().map(|relay| &relay.credential))
     }
 }
 

@@ -112,7 +112,7 @@ pub struct LiveSecret {
 }
 
 /// A node as the engine has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Engine id.
     pub id: String,
@@ -151,7 +151,7 @@ impl Node {
 }
 
 /// Whether the managers hear from a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as Docker has them")]
 pub enum NodeState {
     Unknown,
@@ -161,7 +161,7 @@ pub enum NodeState {
 }
 
 /// Whether a node takes tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as Docker has them")]
 pub enum NodeAvailability {
     Active,

@@ -23,6 +23,7 @@ mod notifier;
 mod object;
 mod order;
 mod range;
+mod relay;
 mod schedule;
 mod secret;
 mod service;
@@ -66,6 +67,7 @@ pub use object::{
 };
 pub use order::Course;
 pub use range::{Range, tag_version};
+pub use relay::{Installation, Relay, RelayCursor, RelayMark};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, FollowedImage, ImageWish, Schedule,
-    Sealed, Source, StackKey,
+    Adoption, CatalogEntry, CredentialName, Dependency, DeploymentId, Digest, FollowedImage, ImageWish, RelayMark,
+    Schedule, Sealed, Source, StackKey,
 };
 
 /// The declared record of a stack: what was asked, and what people have said about it since.
@@ -278,6 +278,9 @@ pub struct StackControl {
     /// The catalog that declares it, if one does: nobody else changes what its manifest names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogEntry>,
+    /// The Skep that hands it over, if it is not declared here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayMark>,
     /// The stack is to be deleted.
     pub deletion: Option<Deletion>,
 }

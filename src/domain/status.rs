@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, FollowedStatus,
-    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Revision, SourceStatus, Stack, Trigger,
+    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Reason, Revision, SourceStatus, Stack, Trigger,
 };
 
 /// What was found of a stack.
@@ -205,6 +205,10 @@ pub fn phase(stack: &Stack, status: &StackStatus) -> StackPhase {
     use DeploymentPhase as Phase;
     if stack.control.suspension.is_some() {
         return StackPhase::Suspended;
+    }
+    // What is known of a stack behind a relay that cannot be reached is what was last heard, whatever it says.
+    if status.condition(ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::RelayUnreachable) {
+        return StackPhase::Unknown;
     }
     let Some(attempt) = &status.attempt else { return StackPhase::Pending };
     match attempt.phase {

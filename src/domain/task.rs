@@ -1,11 +1,12 @@
 //! A task as the engine has it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::TaskSpec;
 
 /// States of a task. They only move forward; the order is the engine's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "as Docker has them")]
 pub enum TaskState {
     New,
@@ -24,6 +25,7 @@ pub enum TaskState {
     Remove,
     Orphaned,
     /// A word this version does not know.
+    #[serde(other)]
     Unknown,
 }
 

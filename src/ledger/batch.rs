@@ -138,6 +138,7 @@ impl Batch {
         self.delete(&RecordKey::Environment(name.clone()))
             .delete(&RecordKey::EnvironmentStatus(name.clone()))
             .delete(&RecordKey::ClaimOrder(name.clone()))
+            .delete(&RecordKey::Relay(name.clone()))
     }
 
     /// Puts the bytes of a record back, changed.

@@ -8,6 +8,7 @@
 //! | `history/ENV/NAME/ID` | nothing: the index of a stack's deployments | with the deployment |
 //! | `environment/NAME`, `environment-status/NAME` | [`Environment`], [`EnvironmentStatus`] | the API, the controller |
 //! | `claim-order/NAME` | [`ClaimOrder`]: a person's word to take an environment over | the API |
+//! | `relay/NAME` | [`RelayCursor`](crate::domain::RelayCursor): how far the records of a far Skep were read | the controller |
 //! | `hook/NAME` | [`Hook`] | the API |
 //! | `delivery/HOOK/ID`, `delivery-body/HOOK/ID` | [`HookDelivery`]: what came to a hook; what it held, sealed | the API |
 //! | `catalog/NAME`, `catalog-status/NAME` | [`Catalog`](crate::domain::Catalog), [`CatalogStatus`](crate::domain::CatalogStatus) | the API, the controller |
@@ -32,6 +33,7 @@ mod notifier;
 mod old;
 mod output;
 mod record;
+mod relay;
 mod repository;
 mod reseal;
 mod verify;

@@ -3,7 +3,7 @@
 use super::{Ledger, LedgerError, RecordKey, Versioned, decode, reseal};
 use crate::domain::{
     ApiToken, Catalog, CatalogStatus, ClaimOrder, Credential, Deployment, Environment, EnvironmentStatus, Event, Kept,
-    Notifier, NotifierStatus, RepositoryStatus, Sealed, Stack, StackStatus, TokenName,
+    Notifier, NotifierStatus, RelayCursor, RepositoryStatus, Sealed, Stack, StackKey, StackStatus, TokenName,
 };
 use crate::ledger::{Hook, HookDelivery, Once};
 use crate::ports::{Entry, Scan, Sealer};
@@ -29,6 +29,14 @@ impl Ledger {
         Ok(faults)
     }
 
+    /// Whether what a stack's versions keep is kept by another Skep: behind a relay, or in an environment that was.
+    fn is_relayed(&self, key: &StackKey) -> bool {
+        match self.environment(&key.environment) {
+            Ok(Some(environment)) => environment.value.relay.is_some(),
+            _ => true,
+        }
+    }
+
     fn verify_one(&self, entry: &Entry) -> Result<(), String> {
         let kept = |name: Option<&Kept>| match name.map(|name| self.kept(name)) {
             None | Some(Ok(_)) => Ok(()),
@@ -36,8 +44,14 @@ impl Ledger {
         };
         match RecordKey::parse(&entry.key) {
             RecordKey::Stack(_) => read::<Stack>(entry).map(drop),
-            RecordKey::Status(_) => kept(read::<StackStatus>(entry)?.last_good.as_ref().map(|good| &good.kept)),
-            RecordKey::Deployment(_) => kept(read::<Deployment>(entry)?.kept.as_ref()),
+            RecordKey::Status(key) => {
+                let status = read::<StackStatus>(entry)?;
+                kept(status.last_good.as_ref().map(|good| &good.kept).filter(|_| !self.is_relayed(&key)))
+            }
+            RecordKey::Deployment(_) => {
+                let deployment = read::<Deployment>(entry)?;
+                kept(deployment.kept.as_ref().filter(|_| !self.is_relayed(&deployment.stack)))
+            }
             RecordKey::History(_, id) => {
                 read::<()>(entry)?;
                 match self.deployment(&id) {
@@ -48,6 +62,7 @@ impl Ledger {
             RecordKey::Environment(_) => read::<Environment>(entry).map(drop),
             RecordKey::EnvironmentStatus(_) => read::<EnvironmentStatus>(entry).map(drop),
             RecordKey::ClaimOrder(_) => read::<ClaimOrder>(entry).map(drop),
+            RecordKey::Relay(_) => read::<RelayCursor>(entry).map(drop),
             RecordKey::Hook(_) => read::<Hook>(entry).map(drop),
             RecordKey::Catalog(_) => read::<Catalog>(entry).map(drop),
             RecordKey::CatalogStatus(_) => read::<CatalogStatus>(entry).map(drop),

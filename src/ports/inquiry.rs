@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
@@ -31,7 +31,7 @@ pub enum InquiryError {
 }
 
 /// What a plan would do, for `diff`. Known secret values are masked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanAnswer {
     /// Keyed digest of the whole plan.
     pub digest: String,
@@ -48,7 +48,7 @@ pub struct PlanAnswer {
 }
 
 /// A job of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobAnswer {
     /// Its real name.
     pub name: String,
@@ -61,7 +61,7 @@ pub struct JobAnswer {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepAnswer {
     /// Kind of the object.
     pub kind: ObjectKind,
@@ -80,7 +80,7 @@ pub struct StepAnswer {
 }
 
 /// Where the objects of two versions differ. Known secret values are masked.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CompareAnswer {
     /// The objects that differ, by kind and name.
     pub steps: Vec<StepAnswer>,
@@ -102,7 +102,7 @@ pub struct CredentialAnswer {
 }
 
 /// A task of a stack, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskAnswer {
     /// Engine id.
     pub id: String,
@@ -129,7 +129,7 @@ pub struct TaskAnswer {
 }
 
 /// What is looked at by a doctor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "words")]
 pub enum Area {
     Store,
@@ -139,10 +139,11 @@ pub enum Area {
     Clock,
     Git,
     Registry,
+    Relay,
 }
 
 /// How something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Health {
     /// As it should be.
     Good,
@@ -153,7 +154,7 @@ pub enum Health {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing.
     pub area: Area,
@@ -180,7 +181,7 @@ pub const MOST_TASKS: usize = 1000;
 pub const MOST_REFS: usize = 100;
 
 /// What a version's files come to. Secret values are masked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RenderAnswer {
     /// The commit; none for an inline source.
     pub revision: Option<String>,
@@ -268,6 +269,11 @@ pub trait Inquiries: Send + Sync + 'static {
     /// Whether all that is needed is there and answers: store, disk, engines, claims, clocks, repositories. By area and
     /// subject; at most [`MOST_SOURCES`] repositories.
     fn doctor(&self) -> BoxFuture<'_, Result<Vec<Finding>, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server looks at nothing".to_owned())) })
+    }
+
+    /// The same of one environment alone.
+    fn doctor_of<'a>(&'a self, _environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server looks at nothing".to_owned())) })
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DeploymentId, StackKey};
 
 /// Whose log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogOf {
     /// Of one deployment: from when it was recorded until the next one of its stack went to work.
     Deployment(DeploymentId),
@@ -17,7 +17,7 @@ pub enum LogOf {
 }
 
 /// Which lines of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
     /// Go on with what is written from now on. The log of a deployment ends with the deployment, that of a stack when the
     /// stack is gone.

@@ -11,6 +11,7 @@ mod log_filter;
 mod logs;
 mod notifier;
 mod registry;
+mod relay;
 mod sealer;
 mod source;
 mod store;
@@ -29,6 +30,10 @@ pub use log_filter::{LogFilter, NoLog};
 pub use logs::{LogLine, LogOf, LogQuery, LogSource, LogStream};
 pub use notifier::{NoNotifiers, NotifierAnswer, Notifiers};
 pub use registry::{Registry, RegistryError, Tags};
+pub use relay::{
+    Clear, FarConnector, FarError, FarSkep, Follow, Greeting, HandOver, HandedOver, NoFar, OLDEST_PROTOCOL, PROTOCOL,
+    Question, Told,
+};
 pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::BoxFuture;
@@ -133,7 +134,7 @@ pub enum FileError {
 pub type FileSet = BTreeMap<String, Result<Arc<[u8]>, FileError>>;
 
 /// A commit, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitInfo {
     /// Author's name.
     pub author: String,

@@ -189,6 +189,7 @@ impl World {
             ambient: self.ambient.clone(),
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
+            far: Arc::new(crate::ports::NoFar),
             decrypter: Arc::new(SopsFiles),
             registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),

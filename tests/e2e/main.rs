@@ -23,6 +23,8 @@ mod git_http;
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
 mod support;
+#[path = "../support/way.rs"]
+mod way;
 
 mod adopt;
 mod bad_input;
@@ -46,6 +48,7 @@ mod pin;
 mod preempt;
 mod proxied;
 mod registry;
+mod relay;
 mod rollback;
 mod terminal;
 mod versions;

@@ -26,6 +26,8 @@ pub(super) enum CredentialType {
     Tls,
     /// An age identity.
     Age,
+    /// The token of another Skep, for a relay.
+    SkepToken,
     /// Anything: the secret of a hook, for example.
     Opaque,
 }

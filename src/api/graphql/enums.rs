@@ -233,6 +233,8 @@ pub(super) enum Reason {
     InfrastructureUnavailable,
     /// The engine does not answer.
     EngineUnreachable,
+    /// The Skep that keeps the environment does not answer: what is shown is what was last heard.
+    RelayUnreachable,
     /// The engine is not a manager of a Swarm.
     NotAManager,
     /// The environment or an object belongs to someone else.

@@ -7,7 +7,7 @@ use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
-use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event};
+use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event, Relay};
 use crate::ports::{CompareAnswer, JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
@@ -50,6 +50,8 @@ pub(super) enum Way {
     Hook,
     /// The command line.
     Cli,
+    /// Another Skep, which hands over what it was asked.
+    Relay,
 }
 
 #[ComplexObject]
@@ -91,6 +93,8 @@ pub(super) struct EnvironmentView {
     tls: Option<String>,
     /// The credential with the key for `ssh://` endpoints.
     ssh: Option<String>,
+    /// In place of endpoints: the Skep, nearer to the Swarm, that keeps it.
+    relay: Option<RelayView>,
     /// Whether its engine answers and is a manager; none before the first look.
     connected: Option<bool>,
     /// Since when `connected` has been as it is.
@@ -121,6 +125,24 @@ impl EnvironmentView {
     }
 }
 
+/// Another Skep that keeps an environment.
+#[derive(SimpleObject)]
+#[graphql(name = "Relay")]
+pub(super) struct RelayView {
+    /// Its address.
+    url: String,
+    /// The credential with its token.
+    credential: String,
+    /// The environment's name there.
+    environment: String,
+}
+
+impl From<Relay> for RelayView {
+    fn from(it: Relay) -> Self {
+        Self { url: it.url, credential: it.credential.to_string(), environment: it.environment.to_string() }
+    }
+}
+
 /// Who may write to an environment.
 #[derive(SimpleObject)]
 #[graphql(name = "Claim")]
@@ -148,6 +170,7 @@ impl From<(Environment, Option<EnvironmentStatus>)> for EnvironmentView {
             endpoints: environment.endpoints,
             tls: environment.tls.map(|name| name.to_string()),
             ssh: environment.ssh.map(|name| name.to_string()),
+            relay: environment.relay.map(Into::into),
             connected: status.as_ref().map(|status| status.connected),
             since: status.as_ref().map(|status| status.since.into()),
             message: status.as_ref().and_then(|status| status.message.clone()),

@@ -149,12 +149,16 @@ impl From<(Stack, StackStatus)> for StackView {
     }
 }
 
-/// The condition that tells most: what stalls, or else the summary.
+/// The condition that tells most: that nothing newer is known, what stalls, or else the summary.
 fn telling(status: &StackStatus) -> Option<&domain::Condition> {
+    let ready = status.condition(domain::ConditionType::Ready);
+    if ready.is_some_and(|ready| ready.reason == domain::Reason::RelayUnreachable) {
+        return ready;
+    }
     let stalled = status
         .condition(domain::ConditionType::Stalled)
         .filter(|condition| condition.status == domain::ConditionStatus::True);
-    stalled.or_else(|| status.condition(domain::ConditionType::Ready))
+    stalled.or(ready)
 }
 
 #[ComplexObject]

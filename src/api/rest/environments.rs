@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::call::{Call, invalid};
 use super::problem::{Answer, NOT_FOUND, Problem};
-use crate::domain::{Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus};
+use crate::domain::{Claim, CredentialName, Environment, EnvironmentName, EnvironmentStatus, Relay};
 
 /// `GET /api/v1/environments`: by name, all on one page.
 pub(super) async fn list(call: Call) -> Answer {
@@ -39,6 +39,8 @@ struct EnvironmentView {
     endpoints: Vec<String>,
     tls: Option<CredentialName>,
     ssh: Option<CredentialName>,
+    /// In place of endpoints.
+    relay: Option<RelayView>,
     /// None before the first look, like all that follows.
     connected: Option<bool>,
     since: Option<Timestamp>,
@@ -47,6 +49,20 @@ struct EnvironmentView {
     api: Option<String>,
     node_count: Option<u64>,
     claim: ClaimView,
+}
+
+/// Another Skep that keeps it.
+#[derive(Serialize)]
+struct RelayView {
+    url: String,
+    credential: CredentialName,
+    environment: EnvironmentName,
+}
+
+impl From<Relay> for RelayView {
+    fn from(it: Relay) -> Self {
+        Self { url: it.url, credential: it.credential, environment: it.environment }
+    }
 }
 
 /// Who may write to it.
@@ -77,6 +93,7 @@ impl From<(Environment, Option<EnvironmentStatus>)> for EnvironmentView {
             endpoints: environment.endpoints,
             tls: environment.tls,
             ssh: environment.ssh,
+            relay: environment.relay.map(Into::into),
             connected: known.map(|status| status.connected),
             since: known.map(|status| status.since),
             message: known.and_then(|status| status.message.clone()),

@@ -12,6 +12,7 @@ mod doctor;
 mod environments;
 mod logs;
 mod problem;
+mod relay;
 mod stacks;
 
 use std::collections::BTreeMap;
@@ -50,7 +51,7 @@ enum Serve {
 }
 
 /// All calls.
-pub const ENDPOINTS: [Endpoint; 17] = [
+pub const ENDPOINTS: [Endpoint; 23] = [
     signed("GET", "/api/v1/stacks", |call| Box::pin(stacks::list(call))),
     signed("POST", "/api/v1/stacks", |call| Box::pin(stacks::post(call))),
     signed("GET", "/api/v1/stacks/{name}", |call| Box::pin(stacks::get(call))),
@@ -63,6 +64,12 @@ pub const ENDPOINTS: [Endpoint; 17] = [
     signed("GET", "/api/v1/deployments/{id}/logs", |call| Box::pin(logs::of_deployment(call))),
     signed("GET", "/api/v1/environments", |call| Box::pin(environments::list(call))),
     signed("GET", "/api/v1/environments/{name}", |call| Box::pin(environments::get(call))),
+    signed("GET", "/api/v1/relay/{environment}", |call| Box::pin(relay::greet(call))),
+    signed("GET", "/api/v1/relay/{environment}/changes", |call| Box::pin(relay::changes(call))),
+    signed("PUT", "/api/v1/relay/{environment}/stacks/{name}", |call| Box::pin(relay::hand_over(call))),
+    signed("POST", "/api/v1/relay/{environment}/claim", |call| Box::pin(relay::claim(call))),
+    signed("POST", "/api/v1/relay/{environment}/questions", |call| Box::pin(relay::question(call))),
+    signed("POST", "/api/v1/relay/{environment}/logs", |call| Box::pin(relay::logs(call))),
     signed("GET", "/api/v1/backup", |call| Box::pin(backup::get(call))),
     signed("GET", "/api/v1/doctor", |call| Box::pin(doctor::get(call))),
     open("GET", "/api/docs", docs::index),

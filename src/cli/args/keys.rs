@@ -57,7 +57,7 @@ pub enum CredentialCommand {
 pub struct SetArgs {
     /// Its name.
     pub name: String,
-    /// What it is for; needed for a new one: GitToken, GitBasic, GitHubApp, SshKey, Registry, Tls, Age, Opaque.
+    /// What it is for; needed for a new one: GitToken, GitBasic, GitHubApp, SshKey, Registry, Tls, Age, SkepToken, Opaque.
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// Host it may go to, with a port or for all of them. May be given more than once; names all of them.
@@ -130,7 +130,7 @@ pub struct EnvironmentApplyArgs {
     pub file: Option<PathBuf>,
     /// Manager: unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST:PORT. May be given more than once: the first that answers
     /// is used.
-    #[arg(long = "endpoint", value_name = "URL", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(long = "endpoint", value_name = "URL", required_unless_present_any = ["file", "relay"], conflicts_with = "file")]
     pub endpoints: Vec<String>,
     /// Credential with the certificates for tcp:// endpoints.
     #[arg(long, value_name = "CREDENTIAL", conflicts_with = "file")]
@@ -138,6 +138,15 @@ pub struct EnvironmentApplyArgs {
     /// Credential with the key for ssh:// endpoints.
     #[arg(long, value_name = "CREDENTIAL", conflicts_with = "file")]
     pub ssh: Option<String>,
+    /// In place of endpoints: address of another Skep, nearer to the Swarm.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["file", "endpoints", "tls", "ssh"], requires = "credential")]
+    pub relay: Option<String>,
+    /// Credential of type SkepToken with the token of that Skep.
+    #[arg(long, value_name = "CREDENTIAL", requires = "relay")]
+    pub credential: Option<String>,
+    /// Name of the environment there, if it is not `default`.
+    #[arg(long, value_name = "NAME", requires = "relay")]
+    pub far: Option<String>,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,

@@ -51,7 +51,7 @@ macro_rules! requests {
 macro_rules! environment {
     () => {
         concat!(
-            "name endpoints tls ssh connected since message engine api nodeCount ",
+            "name endpoints tls ssh relay { url credential environment } connected since message engine api nodeCount ",
             "nodes { hostname role leader availability state addr engine cpus memory labels { name value } } ",
             "claim { state instance epoch } "
         )

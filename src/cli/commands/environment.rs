@@ -47,7 +47,16 @@ async fn declare(session: &Session<'_>, args: &EnvironmentApplyArgs) -> Result<E
         let files = args.file.iter().cloned().collect();
         return apply::apply(session, &ApplyArgs { files, dry_run: false, reason, wait: false }).await;
     };
-    let mut document = json!({ "kind": "Environment", "name": name, "endpoints": args.endpoints });
+    let mut document = json!({ "kind": "Environment", "name": name });
+    match &args.relay {
+        Some(url) => {
+            document["relay"] = json!({ "url": url, "credential": args.credential });
+            if let Some(far) = &args.far {
+                document["relay"]["environment"] = json!(far);
+            }
+        }
+        None => document["endpoints"] = json!(args.endpoints),
+    }
     for (field, credential) in [("tls", &args.tls), ("ssh", &args.ssh)] {
         if let Some(credential) = credential {
             document[field] = json!({ "credential": credential });

@@ -65,7 +65,10 @@ pub(in crate::cli) fn environment(it: &Environment, now: Timestamp, paint: Paint
     let since = it.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
     let mut text = format!("{}  {}{since}\n", clean(&it.name), paint.tone(tone, word));
     let mut facts = Facts::default();
-    facts.say("endpoints", clean(&it.endpoints.join(" ")));
+    facts.say(if it.relay.is_some() { "reached by" } else { "endpoints" }, clean(&it.place()));
+    if let Some(relay) = &it.relay {
+        facts.say("token", format!("credential {}", clean(&relay.credential)));
+    }
     for (name, credential) in [("tls", &it.tls), ("ssh", &it.ssh)] {
         if let Some(credential) = credential {
             facts.say(name, format!("credential {}", clean(credential)));

@@ -33,7 +33,7 @@ pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now
             claim,
         ];
         if wide {
-            let endpoints = it.endpoints.join(" ");
+            let endpoints = it.place();
             row.extend([
                 or_none(it.engine.as_deref()).into(),
                 or_none(it.api.as_deref()).into(),

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
+
 use super::super::fields::{Field, Fields, Reader};
 use super::super::{Code, DeclareError, check, rule};
 use super::{Body, credential_name, environment_name, name};
-use crate::domain::{Environment, EnvironmentName};
+use crate::domain::{Environment, EnvironmentName, Relay};
 use crate::ledger::{Hook, HookProvider, HookRule, HookSecret};
 use crate::ports::Sealer;
 
 /// Characters that the secret of a hook has at least.
 const SHORTEST_SECRET: usize = 8;
+/// A far Skep may be silent for three times as long as this at most.
+const LONGEST_BEAT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Reads an environment; `None` when something was refused.
 pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option<Body> {
@@ -21,8 +25,17 @@ pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option
             None
         }
     });
-    if let Some(field) = fields.take("relay") {
-        reader.unsupported(&field, "name the Swarm's own endpoints");
+    let relay = fields.take("relay");
+    if relay.is_some()
+        && let Some(field) = ["endpoints", "tls", "ssh"].into_iter().find_map(|name| fields.take(name))
+    {
+        let message = format!("`{}` and `relay` exclude each other", field.path);
+        reader.wrong(&field, message, Some("an environment is reached at its managers, or through another Skep"));
+    }
+    if let Some(field) = relay {
+        let relay = self::relay(reader, &field);
+        reader.finish(fields);
+        return Some(Body::Environment(Environment { name: name?, relay: Some(relay?), ..Environment::default() }));
     }
     let mut credential = |field| {
         let field = fields.take(field)?;
@@ -54,7 +67,48 @@ pub(super) fn environment(reader: &mut Reader, mut fields: Fields<'_>) -> Option
         }
     }
     reader.finish(fields);
-    Some(Body::Environment(Environment { name: name?, endpoints, tls, ssh }))
+    Some(Body::Environment(Environment { name: name?, endpoints, tls, ssh, relay: None }))
+}
+
+/// `relay:`: another Skep that keeps the environment.
+fn relay(reader: &mut Reader, field: &Field<'_>) -> Option<Relay> {
+    let mut fields = reader.map(field)?;
+    let path = fields.path("url");
+    let hint = "write for example `https://skep.example.org`";
+    let url = match fields.take("url") {
+        Some(field) => reader.text(&field).and_then(|text| match check::skep_address(&text) {
+            Ok(url) => Some(url),
+            Err(message) => {
+                reader.wrong(&field, message, Some(hint));
+                None
+            }
+        }),
+        None => {
+            reader.refuse(Code::Invalid, fields.at(), &path, format!("`{path}` is missing"), Some(hint));
+            None
+        }
+    };
+    let credential = match fields.take("credential") {
+        Some(field) => credential_name(reader, &field),
+        None => {
+            let path = fields.path("credential");
+            let hint = "name a credential of type SkepToken, with a token made there: `skep token create`";
+            reader.refuse(Code::Invalid, fields.at(), &path, format!("`{path}` is missing"), Some(hint));
+            None
+        }
+    };
+    let environment = fields.take("environment");
+    let environment = environment_name(reader, environment);
+    let beat = fields.take("beat").map_or(Some(Relay::BEAT), |field| {
+        let beat = reader.duration(&field, SignedDuration::from_secs(1))?;
+        if beat > LONGEST_BEAT {
+            reader.wrong(&field, format!("`{}` is longer than a minute", field.path), Some("leave it at 5s"));
+            return None;
+        }
+        Some(beat)
+    });
+    reader.finish(fields);
+    Some(Relay { url: url?, credential: credential?, environment: environment?, beat: beat? })
 }
 
 fn endpoint(reader: &mut Reader, field: &Field<'_>) -> Option<String> {

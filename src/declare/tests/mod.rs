@@ -6,6 +6,7 @@ mod credentials;
 mod deploying;
 mod notifiers;
 mod reading;
+mod relay;
 mod words;
 
 use std::sync::Arc;

@@ -87,11 +87,25 @@ fn unknown_fields_are_named_with_place_and_likeness() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_by_name() {
-    let found = refused("kind: Environment\nname: e\nrelay: { url: x }\nendpoints: [unix:///x]\n");
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("UNSUPPORTED") && found[0].contains("not supported yet"), "{found:?}");
-    assert!(found[0].contains("`relay`"), "{found:?}");
+fn a_relay_is_reached_over_tls_with_a_credential_and_has_no_endpoints() {
+    let relay = |inside: &str| format!("kind: Environment\nname: e\nrelay: {{ {inside} }}\n");
+    let manifest = read(&relay("url: 'https://h/skep/', credential: far")).unwrap();
+    let Body::Environment(it) = &manifest.documents[0].body else { panic!("an environment") };
+    let known = it.relay.as_ref().unwrap();
+    assert_eq!((known.url.as_str(), known.environment.as_str()), ("https://h/skep", "default"));
+    assert!(it.endpoints.is_empty() && read(&relay("url: 'http://127.0.0.1:1', credential: far")).is_ok());
+    for (text, wanted) in [
+        (relay("url: 'http://h', credential: far"), "in the clear"),
+        (relay("url: 'https://u:p@h', credential: far"), "the token belongs into the credential"),
+        (relay("url: 'https://h'"), "`relay.credential` is missing"),
+        (relay("credential: far"), "`relay.url` is missing"),
+        (relay("url: 'https://h', credential: far, beat: 5m"), "longer than a minute"),
+        (relay("url: 'https://h', credential: far") + "endpoints: [unix:///x]\n", "exclude each other"),
+    ] {
+        let found = refused(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].contains(wanted), "{text}: {found:?}");
+    }
 }
 
 #[test]

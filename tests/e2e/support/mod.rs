@@ -2,6 +2,7 @@
 
 pub(crate) mod compose;
 pub(crate) mod docker;
+pub(crate) mod engine;
 pub(crate) mod fleet;
 pub(crate) mod graphql;
 pub(crate) mod hive;

@@ -31,6 +31,14 @@ impl Watch {
         Self::new(client, document, ("stackChanged", "stack"))
     }
 
+    /// The changes of a stack in an environment.
+    pub(crate) fn stack_in(client: &Client, environment: &str, name: &str) -> Self {
+        let document = format!(
+            "subscription {{ stackChanged(name: {name:?}, environment: {environment:?}) {{ sequence stack {{ {STACK} }} }} }}"
+        );
+        Self::new(client, document, ("stackChanged", "stack"))
+    }
+
     /// The changes of a deployment.
     pub(crate) fn deployment(client: &Client, id: &str) -> Self {
         let document =
