@@ -157,7 +157,7 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        (-1e6..1e6_f64).prop_map(|number| json!(number + 0.5)),
+        (-1_000_000..1_000_000_i32).prop_map(|number| json!(f64::from(number) + 0.5)),
         "\\PC{0,12}".prop_map(Value::from),
         "[ \n\t:#'\"-]{0,6}".prop_map(Value::from),
         prop::sample::select(vec!["yes", "null", "~", "1e3", "0x10", "2020-01-01", "- a", "a: b", "---", "|", "ENC"])

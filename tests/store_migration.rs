@@ -1,6 +1,6 @@
 //! The way to a next format of the data folder: begun only when it is asked for, after a backup, and at every moment the version
 //! before can open the folder and read everything.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: what fails here fails the test")]
+#![expect(clippy::unwrap_used, reason = "tests: what fails here fails the test")]
 
 use std::fs;
 use std::path::Path;

@@ -151,7 +151,8 @@ pub(crate) async fn measure(options: &Options) {
     };
     let mut rows = vec![row(["at most", "at the beginning", "at the end", ""])];
     let mut flat = true;
-    let values: [(&str, fn(&Sample) -> f64, f64); 3] = [
+    type Value = fn(&Sample) -> f64;
+    let values: [(&str, Value, f64); 3] = [
         ("memory, MB", |it| it.megabytes, SLACK),
         ("threads", |it| f64::from(it.threads), 4.0),
         ("open files", |it| f64::from(it.files), 40.0),

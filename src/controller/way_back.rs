@@ -11,7 +11,9 @@ impl Pass<'_> {
     pub(super) fn look_at_the_way_back(&mut self, deployment: &Deployment, new: &Rendition) {
         let Ok(Some(good)) = self.last_good_rendition() else { return };
         for image in images_of(&good.desired).filter(|image| image.contains('@')) {
-            if !images_of(&new.desired).any(|it| it == image) {
+            // What is written alike keeps its digest.
+            let text = image.split('@').next();
+            if !images_of(&new.desired).any(|it| it == image || Some(it) == text) {
                 let _ = self.answer(deployment, image);
             }
         }

@@ -160,6 +160,7 @@ impl World {
             decrypter: Arc::new(SopsFiles),
             registry: Arc::new(self.registry.clone()),
             connector: Arc::new(connector),
+            far: Arc::new(skep::ports::NoFar),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
             meters: Meters::new(),
