@@ -77,6 +77,7 @@ impl Bench {
             endpoints: endpoints.iter().map(|it| (*it).to_owned()).collect(),
             tls: tls.map(name),
             ssh: ssh.map(name),
+            relay: None,
         };
         DockerConnector::new(DockerOptions::default()).with_access(self.access.clone()).connect(&environment).unwrap()
     }
