@@ -213,6 +213,12 @@ fn overdue(
         return failure.clone();
     }
     let late = services.iter().find(|service| !service.settled && service.waits_for.is_empty());
+    // What fails again and again may run at this very moment.
+    if late.is_none()
+        && let Some(failure) = services.iter().find_map(|service| service.overcome.clone())
+    {
+        return failure;
+    }
     let after = format!("{:#} after the start", input.now.duration_since(input.progress.started_at));
     let (class, text) = match late {
         Some(service) if service.awaits_health => {

@@ -40,6 +40,8 @@ pub struct ServiceReport {
     pub awaits_health: bool,
     /// What stands in the way, if anything says so.
     pub obstacle: Option<Failure>,
+    /// What stood in the way until its tasks came to run, for as long as Swarm remembers it.
+    pub overcome: Option<Failure>,
     /// The obstacle will not go away by itself.
     pub doomed: bool,
     /// When an obstacle that is not certain yet will be.
@@ -48,6 +50,8 @@ pub struct ServiceReport {
     pub newest_task: Option<Timestamp>,
     /// What has to come about before it is written: names in the compose file.
     pub waits_for: Vec<String>,
+    /// Swarm stopped its update through no fault of the version, and does not go on by itself.
+    pub cut_short: bool,
 }
 
 impl ServiceReport {
@@ -60,10 +64,12 @@ impl ServiceReport {
             settled: false,
             awaits_health: false,
             obstacle: None,
+            overcome: None,
             doomed: false,
             doomed_at: None,
             newest_task: None,
             waits_for: waits_for(input, &wanted.spec.name),
+            cut_short: false,
         }
     }
 }
@@ -120,7 +126,11 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
     let Healthy { places: healthy, surplus, newest: newest_task } = view.healthy();
     let enough = healthy == expected && !surplus || (planted!("one task is enough") && healthy > 0);
     let settled = enough && !view.old_runs && (expected > 0 || view.may_be_empty());
-    let obstacle = view.obstacle(expected).filter(|obstacle| !settled || obstacle.sure == Sure::Already);
+    let stands = |obstacle: &Obstacle| !settled || obstacle.sure == Sure::Already;
+    let (obstacle, overcome) = match view.obstacle(expected) {
+        Some(obstacle) if !stands(&obstacle) => (None, Some(obstacle.failure)),
+        obstacle => (obstacle, None),
+    };
     let (doomed, doomed_at) = match obstacle.as_ref().map(|obstacle| obstacle.sure) {
         Some(Sure::Already) => (true, None),
         Some(Sure::From(at)) => (at <= input.now, Some(at).filter(|at| *at > input.now)),
@@ -134,10 +144,12 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
         settled,
         awaits_health: view.own.iter().any(|task| task.state == TaskState::Starting),
         obstacle: obstacle.map(|obstacle| obstacle.failure),
+        overcome,
         doomed,
         doomed_at,
         newest_task,
         waits_for: waits_for(input, &wanted.spec.name),
+        cut_short: !settled && view.cut_short().is_some() && view.is_left_alone(),
     }
 }
 
@@ -300,13 +312,42 @@ impl<'a> View<'a> {
         if let Some(last) = last {
             return Some(Obstacle { failure: self.evidence(last)?, sure: self.how_sure(&failed, expected) });
         }
-        if let Some(text) = self.swarm_gave_up() {
+        let cut_short = self.cut_short();
+        if let Some(text) = self.swarm_gave_up().filter(|_| cut_short.is_none()) {
             // The task that made Swarm stop says more than Swarm does: the next listing of tasks has it.
             let listed_since = self.live.updated_at.is_none_or(|stopped| self.input.tasks.listed_at > stopped);
             let sure = if listed_since { Sure::From(self.input.now) } else { Sure::No };
             return Some(Obstacle { failure: self.failure(FailureClass::ExitCode, text), sure });
         }
-        self.waiting().or_else(|| self.lost()).or_else(|| self.stuck()).or_else(|| self.nowhere(expected))
+        let seen = self.waiting().or_else(|| self.lost()).or_else(|| self.stuck()).or_else(|| self.nowhere(expected));
+        seen.or_else(|| Some(self.interruption(cut_short?)))
+    }
+
+    /// The task whose end made Swarm stop the update, where that end says nothing of the version: its node was lost,
+    /// emptied or removed, or it was Swarm that ended it. A task that fails by itself is `failed` or `complete`.
+    fn cut_short(&self) -> Option<&'a Task> {
+        let update = self.news().filter(|update| update.state == UpdateState::Paused)?;
+        self.own.iter().copied().filter(|_| !self.is_job()).find(|task| {
+            let removed = !task.node_id.is_empty() && !self.input.live.nodes.contains_key(&task.node_id);
+            let ended = matches!(task.state, TaskState::Shutdown | TaskState::Orphaned | TaskState::Remove);
+            update.message.contains(&task.id) && (ended || removed || self.node_is_leaving(task))
+        })
+    }
+
+    /// Old tasks run, and nothing is on its way to take their place. Until then Swarm's updater is still at work on the
+    /// place it was at, and takes no notice of the same spec sent again.
+    fn is_left_alone(&self) -> bool {
+        self.old_runs && !self.own.iter().any(|task| self.stays(task) && task.state < TaskState::Running)
+    }
+
+    fn interruption(&self, task: &Task) -> Obstacle {
+        let node = self.hostname(&task.node_id).unwrap_or_else(|| task.node_id.clone());
+        let text = format!("Swarm stopped the update when a task on node `{node}` was ended; Skep has it go on");
+        let mut failure = self.failure(FailureClass::NodeLost, text);
+        failure.slot = task.slot;
+        failure.task = Some(task.id.clone());
+        failure.node = Some(node);
+        Obstacle { failure, sure: Sure::No }
     }
 
     fn failure(&self, class: FailureClass, text: String) -> Failure {
@@ -319,7 +360,16 @@ impl<'a> View<'a> {
         let mut failure = classify(task)?;
         failure.service = Some(self.wanted.key.clone());
         failure.node = failure.node.map(|id| self.hostname(&id).unwrap_or(id));
+        if failure.class == FailureClass::NoSuitableNode && self.all_nodes_are_lost() {
+            failure.class = FailureClass::NodeLost;
+            failure.error = format!("every node of the Swarm is down ({})", failure.error);
+        }
         Some(failure)
+    }
+
+    fn all_nodes_are_lost(&self) -> bool {
+        let mut nodes = self.input.live.nodes.values().peekable();
+        nodes.peek().is_some() && nodes.all(|node| matches!(node.state, NodeState::Down | NodeState::Disconnected))
     }
 
     fn hostname(&self, node: &str) -> Option<String> {

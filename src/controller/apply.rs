@@ -14,7 +14,7 @@ use crate::domain::{
     Effect, EnvironmentName, EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress,
     Reason, Step, Trigger, Written,
 };
-use crate::plan::{Pace, Plan, PlanInput, Prune, Ready, plan};
+use crate::plan::{Pace, Plan, PlanInput, Prune, Ready, plan, resume};
 use crate::ports::{SwarmError, WatchedKind};
 
 /// So often a plan is made anew within one pass when the Swarm changed under it.
@@ -124,13 +124,14 @@ impl Pass<'_> {
         };
         let prune = if self.stack.spec.policy.prune && known { prune } else { Prune::Never };
         let back = deployment.origin.trigger == Trigger::Rollback && !deployment.phase.is_terminal();
-        Ok(plan(&PlanInput {
+        let live = self.environment.snapshot();
+        let mut plan = plan(&PlanInput {
             stack: self.key(),
             instance: &self.shared.instance,
             desired: &rendition.desired,
             revision: deployment.version.revision.as_ref(),
             deployment: &deployment.id,
-            live: &self.environment.snapshot(),
+            live: &live,
             inventory: &self.status.inventory,
             needed: &needed,
             prune,
@@ -140,7 +141,11 @@ impl Pass<'_> {
             course,
             previous: previous.as_ref(),
             digester: &self.shared.renderer.digester(),
-        }))
+        });
+        let known = deployment.progress.iter().flat_map(|progress| &progress.services);
+        let cut_short = known.filter(|(_, service)| service.cut_short).map(|(name, _)| name.as_str());
+        resume(&mut plan, &live, cut_short);
+        Ok(plan)
     }
 
     /// Begins or goes on to carry out the plan of the attempt.

@@ -95,6 +95,9 @@ impl Pass<'_> {
         runs.take_part(&mut assessment.verdict, self.now >= progress.total_deadline);
         let assessment = masked(assessment, rendition);
         self.note_progress(&mut deployment, &assessment);
+        if !bakes && deployment.progress.as_ref().is_some_and(|progress| progress.baking_since.is_some()) {
+            self.follow_tasks(&deployment, rendition, None, true);
+        }
         match &assessment.verdict {
             Verdict::Converged => match self.jobs_after(&mut deployment, rendition, &runs.ended).await? {
                 None | Some(Carried::All) => {
@@ -258,6 +261,11 @@ impl Pass<'_> {
             }
             progress.healthy_since = assessment.healthy_since;
             progress.newest_task = assessment.newest_task;
+            for service in &assessment.services {
+                if let Some(known) = progress.services.get_mut(&service.name) {
+                    known.cut_short = service.cut_short;
+                }
+            }
         }
         deployment.services = assessment
             .services

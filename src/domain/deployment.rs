@@ -259,6 +259,9 @@ pub struct ServiceProgress {
     /// what it says of that update is no news of this one.
     #[serde(default)]
     pub updated_before: Option<Timestamp>,
+    /// Swarm stopped the update of this service through no fault of the version: it is told to go on.
+    #[serde(default)]
+    pub cut_short: bool,
 }
 
 /// What is known of a write. Doubt is recorded before the call, certainty after it.

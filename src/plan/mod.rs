@@ -23,6 +23,7 @@
 //! | `preflight`, `places` | what can be known to fail before anything is changed; what a node can take |
 //! | `recreate` | what is removed and made again, if that is allowed |
 //! | `prune` | what may go, and when |
+//! | `resume` | an update that Swarm stopped, told to go on |
 
 mod adopt;
 mod author;
@@ -37,6 +38,7 @@ mod ports;
 mod preflight;
 mod prune;
 mod recreate;
+mod resume;
 mod services;
 mod waves;
 
@@ -60,6 +62,7 @@ pub use jobs::is_job_run;
 pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
 pub use preflight::{Preflight, preflight};
+pub use resume::resume;
 pub use services::{effective, keep_live};
 pub use waves::{Gate, PlannedJob, Ready};
 

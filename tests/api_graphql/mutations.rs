@@ -68,7 +68,10 @@ async fn a_broken_manifest_is_answered_with_places_and_nothing_is_written() {
     let answer = world.apply(&SHOP.replace("name: shop", "name: shop\nenvironment: prod")).await;
     assert_eq!(only(&answer)["code"], "NOT_FOUND");
     let answer = world.apply("kind: Environment\nname: far\nrelay: { url: x }\nendpoints: [\"unix:///x\"]\n").await;
-    assert_eq!(only(&answer)["code"], "UNSUPPORTED");
+    let errors = answer["userErrors"].as_array().unwrap();
+    let fields: Vec<_> = errors.iter().map(|error| (&error["code"], &error["field"])).collect();
+    let wrong = ["endpoints", "relay.url", "relay.credential"].map(|field| (json!("INVALID"), json!(field)));
+    assert_eq!(fields, wrong.each_ref().map(|(code, field)| (code, field)));
     let answer = world.apply(&SHOP.replace("images:", "dependsOn: [{ stack: shop }]\nimages:")).await;
     assert_eq!((only(&answer)["code"].clone(), only(&answer)["field"].clone()), (json!("INVALID"), json!("dependsOn")));
     let answer = world.apply("kind: [").await;

@@ -200,6 +200,7 @@ fn note_done(matrix: &str, (count, name): &Place) {
 }
 
 /// Not each place is passed in each run (a listing more or less), but nearly all must be.
+#[expect(clippy::print_stderr, reason = "a figure of the run")]
 fn tell(matrix: &str, tried: usize, killed: usize) {
     eprintln!("{matrix}: killed at {killed} of {tried} places");
     assert!(killed * 10 >= tried * 8, "{matrix}: only {killed} of {tried} places were come to");

@@ -2,7 +2,12 @@
 //! No engine is needed: what is looked at is that both say the same afterwards, with nothing lost and nothing doubled. What
 //! becomes of it on Swarms is shown by the end-to-end tests.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test: what is not there fails it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test: what is not there fails it, with what the processes said"
+)]
 
 #[path = "../support/fake_engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]

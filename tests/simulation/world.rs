@@ -382,8 +382,10 @@ impl World {
         for event in events.iter().skip(events.len().saturating_sub(30)) {
             text.push_str(&format!("  {} {:?} {} {}\n", event.time, event.kind, event.reason, event.message));
         }
-        let trace = self.swarm.trace();
-        for line in trace.iter().skip(trace.len().saturating_sub(30)) {
+        // SKEP_TRACE=shop_web shows all that the engine did with it.
+        let (trace, only) = (self.swarm.trace(), std::env::var("SKEP_TRACE").ok());
+        let from = if only.is_some() { 0 } else { trace.len().saturating_sub(30) };
+        for line in trace.iter().skip(from).filter(|line| only.as_ref().is_none_or(|only| line.contains(only))) {
             text.push_str(&format!("    {line}\n"));
         }
         for call in self.swarm.writes().iter().rev().take(12) {

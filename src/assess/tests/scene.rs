@@ -124,7 +124,7 @@ impl T {
         change(&mut self.task);
         self
     }
-    fn state(self, state: TaskState, second: i64) -> Self {
+    pub(super) fn state(self, state: TaskState, second: i64) -> Self {
         self.with(|task| {
             task.state = state;
             task.state_since = Some(at(second));

@@ -1,8 +1,8 @@
 //! Verdicts, told as stories.
 
-use super::scene::{Scene, at, service, task};
+use super::scene::{Scene, T, at, service, task};
 use crate::assess::Verdict;
-use crate::domain::{NodeAvailability, NodeState, UpdateState, Written};
+use crate::domain::{NodeAvailability, NodeState, TaskState, UpdateState, Written};
 
 const NO_NODE: &str = "no suitable node (scheduling constraints not satisfied on 1 node)";
 
@@ -405,6 +405,31 @@ mod failing {
     }
 
     #[test]
+    fn an_update_that_swarm_stops_because_a_node_goes_is_not_the_versions_fault() {
+        let stopped = |task: T, id: &str| {
+            let mut scene = update().updater("web", UpdateState::Paused, 1).tasks([task]);
+            scene.live("web").update.as_mut().unwrap().message = format!("update paused due to failure of task {id}");
+            scene
+        };
+        let ended = |second| task("web").state(TaskState::Shutdown, second);
+        let mut scene = stopped(ended(2), "task-0");
+        assert_eq!(scene.look(3), "Waiting NodeLost");
+        let is_sent_on = |scene: &Scene| scene.assess(3).services.iter().any(|service| service.cut_short);
+        assert!(!is_sent_on(&scene), "no old task is left to replace");
+        scene.set([ended(2), task("web").slot(2).old().running(0)]);
+        assert!(is_sent_on(&scene));
+        scene.set([ended(2), task("web").slot(2).old().running(0), task("web").ready()]);
+        assert!(!is_sent_on(&scene), "Swarm is still at work on the place it was at");
+        let mut scene = stopped(ended(2), "another");
+        assert_eq!(scene.look(3), "Failed ExitCode", "that is not the task Swarm speaks of");
+        let mut scene = stopped(task("web").failed(2, 1), "task-0");
+        assert_eq!(scene.look(3), "Failed ExitCode", "it failed by itself");
+        let lost = task("web").state(TaskState::Failed, 2);
+        let mut scene = stopped(lost, "task-0").node("n1", |node| node.state = NodeState::Down);
+        assert_eq!(scene.look(3), "Waiting NodeLost");
+    }
+
+    #[test]
     fn a_demand_that_no_node_meets_is_given_a_moment() {
         let new = || service("web").constraint("node.labels.gpu==1");
         let mut scene = Scene::after([service("web")], [new().image("demo:2")]).tasks([task("web").pending(NO_NODE)]);
@@ -467,10 +492,14 @@ mod failing {
         let mut scene = update()
             .node("n1", |node| node.state = NodeState::Down)
             .tasks([task("web").pending("no suitable node (1 node not available for new tasks)")]);
-        assert_eq!(scene.look(3), "Waiting NoSuitableNode");
+        assert_eq!(scene.look(3), "Waiting NodeLost");
         scene.progress.waiting_since = Some(at(3));
-        assert_eq!(scene.look(3599), "Waiting NoSuitableNode");
-        assert_eq!(scene.look(3600), "Failed NoSuitableNode");
+        assert_eq!(scene.look(3599), "Waiting NodeLost");
+        assert_eq!(scene.look(3600), "Failed NodeLost");
+        let mut scene = update()
+            .node("n1", |node| node.availability = NodeAvailability::Drain)
+            .tasks([task("web").pending("no suitable node (1 node not available for new tasks)")]);
+        assert_eq!(scene.look(3), "Waiting NoSuitableNode");
     }
 
     #[test]

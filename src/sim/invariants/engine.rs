@@ -8,8 +8,8 @@ use super::super::draft::Draft;
 use super::{Law, State};
 use crate::domain::{
     Actor, ConfigSpec, DEPLOYMENT_LABEL, Deployment, DeploymentId, DeploymentPhase, Effect, EnvironmentName,
-    HOOK_LABEL, INSTANCE_LABEL, JobState, LABEL_PREFIX, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec, Stack,
-    StackKey, StackName, StackStatus, TaskState, Trigger, Written,
+    HOOK_LABEL, INSTANCE_LABEL, JobState, LABEL_PREFIX, LiveService, ObjectKind, ObjectRef, STACK_LABEL, ServiceSpec,
+    Stack, StackKey, StackName, StackStatus, TaskState, Trigger, UpdateState, Written,
 };
 use crate::plan::canonical;
 use crate::swarm::sim::WriteCall;
@@ -151,7 +151,10 @@ impl State {
         }
         let live = self.swarms.get(environment).and_then(|swarm| swarm.service(name));
         let live = live.filter(|live| live.version == version && live.id == id);
-        if live.is_some_and(|live| canonical(&live.spec) == canonical(spec)) {
+        // An update that Swarm has stopped goes on when the service is sent again as it is.
+        let stopped =
+            |live: &LiveService| live.update.as_ref().is_some_and(|update| update.state == UpdateState::Paused);
+        if live.is_some_and(|live| canonical(&live.spec) == canonical(spec) && !stopped(&live)) {
             self.breach(Law::Nothing, format!("an update of {name} that changes nothing"));
         }
     }
