@@ -413,6 +413,7 @@ impl Pass<'_> {
             self.hold(&deployment, &why);
         }
         if stopped {
+            self.say(Kind::Applied, Is::False, Reason::TaskFailed, "the job before it failed: nothing was written");
             self.enter(&mut deployment, Phase::Failed, &why);
             self.put(deployment);
             return Ok(());

@@ -22,7 +22,8 @@ const TYPES: Record<CredentialLine['type'], { keys: readonly string[]; of: strin
   SshKey: { keys: ['privateKey', 'passphrase', 'knownHosts'], of: 'git and engines over ssh' },
   Registry: { keys: ['username', 'password', 'token', 'config', 'ca'], of: 'an image registry' },
   Tls: { keys: ['ca', 'cert', 'key'], of: 'an engine over TLS' },
-  Age: { keys: ['identity'], of: 'age' },
+  Age: { keys: ['identity'], of: 'files sealed with SOPS' },
+  SkepToken: { keys: ['token', 'ca'], of: 'another Skep, behind a relay' },
   Opaque: { keys: ['secret'], of: 'anything: the secret of a hook, for example' },
 }
 /** Those of several lines. */

@@ -91,11 +91,14 @@ impl State {
     /// Nobody is hammered, whatever goes wrong.
     fn not_too_often(&mut self, object: &ObjectRef) {
         /// A few stacks come about within a minute, more than once; this is many times as much.
-        const MOST: u32 = 150;
+        const FEW: u32 = 150;
+        /// The same for one of many stacks.
+        const EACH: u32 = 8;
+        let most = FEW.max(EACH.saturating_mul(u32::try_from(self.stacks.len()).unwrap_or(u32::MAX)));
         let (since, count) = self.minute;
         self.minute = if self.ago(since) > SignedDuration::from_mins(1) { (self.now(), 1) } else { (since, count + 1) };
-        if self.minute.1 == MOST {
-            self.breach(Law::Busy, format!("{object} is the {MOST}th write within a minute"));
+        if self.minute.1 == most {
+            self.breach(Law::Busy, format!("{object} is the {most}th write within a minute"));
         }
     }
 

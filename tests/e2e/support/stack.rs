@@ -103,7 +103,9 @@ impl Subject {
     /// Waits until there is a deployment of this commit; gives it.
     pub(crate) async fn until_deployment_of(&mut self, commit: &str) -> Value {
         let wanted = |it: &Value| of_commit(&it["desired"], commit);
-        self.watch.until(&format!("asked for {commit}"), 60, wanted).await;
+        if !wanted(&self.watch.last) {
+            self.watch.until(&format!("asked for {commit}"), 60, wanted).await;
+        }
         let all = self.client.deployments(&self.name).await;
         let found = all.iter().rfind(|it| of_commit(it, commit) && it["rollbackOf"].is_null());
         found.unwrap_or_else(|| panic!("no deployment of {commit}: {all:#?}")).clone()

@@ -21,7 +21,7 @@ pub(crate) struct Watch {
     /// The subscription's name, and the field of its payload.
     field: (&'static str, &'static str),
     socket: Option<Socket>,
-    last: Value,
+    pub(crate) last: Value,
 }
 
 impl Watch {
