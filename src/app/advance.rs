@@ -9,6 +9,8 @@ use crate::store::sled::SledStore;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
+/// So many looks in a row have to find all well: right after the connection nothing waits yet.
+const LOOKS: u32 = 4;
 
 /// Waits for the first healthy round, and leads the store to this version's format.
 pub(super) async fn after_a_healthy_round(store: Arc<SledStore>, ledger: Ledger, backlog: Backlog) {
@@ -19,8 +21,10 @@ pub(super) async fn after_a_healthy_round(store: Arc<SledStore>, ledger: Ledger,
         }
         Err(error) => return tracing::error!(%error, "the format of the data folder cannot be read"),
     }
-    while !round_went_well(&ledger, &backlog).await.unwrap_or(false) {
+    let mut well = 0;
+    while well < LOOKS {
         tokio::time::sleep(PAUSE).await;
+        well = if round_went_well(&ledger, &backlog).await.unwrap_or(false) { well + 1 } else { 0 };
     }
     match store.advance().await {
         Ok(Some(backup)) => tracing::info!(backup = %backup.display(), "the data folder has the newest format now"),
@@ -31,14 +35,18 @@ pub(super) async fn after_a_healthy_round(store: Arc<SledStore>, ledger: Ledger,
     }
 }
 
-/// Every environment that is declared answers, none of its stacks waits for a look, and the store takes writes.
+/// Every environment that is declared answers this process (of one behind a relay, the other Skep has said so), none of its
+/// stacks waits for a look, and the store takes writes.
 async fn round_went_well(ledger: &Ledger, backlog: &Backlog) -> Result<bool, LedgerError> {
     for environment in ledger.environments()? {
-        let status = ledger.environment_status(&environment.value.name)?;
-        if !status.is_some_and(|status| status.value.connected) {
+        let name = &environment.value.name;
+        let well = match environment.value.relay {
+            Some(_) => ledger.environment_status(name)?.is_some_and(|status| status.value.connected),
+            None => backlog.has_caught_up(name),
+        };
+        if !well {
             return Ok(false);
         }
     }
-    let idle = backlog.depths().iter().all(|(_, depth)| depth.due == 0 && depth.at_work == 0);
-    Ok(idle && ledger.takes_writes().await.is_ok())
+    Ok(ledger.takes_writes().await.is_ok())
 }

@@ -27,11 +27,15 @@ fn step(key: &str, value: &[u8]) -> Option<Vec<u8>> {
     if !key.starts_with("stack/") {
         return None;
     }
-    let mut record: Value = serde_json::from_slice(value).ok()?;
+    // The record is JSON behind one byte, its schema.
+    let (schema, json) = value.split_first()?;
+    let mut record: Value = serde_json::from_slice(json).ok()?;
     let fields = record.as_object_mut()?;
     if fields.contains_key("trial") {
         return None;
     }
     fields.insert("trial".to_owned(), Value::Bool(true));
-    serde_json::to_vec(&record).ok()
+    let mut bytes = vec![*schema];
+    serde_json::to_writer(&mut bytes, &record).ok()?;
+    Some(bytes)
 }

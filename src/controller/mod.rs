@@ -127,6 +127,12 @@ impl Backlog {
     pub fn depths(&self) -> Vec<(EnvironmentName, Depth)> {
         self.0.depths()
     }
+
+    /// Whether the engine of this environment answers this process, and none of its stacks waits for a look.
+    #[must_use]
+    pub fn has_caught_up(&self, environment: &EnvironmentName) -> bool {
+        self.0.has_caught_up(environment)
+    }
 }
 
 /// The controller. [`Controller::run`] does the work; [`Controller::inquiries`] answers readers meanwhile.

@@ -86,6 +86,14 @@ impl Environments {
         self.all().values().map(|environment| (environment.name.clone(), environment.queue.depth())).collect()
     }
 
+    /// Whether the engine of this one answers, and none of its stacks waits for a look.
+    pub(super) fn has_caught_up(&self, name: &EnvironmentName) -> bool {
+        self.get(name).is_some_and(|environment| {
+            let depth = environment.queue.depth();
+            environment.is_connected() && depth.due == 0 && depth.at_work == 0
+        })
+    }
+
     /// Asks for a look at a stack now.
     pub(super) fn wake(&self, key: &StackKey, priority: Priority) {
         if let Some(environment) = self.get(&key.environment) {

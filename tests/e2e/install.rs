@@ -174,13 +174,16 @@ impl Installed {
 
     /// Asks for a version that does not come up, and waits until Swarm has brought the good one back.
     fn fails_with(&self, bad: &Image, good: &Image) {
+        let update = || docker::service(&self.service()).map(|service| service["UpdateStatus"].clone());
+        let before = update().map(|update| update["StartedAt"].clone());
         self.must(&["deploy", &self.name, "--set", &format!("SKEP_IMAGE={}", bad.0)], "");
         self.until("Swarm goes back", "type=service", || {
-            let service = docker::service(&self.service())?;
-            service["UpdateStatus"]["State"].as_str()?.starts_with("rollback_").then_some(())
+            let update = update().filter(|update| Some(&update["StartedAt"]) != before.as_ref())?;
+            update["State"].as_str()?.starts_with("rollback_").then_some(())
         });
         self.until_healthy(good);
-        assert_eq!(self.wait(), Some(11), "the version failed, and the last good one is back");
+        let tasks = || docker(&["service", "ps", "--no-trunc", &self.service()]);
+        assert_eq!(self.wait(), Some(11), "the version failed, and the last good one is back\n{}", tasks());
         let stack = self.stack();
         assert_eq!(stack["phase"], "RolledBack", "{stack:#}");
         assert!(stack["held"].to_string().contains(&bad.0), "{stack:#}");
