@@ -8,6 +8,7 @@
 //! What is found is certain as far as the managers know their nodes; what is not found may fail all the same: what tasks of
 //! other services have reserved is not looked at, for they may go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ fn more_than_any_node(key: &str, spec: &ServiceSpec, live: &Snapshot) -> Option<
 /// A version, as its services would stand beside those that stay.
 struct Version<'a> {
     nodes: Vec<&'a Arc<Node>>,
-    /// Every service that would be there, by name: the version's own, and those of others.
-    services: BTreeMap<&'a str, ServiceSpec>,
+    /// The services that matter, by name: the version's own, and those of others that hold a port of their nodes.
+    services: BTreeMap<&'a str, Cow<'a, ServiceSpec>>,
     /// Names of the services that hold a port of their nodes, by port.
     holders: BTreeMap<ports::Port<'a>, BTreeSet<&'a str>>,
 }
@@ -85,21 +86,23 @@ impl<'a> Version<'a> {
         let mut services = BTreeMap::new();
         let mut holders: BTreeMap<ports::Port<'a>, BTreeSet<&'a str>> = BTreeMap::new();
         let mut hold = |spec: &'a ServiceSpec| {
+            let mut holds = false;
             for (port, _) in published(spec).filter(|(_, on_node)| *on_node) {
                 holders.entry(port).or_default().insert(&spec.name);
+                holds = true;
             }
+            holds
         };
         for (name, other) in &live.services {
-            if !desired.services.contains_key(name) && !leaving.contains(name.as_str()) {
-                hold(&other.spec);
-                services.insert(name.as_str(), other.spec.clone());
+            if !desired.services.contains_key(name) && !leaving.contains(name.as_str()) && hold(&other.spec) {
+                services.insert(name.as_str(), Cow::Borrowed(&other.spec));
             }
         }
         for (name, service) in &desired.services {
             hold(&service.spec);
             let spec = match live.services.get(name) {
-                Some(live) => effective(desired, &service.spec, live),
-                None => ServiceSpec::clone(&service.spec),
+                Some(live) => Cow::Owned(effective(desired, &service.spec, live)),
+                None => Cow::Borrowed(&*service.spec),
             };
             services.insert(name.as_str(), spec);
         }
