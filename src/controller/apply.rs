@@ -125,7 +125,7 @@ impl Pass<'_> {
         let prune = if self.stack.spec.policy.prune && known { prune } else { Prune::Never };
         let back = deployment.origin.trigger == Trigger::Rollback && !deployment.phase.is_terminal();
         let live = self.environment.snapshot();
-        let mut plan = plan(&PlanInput {
+        let input = PlanInput {
             stack: self.key(),
             instance: &self.shared.instance,
             desired: &rendition.desired,
@@ -141,10 +141,9 @@ impl Pass<'_> {
             course,
             previous: previous.as_ref(),
             digester: &self.shared.renderer.digester(),
-        });
-        let known = deployment.progress.iter().flat_map(|progress| &progress.services);
-        let cut_short = known.filter(|(_, service)| service.cut_short).map(|(name, _)| name.as_str());
-        resume(&mut plan, &live, cut_short);
+        };
+        let mut plan = plan(&input);
+        resume(&input, &mut plan, Self::stopped(deployment, rendition).into_iter());
         Ok(plan)
     }
 
@@ -308,6 +307,7 @@ impl Pass<'_> {
                         true => Written::Unchanged,
                         false => Written::Unknown,
                     };
+                    service.cut_short = step.action == Action::Update && step.changes.is_empty();
                 }
             }
         }

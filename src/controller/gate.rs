@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::apply::Carried;
 use super::pass::{Next, Pass, PassError};
 use super::steady::Kept;
-use crate::domain::{Deployment, DeploymentPhase as Phase, EventType, Opening, Reason, VersionSource};
+use crate::domain::{Deployment, DeploymentPhase as Phase, EventType, Mode, Opening, Reason, Schedule, VersionSource};
 use crate::plan::{Plan, Prune};
 
 /// Why a new version waits, and when to look again by the clock.
@@ -28,6 +28,12 @@ impl Pass<'_> {
         waits && Self::is_new(deployment) && deployment.version.digest.is_some()
     }
 
+    /// Whether there is anything that new versions of this stack may have to wait for.
+    pub(super) fn has_gates(&self) -> bool {
+        let spec = &self.stack.spec;
+        !spec.depends_on.is_empty() || spec.policy.mode == Mode::Approve || spec.policy.schedule != Schedule::default()
+    }
+
     /// Lets a new version wait for a person's approval of its plan, for what it depends on, and for its schedule. `None`:
     /// nothing keeps it back.
     pub(super) fn wait_at_gate(
@@ -42,7 +48,7 @@ impl Pass<'_> {
             return Ok(None);
         }
         let Some(wait) = self.wait_for(deployment, plan)? else {
-            if Self::is_at_gate(deployment) {
+            if Self::is_at_gate(deployment) && self.has_gates() {
                 self.status.attempt_since = Some(self.now);
             }
             return Ok(None);

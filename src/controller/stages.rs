@@ -46,6 +46,19 @@ impl Pass<'_> {
         self.hold_back(deployment, rendition, plan, ready).await
     }
 
+    /// Services whose update goes on if Swarm has stopped it: at the beginning all, for it was in an earlier attempt; later
+    /// those it stopped through no fault of this version.
+    pub(super) fn stopped<'a>(deployment: &'a Deployment, rendition: &'a Rendition) -> Vec<&'a str> {
+        match &deployment.progress {
+            Some(progress) => {
+                let cut_short = progress.services.iter().filter(|(_, service)| service.cut_short);
+                cut_short.map(|(name, _)| name.as_str()).collect()
+            }
+            None if deployment.phase.is_terminal() => Vec::new(),
+            None => rendition.desired.services.keys().map(String::as_str).collect(),
+        }
+    }
+
     /// The tasks that each service has now: their failures are not this deployment's.
     pub(super) async fn baselines(
         &self,

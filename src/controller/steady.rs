@@ -333,6 +333,8 @@ impl Pass<'_> {
     /// What is left to do once a version has converged: what is owned and no longer wanted goes; the pace of a rollback
     /// becomes the file's own again.
     async fn finish(&mut self, attempt: &Deployment, steps: &[Step], rendition: &Rendition) -> Result<Kept, PassError> {
+        // What has just ended is told as it is, not as it was before.
+        super::outcome::summarise(self);
         self.checkpoint().await?;
         let mut deployment = attempt.clone();
         if self.carry_out(&mut deployment, steps, rendition).await? {

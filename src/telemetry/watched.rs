@@ -325,6 +325,10 @@ impl Store for WatchedStore {
         self.inner.room()
     }
 
+    fn broken(&self) -> Option<StoreError> {
+        self.inner.broken()
+    }
+
     fn export(&self) -> Result<Box<dyn std::io::Read + Send>, StoreError> {
         self.inner.export()
     }

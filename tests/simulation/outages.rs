@@ -55,6 +55,25 @@ async fn an_engine_that_stays_away_fails_the_deployment_without_a_rollback_and_i
     world.silence().await;
 }
 
+/// Nothing has been written yet, and nothing can be: that ends at the total deadline all the same.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_when_a_version_is_asked_for_fails_it_at_the_deadline() {
+    let world = World::running().await;
+    world.apply(&inline("shop", "totalDeadline: 20m", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    for away in [(|world, on| world.swarm.set_down(on)) as fn(&World, bool), |world, on| world.swarm.no_quorum(on)] {
+        away(&world, true);
+        let next = world.apply(&inline("shop", "totalDeadline: 20m", &two("app:2", "job:1"))).await;
+        world.ends_as(1300, &next, DeploymentPhase::Failed).await;
+        away(&world, false);
+        world.until_phase(600, StackPhase::Converged).await;
+        world.apply(&inline("shop", "totalDeadline: 20m", &two("app:1", "job:1"))).await;
+        world.until_phase(600, StackPhase::Converged).await;
+    }
+    assert!(world.status().held.is_empty());
+    world.silence().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs_does_not_keep_a_deployment_beyond_its_deadline() {
     let (world, v2) = verifying("totalDeadline: 20m").await;

@@ -133,6 +133,10 @@ fn all_of(folder: &str) -> Vec<u32> {
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
         parents.push((pid, parent.unwrap_or(0)));
         let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        // Skep names the engine's socket as well, and is not the engine's.
+        if command.split('\0').next().is_some_and(|program| program.ends_with("/skep")) {
+            continue;
+        }
         if command.contains(&format!("{folder}/")) && pid != process::id() {
             found.push(pid);
         }
