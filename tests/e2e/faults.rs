@@ -101,6 +101,7 @@ async fn whatever_the_way_to_the_engine_does_a_deployment_goes_on_when_it_is_wel
 }
 
 #[tokio::test]
+#[ignore = "an engine of its own, twice ended: `make soak` runs it"]
 async fn an_engine_that_is_stopped_and_killed_in_the_middle_of_deployments_is_waited_for() {
     let _nobody = Stay::nobody().await;
     let fleet = Fleet::start(1);

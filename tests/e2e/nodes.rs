@@ -127,6 +127,7 @@ inline: |
 }
 
 #[tokio::test]
+#[ignore = "minutes, on three engines: `make soak` runs it"]
 async fn managers_are_drained_demoted_killed_and_frozen_and_the_next_endpoint_is_used() {
     let mut ship = Ship::afloat().await;
     let nodes: Vec<String> = ship.fleet.engines.iter().map(|engine| engine.node()).collect();
@@ -162,6 +163,7 @@ async fn managers_are_drained_demoted_killed_and_frozen_and_the_next_endpoint_is
 }
 
 #[tokio::test]
+#[ignore = "minutes, on three engines: `make soak` runs it"]
 async fn a_node_that_is_lost_in_the_middle_and_a_lost_quorum_are_waited_for() {
     let mut ship = Ship::afloat().await;
     let lost = ship.fleet.engines[2].node();
