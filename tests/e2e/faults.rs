@@ -57,6 +57,7 @@ async fn unblamed(client: &Client, stack: &str, deployments: usize) {
 }
 
 #[tokio::test]
+#[ignore = "minutes, one fault after another: `make soak` runs it"]
 async fn whatever_the_way_to_the_engine_does_a_deployment_goes_on_when_it_is_well_again() {
     let _nobody = Stay::nobody().await;
     let folder = TempDir::with_prefix("skep-e2e-way-").unwrap();
