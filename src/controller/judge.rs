@@ -173,10 +173,11 @@ impl Pass<'_> {
         rendition: &Rendition,
         next_look: Timestamp,
     ) -> Result<Judged, PassError> {
-        if self.plan(&deployment, rendition, Prune::Later)?.is_empty() {
+        let plan = self.plan(&deployment, rendition, Prune::Later)?;
+        if plan.is_empty() {
             return Ok(Judged::Wait(Next::At(next_look)));
         }
-        if let Some(at) = self.next_correction().filter(|at| *at > self.now) {
+        if let Some(at) = self.slowed_down(&super::steady::described(&plan.steps)) {
             return Ok(Judged::Wait(Next::At(at.min(next_look))));
         }
         self.count_correction();

@@ -198,14 +198,7 @@ impl Pass<'_> {
         if policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe || !self.may_write() {
             return Ok(Kept::Rest(Next::Idle));
         }
-        if let Some(at) = self.next_correction()
-            && at > self.now
-        {
-            let text = format!(
-                "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {text}. Have the other stop, or name its fields in policy.ignore",
-                self.status.drift.corrections
-            );
-            self.say(Kind::Drifted, Is::True, Reason::Conflict, text);
+        if let Some(at) = self.slowed_down(&text) {
             return Ok(Kept::Rest(Next::At(at)));
         }
         self.count_correction();
@@ -235,6 +228,17 @@ impl Pass<'_> {
         self.attempt_now(&deployment);
         self.put(deployment);
         Ok(Kept::Again)
+    }
+
+    /// When what differs is put right, if that is not now: then it is said that two writers are at it.
+    pub(super) fn slowed_down(&mut self, differs: &str) -> Option<Timestamp> {
+        let at = self.next_correction().filter(|at| *at > self.now)?;
+        let text = format!(
+            "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {differs}. Have the other stop, or name its fields in policy.ignore",
+            self.status.drift.corrections
+        );
+        self.say(Kind::Drifted, Is::True, Reason::Conflict, text);
+        Some(at)
     }
 
     /// The first correction is at once; against a writer who keeps changing it back, Skep slows down.
@@ -356,8 +360,16 @@ impl Pass<'_> {
     }
 }
 
+/// What differs, step by step, without a value.
+pub(super) fn described(steps: &[Step]) -> String {
+    steps.iter().map(describe).collect::<Vec<_>>().join("; ")
+}
+
 fn describe(step: &Step) -> String {
     match step.object.kind {
+        ObjectKind::Service if step.action == Action::Update && step.changes.is_empty() => {
+            format!("{}: {}", step.object, step.reason)
+        }
         ObjectKind::Service if step.action == Action::Update => {
             let paths: Vec<&str> = step.changes.iter().map(|change| change.path.as_str()).collect();
             format!("{} differs at {}", step.object, paths.join(", "))

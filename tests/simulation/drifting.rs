@@ -42,10 +42,15 @@ async fn a_removed_object_is_made_again() {
 async fn a_writer_who_repeats_himself_is_slowed_down_for() {
     let world = converged("").await;
     world.swarm.forget_calls();
+    let mut marked = false;
     for round in 0..600 {
         meddle(&world, &format!("evil:{round}"));
         world.sleep(1).await;
+        let status = world.status();
+        let drifted = status.condition(ConditionType::Drifted);
+        marked |= drifted.is_some_and(|it| it.reason == Reason::Conflict && it.message.contains("again and again"));
     }
+    assert!(marked, "whoever looks is told that two writers are at it");
     let writes = world.swarm.writes().len();
     assert!(writes < 40, "{writes} corrections in ten minutes");
     world.until_phase(400, StackPhase::Converged).await;
