@@ -49,6 +49,38 @@ fn each_form_comes_back_as_it_was() {
 }
 
 #[test]
+fn ini_comes_back_with_what_was_left_in_the_clear_in_whatever_quotes() {
+    let mut with = Encryptor::new();
+    let document = json!({ "DEFAULT": { "top": "hunter2" }, "a section": { "password": "s3cr3t#;", "path": "a=b:c", "lines": "a\nb" } });
+    let sealed = with.ini(&document);
+    assert!(!sealed.contains("s3cr3t") && sealed.contains("password = ENC[AES256_GCM,"), "{sealed}");
+    let opened = "top = hunter2\n\n[a section]\npassword = `s3cr3t#;`\npath = a=b:c\nlines = \"\"\"a\nb\"\"\"\n";
+    assert_eq!(text("app.ini", &sealed, &with), opened);
+    with.unencrypted_suffix = Some("_clear");
+    let document = json!({ "a": { "host_clear": "db.example", "tail_clear": "x", "key": "hunter2" } });
+    let sealed = with.ini(&document);
+    for same in [
+        "\"db.example\"",
+        "'db.example'",
+        "`db.example`",
+        "\"\"\"db.example\"\"\"",
+        "db.example ; of the north",
+        "db.example # x",
+    ] {
+        let other = sealed.replace("db.example", same);
+        assert_eq!(
+            text("app.ini", &other, &with),
+            "[a]\nhost_clear = db.example\ntail_clear = x\nkey = hunter2\n",
+            "{same}"
+        );
+    }
+    assert!(matches!(
+        open("app.ini", &sealed.replace("db.example", "db.evil"), &with),
+        Err(DecryptError::Tampered { .. })
+    ));
+}
+
+#[test]
 fn a_form_is_known_also_by_another_name() {
     let with = Encryptor::new();
     let pairs = [("A", "hunter2")];
@@ -82,6 +114,8 @@ fn what_is_not_encrypted_is_left_alone() {
         ("a.yaml", "a: b\n"),
         (".sops.yaml", "creation_rules:\n  - age: age1x\n    mac: ENC[\n# sops\n"),
         ("a.json", "{\"sops\": 1, \"mac\": \"ENC[\"}"),
+        ("a.ini", "[a]\nmac = ENC[\n"),
+        ("a.ini", "; [sops] mac ENC[\n[a]\n"),
         ("a.env", "SOPS=mac\nX=ENC[\n"),
         ("a.env", "SOPS=mac ENC[ sops\nno assignment\n"),
         ("a.bin", "sops mac ENC[AES256_GCM"),
@@ -148,8 +182,12 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
     insta::assert_snapshot!(refused("a.yaml", &sealed.replace(",iv:", ",i:"), &with), @"it is encrypted with SOPS, and cannot be read: an encrypted value is cut off or damaged; make it anew with `sops encrypt`");
     let broken = refused("a.yaml", &format!("{sealed}  - ]\n"), &with);
     assert!(broken.starts_with("it is encrypted with SOPS, and cannot be read: "), "{broken}");
-    let ini = "[a]\nb = ENC[AES256_GCM,…]\n[sops]\nmac = ENC[\n";
-    insta::assert_snapshot!(refused("a.ini", ini, &with), @"it is encrypted with SOPS as INI, which Skep does not read; use YAML, JSON, dotenv or binary");
+    let ini = with.ini(&json!({ "a": { "b": "hunter2" }, "c": { "b": "hunter2" } }));
+    let line = |section: &str| ini.split(section).nth(1).unwrap().lines().nth(1).unwrap().to_owned();
+    let moved = ini.replace(&line("[c]"), &line("[a]"));
+    insta::assert_snapshot!(refused("a.ini", &moved, &with), @"the value of `c.b` does not match its authentication code: the file was changed without `sops`, or damaged; restore it, or edit it with `sops edit`");
+    let broken = refused("a.ini", &format!("{ini}no value\n"), &with);
+    assert!(broken.ends_with("is not `name = value`; make it anew with `sops encrypt`"), "{broken}");
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -19,9 +19,6 @@ pub enum DecryptError {
     /// It is not what the program writes.
     #[error("it is encrypted with SOPS, and cannot be read: {0}; make it anew with `sops encrypt`")]
     Malformed(String),
-    /// In a form that is not read.
-    #[error("it is encrypted with SOPS as {0}, which Skep does not read; use YAML, JSON, dotenv or binary")]
-    Format(&'static str),
     /// Not for age.
     #[error(
         "it is encrypted with SOPS for {0}, and Skep opens age alone; add an age recipient: `sops rotate -i --add-age RECIPIENT FILE`"

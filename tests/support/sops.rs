@@ -141,17 +141,28 @@ impl Encryptor {
         for (key, value) in tree.as_object().unwrap() {
             text.push_str(&line(key, value));
         }
-        for (key, value) in metadata.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()) {
-            match value.as_array() {
-                Some(items) => {
-                    for (index, item) in items.iter().enumerate() {
-                        for (field, value) in item.as_object().unwrap() {
-                            text.push_str(&line(&format!("sops_{key}__list_{index}__map_{field}"), value));
-                        }
-                    }
-                }
-                None => text.push_str(&line(&format!("sops_{key}"), value)),
+        for (key, value) in flattened(&metadata) {
+            text.push_str(&line(&format!("sops_{key}"), &value));
+        }
+        text
+    }
+
+    /// Sections of texts; the names of a section are padded to one width, as SOPS does it.
+    pub fn ini(&self, document: &Value) -> String {
+        let (tree, metadata) = self.tree(document);
+        let mut text = String::from("; ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:comment]\n");
+        let own = json!({ "sops": Value::Object(flattened(&metadata)) });
+        for (name, section) in tree.as_object().unwrap().iter().chain(own.as_object().unwrap()) {
+            if name != "DEFAULT" {
+                writeln!(text, "[{name}]").unwrap();
             }
+            let section = section.as_object().unwrap();
+            let width = section.keys().map(String::len).max().unwrap_or_default();
+            for (name, value) in section {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                writeln!(text, "{name:width$} = {}", value.replace('\n', "\\n")).unwrap();
+            }
+            text.push('\n');
         }
         text
     }
@@ -163,6 +174,24 @@ impl Encryptor {
         let document = json!({ "data": self.seal(bytes, "data:", "str"), "sops": self.metadata(mac) });
         serde_json::to_string_pretty(&document).unwrap()
     }
+}
+
+/// The metadata without depth, as forms that have none hold them.
+fn flattened(metadata: &Value) -> Map<String, Value> {
+    let mut flat = Map::new();
+    for (key, value) in metadata.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()) {
+        match value.as_array() {
+            Some(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    for (field, value) in item.as_object().unwrap() {
+                        flat.insert(format!("{key}__list_{index}__map_{field}"), value.clone());
+                    }
+                }
+            }
+            None => drop(flat.insert(key.clone(), value.clone())),
+        }
+    }
+    flat
 }
 
 /// Block style, as SOPS writes it.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::dotenv;
+use super::ini;
 use super::tree::{Entries, Tree};
 use crate::domain::SecretBytes;
 use crate::ports::DecryptError;
@@ -63,10 +64,7 @@ fn parse(path: &str, bytes: &[u8]) -> Result<Option<(Form, Vec<Tree>)>, DecryptE
     let form = form_of(path);
     let trees = match form {
         Form::Dotenv => vec![dotenv::read(text?)?],
-        Form::Ini => {
-            let own = |line: &str| line.trim() == "[sops]";
-            return if text?.lines().any(own) { Err(DecryptError::Format("INI")) } else { Ok(None) };
-        }
+        Form::Ini => vec![ini::read(text?)?],
         // What SOPS was told to write may have another name than the form goes by.
         Form::Binary => {
             let text = text?;
@@ -122,7 +120,8 @@ impl Document {
                 bytes
             }
             Form::Dotenv => dotenv::write(&self.trees),
-            Form::Binary | Form::Ini => {
+            Form::Ini => ini::write(&self.trees),
+            Form::Binary => {
                 let mut entries = self.trees.into_iter().flatten();
                 match entries.find(|(key, _)| key == DATA) {
                     Some((_, Tree::Text(text))) => text.as_bytes().to_vec(),

@@ -30,7 +30,7 @@ pub(super) fn read(text: &str) -> Result<Tree, DecryptError> {
 }
 
 /// Puts a value of the metadata where its name says: `age__list_0__map_enc` is `enc` of the first of `age`.
-fn place(own: &mut Entries, name: &str, value: Tree) {
+pub(super) fn place(own: &mut Entries, name: &str, value: Tree) {
     let item = name.split_once(LIST).and_then(|(list, rest)| {
         let (index, key) = rest.split_once(MAP)?;
         Some((list, index.parse::<usize>().ok()?, key))
