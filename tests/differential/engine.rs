@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// What the engine holds after Skep has deployed it, and removed again.
-    async fn deployed(&self, rendered: &Rendered) -> Result<Value, String> {
+    pub(crate) async fn deployed(&self, rendered: &Rendered) -> Result<Value, String> {
         let done = self.apply(rendered).await.and_then(|()| self.raw());
         let left = match &done {
             Ok(_) => self.plan(rendered).await,
@@ -100,7 +100,7 @@ impl Engine {
         if faults.is_empty() { Ok(()) } else { Err(format!("{}\n{raw:#}", faults.join("\n"))) }
     }
 
-    fn render(&self, case: &Case, compat: Compat, folder: &Path) -> Result<Rendered, String> {
+    pub(crate) fn render(&self, case: &Case, compat: Compat, folder: &Path) -> Result<Rendered, String> {
         let files: Vec<ComposeFile<'_>> =
             case.compose_files().iter().map(|(name, text)| ComposeFile { name, text }).collect();
         let variable =
@@ -159,7 +159,7 @@ impl Engine {
         command
     }
 
-    fn deploy(&self, case: &Case, folder: &Path) -> Result<(), String> {
+    pub(crate) fn deploy(&self, case: &Case, folder: &Path) -> Result<(), String> {
         let mut command = self.docker();
         command.current_dir(folder).envs(&case.variables).args(["stack", "deploy", "--resolve-image", "never"]);
         for (path, _) in case.compose_files() {
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     /// Everything of the stack, as the API says it.
-    fn raw(&self) -> Result<Value, String> {
+    pub(crate) fn raw(&self) -> Result<Value, String> {
         let mut all = json!({});
         for kind in KINDS {
             all[kind] = self.list(kind)?;
@@ -251,7 +251,7 @@ impl Engine {
     }
 
     /// Removes the stack, and waits until nothing of it is left.
-    fn remove(&self) -> Result<(), String> {
+    pub(crate) fn remove(&self) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         loop {
             let mut left = 0;

@@ -10,6 +10,7 @@ mod case;
 mod compare;
 mod engine;
 mod generate;
+mod others;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
