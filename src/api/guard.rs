@@ -6,6 +6,7 @@
 
 mod readiness;
 mod relay;
+mod running;
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -3,6 +3,7 @@
 mod advance;
 mod ambient;
 mod care;
+mod compat;
 mod examine;
 mod host;
 mod logging;
@@ -18,6 +19,7 @@ mod tls;
 mod trial;
 
 pub use ambient::SystemAmbient;
+pub use compat::needs_cli;
 pub use host::Server;
 pub use logging::{LogFormat, Logging, init as init_logging};
 pub use serve::{ServeError, ServeOptions, serve};

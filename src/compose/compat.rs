@@ -1,6 +1,8 @@
 //! Where `compat: strict` and `compat: cli` differ: the one table of it. The documentation is checked against it, and a
 //! rendering names the differences that matter to its files.
 
+use crate::domain::Desired;
+
 /// A rule by which the two ways of reading a compose file differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each says what it is in `rule`")]
@@ -30,6 +32,24 @@ pub enum Difference {
     MergeTest,
     MergeSections,
     MergeTags,
+}
+
+/// Whether what files mean by the one way of reading is what they mean by the other, for a stack that runs: the same
+/// objects, but for the number of replicas that is not said, which stays as it is, and for the order of writing.
+#[must_use]
+pub fn is_alike(strict: &Desired, cli: &Desired) -> bool {
+    let plain = |desired: &Desired| {
+        let mut desired = desired.clone();
+        desired.depends_on.clear();
+        desired.awaits.clear();
+        for service in desired.services.values_mut() {
+            if let Some(replicated) = &mut service.spec.mode.replicated {
+                replicated.replicas.get_or_insert(1);
+            }
+        }
+        desired
+    };
+    plain(strict) == plain(cli)
 }
 
 /// One line of the table.

@@ -26,6 +26,7 @@ mod container;
 mod deploy;
 mod dotenv;
 mod error;
+mod export;
 mod field;
 mod files;
 mod findings;
@@ -62,8 +63,9 @@ use self::networks::Networks;
 use self::service::Surroundings;
 use self::yaml::{Node, Position};
 
-pub use self::compat::{Difference, Rule};
+pub use self::compat::{Difference, Rule, is_alike};
 pub use self::error::{RenderError, RenderErrors};
+pub use self::export::{Exported, export, stacks as running_stacks};
 pub use self::input::{Attachment, ComposeFile, Confidential, Needs, Render, RenderInput, ValueOf, VariableValue};
 pub use self::keys::{Cli, KEYS, Key, Treatment};
 

@@ -13,13 +13,14 @@ use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
     Action, Course, CredentialName, Deployment, DeploymentId, Desired, Effect, EnvironmentName, GitSource, GitUrl,
-    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackSpec, Step, Task, Trigger, Version,
-    VersionSource, Wanted,
+    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackName, StackSpec, Step, Task,
+    Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
 use crate::ports::{
     BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, JobAnswer,
-    LogLine, LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer, TaskFilter,
+    LogLine, LogOf, LogQuery, MOST_REFS, MOST_TASKS, PlanAnswer, RenderAnswer, RunningStack, StepAnswer, TaskAnswer,
+    TaskFilter,
 };
 
 /// A question has to be answered within this time.
@@ -179,7 +180,11 @@ impl Answers {
     }
 
     /// A spec, looked up and rendered for a question alone.
-    async fn rendered(&self, key: &StackKey, spec: &StackSpec) -> Result<(Option<Revision>, Rendition), InquiryError> {
+    pub(super) async fn rendered(
+        &self,
+        key: &StackKey,
+        spec: &StackSpec,
+    ) -> Result<(Option<Revision>, Rendition), InquiryError> {
         let revision = match &spec.source {
             Source::Inline(_) => None,
             Source::Git(git) => Some(self.shared.renderer.resolve(git).await.map_err(failed)?),
@@ -333,6 +338,18 @@ impl Inquiries for Answers {
 
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         Box::pin(self.bounded(self.adoption_now(stack)))
+    }
+
+    fn needs_cli<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<bool, InquiryError>> {
+        Box::pin(self.bounded(self.needs_cli_now(stack)))
+    }
+
+    fn running<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        stack: Option<&'a StackName>,
+    ) -> BoxFuture<'a, Result<Vec<RunningStack>, InquiryError>> {
+        Box::pin(self.bounded(async move { self.running_now(environment, stack) }))
     }
 
     fn compare<'a>(

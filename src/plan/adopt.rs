@@ -81,13 +81,16 @@ pub(super) fn left_alone(input: &PlanInput<'_>, plan: &mut Plan) {
         look(ObjectKind::Service, name, &it.id, &it.spec.labels, wanted);
     }
     for (name, it) in &live.networks {
-        look(ObjectKind::Network, name, &it.id, &it.labels, desired.networks.contains_key(name));
+        let wanted = desired.networks.contains_key(name) || desired.external_networks.contains(name);
+        look(ObjectKind::Network, name, &it.id, &it.labels, wanted);
     }
     for (name, it) in &live.configs {
-        look(ObjectKind::Config, name, &it.id, &it.labels, desired.configs.contains_key(name));
+        let wanted = desired.configs.contains_key(name) || desired.external_configs.contains(name);
+        look(ObjectKind::Config, name, &it.id, &it.labels, wanted);
     }
     for (name, it) in &live.secrets {
-        look(ObjectKind::Secret, name, &it.id, &it.labels, desired.secrets.contains_key(name));
+        let wanted = desired.secrets.contains_key(name) || desired.external_secrets.contains(name);
+        look(ObjectKind::Secret, name, &it.id, &it.labels, wanted);
     }
     if !left.is_empty() {
         plan.waiting.push(Waiting::NotInTheFile(left));

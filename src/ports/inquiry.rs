@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
 use crate::domain::{
     Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
-    TaskState, Wanted, When,
+    StackName, TaskState, Wanted, When,
 };
 
 /// Why a question was not answered.
@@ -99,6 +99,17 @@ pub struct CredentialAnswer {
     pub branches: Vec<String>,
     /// Its tags, at most [`MOST_REFS`].
     pub tags: Vec<String>,
+}
+
+/// A stack that runs and that nobody has declared, told from its objects alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningStack {
+    /// Its name.
+    pub name: StackName,
+    /// A manifest that means what runs. It holds the values of the services' variables, in the clear.
+    pub manifest: String,
+    /// What it does not say, a sentence each.
+    pub remarks: Vec<String>,
 }
 
 /// A task of a stack, for people.
@@ -204,6 +215,21 @@ pub trait Inquiries: Send + Sync + 'static {
 
     /// What taking a stack over would do now. The stack is what would be declared; it need not be.
     fn adoption<'a>(&'a self, _stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
+        Box::pin(async { Err(InquiryError::Failed("this server looks at no engine".to_owned())) })
+    }
+
+    /// Whether the files of a stack, as it would be declared with `compat: strict`, mean something else to `docker stack
+    /// deploy`, or are refused where that takes them.
+    fn needs_cli<'a>(&'a self, _stack: &'a Stack) -> BoxFuture<'a, Result<bool, InquiryError>> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// The stacks that run in an environment and that are not declared, by name; or the one of this name.
+    fn running<'a>(
+        &'a self,
+        _environment: &'a EnvironmentName,
+        _stack: Option<&'a StackName>,
+    ) -> BoxFuture<'a, Result<Vec<RunningStack>, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server looks at no engine".to_owned())) })
     }
 

@@ -23,7 +23,7 @@ pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
 pub use inquiry::{
     Area, CompareAnswer, CredentialAnswer, Finding, Health, Inquiries, InquiryError, JobAnswer, MOST_REFS,
-    MOST_REGISTRIES, MOST_SOURCES, MOST_TASKS, PlanAnswer, RenderAnswer, StepAnswer, TaskAnswer,
+    MOST_REGISTRIES, MOST_SOURCES, MOST_TASKS, PlanAnswer, RenderAnswer, RunningStack, StepAnswer, TaskAnswer,
 };
 pub use keyring::{Keyring, KeyringError, NoKeys, OpenCredential};
 pub use log_filter::{LogFilter, NoLog};

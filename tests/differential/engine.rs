@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use skep::compose::{Attachment, ComposeFile, Confidential, Render, RenderInput, VariableValue, render};
 use skep::domain::{
-    Compat, Course, DeploymentId, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey, StackName,
-    UnsetVariables,
+    Compat, Course, DeploymentId, Desired, Digester, EnvironmentName, Inventory, Rendered, Snapshot, StackKey,
+    StackName, UnsetVariables,
 };
 use skep::plan::{Pace, Plan, PlanInput, Prune, plan};
 use skep::ports::{Listing, Swarm, WatchedKind};
@@ -62,7 +62,12 @@ impl Engine {
             let other = if case.compat == Compat::Cli { Compat::Strict } else { Compat::Cli };
             self.alike(&rendered, &self.render(case, other, folder.path())?)?;
         }
-        let done = self.deploy(case, folder.path()).and_then(|()| self.raw());
+        let mut done = self.deploy(case, folder.path()).and_then(|()| self.raw());
+        if done.is_ok()
+            && let Err(why) = self.comes_back().await
+        {
+            done = Err(why);
+        }
         self.remove()?;
         let docker = done?;
         compare::compare(docker, self.deployed(&rendered).await?)
@@ -189,7 +194,11 @@ impl Engine {
         Ok(())
     }
 
-    async fn plan(&self, rendered: &Rendered) -> Result<Plan, String> {
+    pub(crate) async fn plan(&self, rendered: &Rendered) -> Result<Plan, String> {
+        Ok(self.plan_on(&Self::live().await?, &rendered.desired, Course::Deploy))
+    }
+
+    pub(crate) async fn live() -> Result<Snapshot, String> {
         let swarm = Self::swarm();
         let mut live = Snapshot::default();
         for kind in
@@ -203,24 +212,31 @@ impl Engine {
                 Listing::Nodes(all) => live.nodes = by(all, |it| it.id.clone()),
             }
         }
-        let environment = EnvironmentName::parse("default").expect("a name");
-        Ok(plan(&PlanInput {
-            stack: &StackKey { environment, name: self.stack.clone() },
+        Ok(live)
+    }
+
+    pub(crate) fn key(&self) -> StackKey {
+        StackKey { environment: EnvironmentName::parse("default").expect("a name"), name: self.stack.clone() }
+    }
+
+    pub(crate) fn plan_on(&self, live: &Snapshot, desired: &Desired, course: Course) -> Plan {
+        plan(&PlanInput {
+            stack: &self.key(),
             instance: "cmp",
-            desired: &rendered.desired,
+            desired,
             revision: None,
             deployment: &DeploymentId("cmp".to_owned()),
-            live: &live,
+            live,
             inventory: &Inventory::default(),
             needed: &BTreeSet::new(),
             prune: Prune::Never,
             pace: Pace::Declared,
             allow_recreate: false,
-            adopt: false,
-            course: Course::Deploy,
+            adopt: course == Course::Adopt,
+            course,
             previous: None,
             digester: &self.digester,
-        }))
+        })
     }
 
     /// Everything of the stack, as the API says it.

@@ -6,6 +6,7 @@
 
 #![expect(clippy::expect_used, reason = "a test")]
 
+mod back;
 mod case;
 mod compare;
 mod engine;

@@ -64,7 +64,7 @@ impl Made {
 
     /// As a user of the CLI does it.
     fn deploy_by_cli(&self) {
-        let file = self.files.path().join("stack.yml").display().to_string();
+        let file = path(&self.files.path().join("stack.yml"));
         for name in &self.names {
             docker(&["stack", "deploy", "--resolve-image", "never", "-c", &file, name]);
         }
@@ -245,5 +245,77 @@ async fn a_changed_file_is_planned_and_then_applied_with_the_adoption() {
     assert!(marks(&made.specs(&kinds[1..])) > 0);
     run(&made.hive, &["release", &name]);
     assert_eq!(marks(&made.specs(&kinds)), 0);
+    assert_eq!(made.containers(), containers);
+}
+
+#[tokio::test]
+async fn what_runs_is_taken_over_without_its_files() {
+    let mut made = Made::new(Stay::together().await);
+    made.names.truncate(2);
+    let since = docker(&["info", "--format", "{{.SystemTime}}"]);
+    made.deploy_by_cli();
+    made.until_running(&since);
+    let (containers, services) = (made.containers(), made.specs(&["service"]));
+    let rest = made.specs(&["config", "secret", "network"]);
+    let hive = &*made.hive;
+
+    // As files, to be looked at first.
+    let folder = TempDir::with_prefix("skep-e2e-written-").unwrap();
+    let written = run(hive, &["adopt", "--from-swarm", &made.names[0], "--write", &path(folder.path())]);
+    let file = folder.path().join(format!("{}.yml", made.names[0]));
+    assert_eq!(written.trim(), path(&file));
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("GREETING: hello") && text.contains("a setting") && text.contains("external: true"),
+        "{text}"
+    );
+    let again = hive.cli(&["adopt", "--from-swarm", &made.names[0], "--write", &path(folder.path())]);
+    assert_eq!(again.status.code(), Some(5), "no file is written over: {again:?}");
+    run(hive, &["adopt", &made.names[0], "-f", &path(&file), "--wait"]);
+
+    // And at once.
+    let plan = run(hive, &["adopt", "--from-swarm", &made.names[1], "--dry-run"]);
+    assert!(plan.contains("5 to adopt; 0 unchanged") && !plan.contains("left alone"), "{plan}");
+    run(hive, &["adopt", "--from-swarm", &made.names[1], "--wait"]);
+    assert_eq!(made.containers(), containers);
+    assert_eq!(unmarked(made.specs(&["service"])), services);
+    assert_eq!(made.specs(&["config", "secret", "network"]), rest, "nothing else is touched");
+    for name in &made.names {
+        let plan = run(hive, &["diff", name]);
+        assert!(plan.contains("no difference"), "{plan}");
+        let declared = hive.cli(&["adopt", "--from-swarm", name]);
+        assert!(String::from_utf8_lossy(&declared.stderr).contains("is declared"), "{declared:?}");
+    }
+    let none = hive.cli(&["adopt", "--from-swarm", "no-such-stack"]);
+    assert_eq!(none.status.code(), Some(3), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_depends_on_the_rules_of_the_cli_is_taken_over_with_them() {
+    let mut made = Made::new(Stay::together().await);
+    made.names.truncate(1);
+    let text =
+        COMPOSE.replace("command: [serve]\n    environment", "command: [serve]\n    privileged: true\n    environment");
+    fs::write(made.files.path().join("stack.yml"), &text).unwrap();
+    made.repo.commit("main", &[("stack.yml", &text)]);
+    let since = docker(&["info", "--format", "{{.SystemTime}}"]);
+    made.deploy_by_cli();
+    made.until_running(&since);
+    let (containers, name) = (made.containers(), made.names[0].clone());
+    let folder = made.manifests();
+    let file = folder.path().join(format!("{name}.yml"));
+    let before = fs::read_to_string(&file).unwrap();
+    let dry = made.hive.cli(&["adopt", &name, "-f", &path(&file), "--dry-run"]);
+    assert!(dry.status.success(), "{dry:?}");
+    assert!(String::from_utf8_lossy(&dry.stderr).contains("compat: cli"), "{dry:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), before, "a dry run writes nothing");
+    run(&made.hive, &["adopt", &name, "-f", &path(&file), "--wait"]);
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        before.replace(&format!("name: {name}\n"), &format!("name: {name}\ncompat: cli\n"))
+    );
+    assert_eq!(made.containers(), containers);
+    // The manifest as it stands now changes nothing.
+    run(&made.hive, &["apply", "-f", &path(&file), "--wait"]);
     assert_eq!(made.containers(), containers);
 }

@@ -118,3 +118,45 @@ async fn a_new_skep_takes_the_place_of_one_whose_data_is_lost_and_restarts_nothi
         .unwrap();
     assert_eq!(other.status.code(), Some(1), "{other:?}");
 }
+
+#[tokio::test]
+async fn a_stack_whose_manifest_is_lost_too_is_made_again_of_what_runs() {
+    let _nobody = Stay::nobody().await;
+    let folder = TempDir::with_prefix("skep-e2e-lost-").unwrap();
+    let (lost, new) = (folder.path().join("lost"), folder.path().join("new"));
+    let name = unique("lost");
+    let manifest = folder.path().join("stack.yml");
+    fs::write(
+        &manifest,
+        format!(
+            "kind: Stack\nname: {name}\npolicy: {{ images: never, monitor: 1s }}\nvariables: {{ KEY: {{ value: hush, secret: true }} \
+             }}\ninline: |\n  services:\n    web: {{ image: 'skep-example:1', networks: [inner], secrets: [key], configs: [greeting], \
+             stop_grace_period: 1s, environment: {{ PRICE: 5$$ }} }}\n  networks: {{ inner: {{}} }}\n  configs: {{ greeting: {{ content: \
+             hello }} }}\n  secrets: {{ key: {{ environment: KEY }} }}\n"
+        ),
+    )
+    .unwrap();
+    let before = Skep::start(&lost, &[]);
+    before.must(&lost, &["apply", "-f", manifest.to_str().unwrap(), "--wait"]);
+    drop(before);
+    let service = format!("{name}_web");
+    let written = docker::version_of(&service);
+    let labels = docker::service(&service).unwrap()["Spec"]["Labels"].clone();
+    let instance = labels["dev.skep.instance"].as_str().unwrap();
+    // Nothing is left but what runs.
+    fs::remove_dir_all(&lost).unwrap();
+    let skep = Skep::start(&new, &["--instance", instance]);
+    skep.must(&new, &["environment", "claim", "default"]);
+    skep.must(&new, &["adopt", "--from-swarm", &name, "--wait"]);
+    assert_eq!(docker::version_of(&service), written, "the service was not written to");
+    assert!(skep.must(&new, &["diff", &name]).contains("no difference"));
+    // It is kept from now on: what is changed by hand is put back.
+    docker(&["service", "update", "--detach", "--env-add", "PRICE=6", &service]);
+    docker::until_service(&service, "the price is what it was", 30, |it| {
+        it.and_then(|it| docker::variable(it, "PRICE")).as_deref() == Some("5$")
+    });
+    skep.must(&new, &["delete", &name, "--yes"]);
+    assert_eq!(docker::of_stack("service", &name), Vec::<String>::new());
+    drop(skep);
+    docker::remove_stack(&name);
+}

@@ -11,6 +11,7 @@ use super::with_status;
 use crate::api::guard::Guard;
 use crate::declare::{Adopt, Applied, ApplyOptions, Ask, Code, Declare, DeclareError, Refusal};
 use crate::domain::{EnvironmentName, Stack};
+use crate::ports::RunningStack;
 
 /// What `adoptStack` takes.
 #[derive(Debug, Clone, InputObject)]
@@ -66,6 +67,27 @@ pub(super) struct AdoptionPlan {
     plan: Option<PlanView>,
     /// Why there is none.
     error: Option<String>,
+    /// The manifest says `compat: strict`, or nothing of it, and its files mean something else to `docker stack deploy`, or
+    /// are refused where that takes them: `compat: cli` keeps what runs as it is.
+    needs_cli: bool,
+}
+
+/// A stack that runs and that nobody has declared.
+#[derive(SimpleObject)]
+#[graphql(name = "RunningStack")]
+pub(super) struct RunningStackView {
+    /// Its name.
+    name: String,
+    /// A manifest that means what runs, for `adoptStack`.
+    manifest: String,
+    /// What it does not say, a sentence each.
+    remarks: Vec<String>,
+}
+
+impl From<RunningStack> for RunningStackView {
+    fn from(it: RunningStack) -> Self {
+        Self { name: it.name.to_string(), manifest: it.manifest, remarks: it.remarks }
+    }
 }
 
 /// Carries it out, or says what it would do.
@@ -128,8 +150,9 @@ async fn plans(guard: &Guard, applied: &Applied) -> Vec<AdoptionPlan> {
             Ok(plan) => (Some(plan.into()), None),
             Err(cause) => (None, Some(cause.to_string())),
         };
+        let needs_cli = guard.needs_cli(stack).await.unwrap_or(false);
         let (name, environment) = (stack.key.name.to_string(), stack.key.environment.to_string());
-        plans.push(AdoptionPlan { stack: name, environment, plan, error });
+        plans.push(AdoptionPlan { stack: name, environment, plan, error, needs_cli });
     }
     plans
 }

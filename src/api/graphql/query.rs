@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use super::adopt::RunningStackView;
 use super::catalog::CatalogView;
 use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
@@ -18,7 +19,7 @@ use super::task::TaskView;
 use super::token::TokenView;
 use super::{context, error, fault, guard, refused, unavailable};
 use crate::api::guard::{Guard, Look};
-use crate::domain::{Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, Wanted};
+use crate::domain::{Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, StackName, Wanted};
 use crate::ports::InquiryError;
 
 /// Anything with a global id.
@@ -199,6 +200,21 @@ impl Query {
         let name = CredentialName::parse(&name).map_err(|cause| invalid(cause.to_string()))?;
         let url = GitUrl::parse(&url).map_err(|cause| invalid(cause.to_string()))?;
         guard(ctx)?.test_credential(&name, &url).await.map(Into::into).map_err(refused)
+    }
+
+    /// The stacks that run in an environment and that nobody has declared: those of `docker stack deploy`, and those of a
+    /// Skep whose records are lost. For admins, because the services' variables are told in the clear.
+    async fn running_stacks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment.", default = "default")] environment: String,
+        #[graphql(desc = "Only the one of this name.")] stack: Option<String>,
+    ) -> async_graphql::Result<Vec<RunningStackView>> {
+        let invalid = |message: String| error("INVALID", message);
+        let environment = EnvironmentName::parse(&environment).map_err(|cause| invalid(cause.to_string()))?;
+        let stack = stack.as_deref().map(StackName::parse).transpose().map_err(|cause| invalid(cause.to_string()))?;
+        let found = guard(ctx)?.running(&environment, stack.as_ref()).await.map_err(refused)?;
+        Ok(found.into_iter().map(Into::into).collect())
     }
 
     /// The log, the oldest first.

@@ -214,9 +214,13 @@ pub(in crate::cli) const ADOPT: &str = concat!(
     "mutation Adopt($input: AdoptStackInput!) { adoptStack(input: $input) { documents { kind name environment created ",
     "changes stack { generation } deployment { ",
     deployment!(),
-    "} } plans { stack environment error plan { digest ",
+    "} } plans { stack environment error needsCli plan { digest ",
     "steps { kind name action reason changes { path from to } } waiting warnings unchanged } } ",
     "userErrors { code message field file line column hint } } }"
+);
+pub(in crate::cli) const RUNNING: &str = concat!(
+    "query Running($environment: String!, $stack: String) { runningStacks(environment: $environment, stack: $stack) ",
+    "{ name manifest remarks } }"
 );
 pub(in crate::cli) const RELEASE: &str = order!("Release", "releaseStack", "ReleaseStackInput");
 pub(in crate::cli) const DEPLOY: &str = order!("Deploy", "deployStack", "DeployStackInput");
@@ -265,7 +269,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 48] = [
+pub(in crate::cli) const ALL: [&str; 49] = [
     STACK,
     STACKS,
     DEPLOYMENT,
@@ -299,6 +303,7 @@ pub(in crate::cli) const ALL: [&str; 48] = [
     PLAN,
     APPLY,
     ADOPT,
+    RUNNING,
     RELEASE,
     DEPLOY,
     ROLLBACK,

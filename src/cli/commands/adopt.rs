@@ -1,9 +1,14 @@
 //! `adopt`.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::apply::{follow_all, hint, line, result};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, with_cli};
 use crate::cli::args::AdoptArgs;
 use crate::cli::client::{Again, documents};
 use crate::cli::console::{Tone, clean};
@@ -14,30 +19,23 @@ use crate::cli::session::{Session, once, refused};
 use crate::cli::show;
 
 pub(super) async fn adopt(session: &Session<'_>, args: &AdoptArgs) -> Result<Exit, CliError> {
-    let manifest = Manifest::read(&args.files)?;
-    let mut input = json!({
-        "stack": args.stack.as_ref().map(|name| session.stack(name)),
-        "environment": session.environment,
-        "manifest": manifest.text,
-        "file": manifest.file(),
-        "references": manifest.references(),
-        "rotateSecrets": args.rotate_secrets,
-        "reason": args.reason,
-        "dryRun": args.dry_run,
-    });
-    if !args.dry_run {
-        input["idempotencyKey"] = once().into();
-    }
-    let mut data = session.client.ask(documents::ADOPT, json!({ "input": input }), Again::Safe).await?;
-    let payload = data.get_mut("adoptStack").map(Value::take).unwrap_or_default();
-    let errors: Vec<UserError> = read(payload.get("userErrors").unwrap_or(&Value::Null))?;
-    if !errors.is_empty() {
-        let errors: Vec<UserError> = errors.into_iter().map(|error| manifest.place(error)).collect();
-        return Err(refused(&errors).or_next("mend it and adopt again; nothing was recorded"));
+    let mut manifest = if args.from_swarm {
+        let running = running(session, args).await?;
+        if let Some(folder) = &args.write {
+            return write(session, &running, folder);
+        }
+        Manifest::of(running.into_iter().map(|it| (format!("what runs of {}", it.name), it.manifest)).collect())
+    } else {
+        Manifest::read(&args.files)?
+    };
+    let mut found = ask(session, args, &manifest, true).await?;
+    if !args.from_swarm && say_compat(session, args, &mut manifest, &found)? && args.dry_run {
+        found = ask(session, args, &manifest, true).await?;
     }
     if args.dry_run {
-        return plans(session, payload.get("plans").unwrap_or(&Value::Null));
+        return plans(session, found.get("plans").unwrap_or(&Value::Null));
     }
+    let payload = ask(session, args, &manifest, false).await?;
     let values: Vec<Value> = read(payload.get("documents").unwrap_or(&Value::Null))?;
     let applied: Vec<AppliedDocument> = read(payload.get("documents").unwrap_or(&Value::Null))?;
     let people = session.output.is_for_people();
@@ -57,6 +55,130 @@ pub(super) async fn adopt(session: &Session<'_>, args: &AdoptArgs) -> Result<Exi
         session.console.print(&text)?;
     }
     Ok(exit)
+}
+
+/// Asks for the adoption, or what it would do; gives the payload of what was not refused.
+async fn ask(session: &Session<'_>, args: &AdoptArgs, manifest: &Manifest, dry_run: bool) -> Result<Value, CliError> {
+    let mut input = json!({
+        "stack": args.stack.as_ref().map(|name| session.stack(name)),
+        "environment": session.environment,
+        "manifest": manifest.text,
+        "file": manifest.file(),
+        "references": manifest.references(),
+        "rotateSecrets": args.rotate_secrets,
+        "reason": args.reason,
+        "dryRun": dry_run,
+    });
+    if !dry_run {
+        input["idempotencyKey"] = once().into();
+    }
+    let mut data = session.client.ask(documents::ADOPT, json!({ "input": input }), Again::Safe).await?;
+    let payload = data.get_mut("adoptStack").map(Value::take).unwrap_or_default();
+    let errors: Vec<UserError> = read(payload.get("userErrors").unwrap_or(&Value::Null))?;
+    if !errors.is_empty() {
+        let errors: Vec<UserError> = errors.into_iter().map(|error| manifest.place(error)).collect();
+        return Err(refused(&errors).or_next("mend it and adopt again; nothing was recorded"));
+    }
+    Ok(payload)
+}
+
+/// Writes `compat: cli` into the manifests of stacks whose files depend on the rules of `docker stack deploy`, unless they
+/// say otherwise themselves; into their files, too, when it is not only asked what would be. Says so. Whether anything was
+/// written.
+fn say_compat(
+    session: &Session<'_>,
+    args: &AdoptArgs,
+    manifest: &mut Manifest,
+    found: &Value,
+) -> Result<bool, CliError> {
+    let plans: Vec<Value> = read(found.get("plans").unwrap_or(&Value::Null))?;
+    let mut written = false;
+    for plan in plans.iter().filter(|plan| plan.get("needsCli") == Some(&Value::Bool(true))) {
+        let Some(name) = plan.get("stack").and_then(Value::as_str) else { continue };
+        let why = "its files depend on the rules of `docker stack deploy`";
+        let Some(file) = manifest.say_cli(name) else {
+            let what = "its manifest says `compat: strict`, or has no place for `compat: cli`; with that, nothing would change";
+            session.console.note(&format!("{}: {why}: {what}", clean(name)));
+            continue;
+        };
+        written = true;
+        if args.dry_run {
+            session.console.note(&format!("{}: {why}: this is the plan with `compat: cli`", clean(name)));
+            continue;
+        }
+        match file.filter(|file| file.is_file()) {
+            Some(file) => {
+                let text = fs::read_to_string(&file).ok().and_then(|text| with_cli(&text, name));
+                let done = text.map(|text| fs::write(&file, text));
+                if !matches!(done, Some(Ok(()))) {
+                    let message = format!("{} cannot be written", file.display());
+                    return Err(CliError::new(Exit::Error, message).next("add the line `compat: cli` to it by hand"));
+                }
+                let file = file.display();
+                session.console.note(&format!("{}: {why}: `compat: cli` is written into {file}", clean(name)));
+            }
+            None => session.console.note(&format!("{}: {why}: it is taken over with `compat: cli`", clean(name))),
+        }
+    }
+    Ok(written)
+}
+
+/// A stack that runs and that nobody has declared.
+#[derive(Debug, Deserialize)]
+struct Running {
+    name: String,
+    manifest: String,
+    remarks: Vec<String>,
+}
+
+/// What is to be taken over without manifests, after what they do not say was told.
+async fn running(session: &Session<'_>, args: &AdoptArgs) -> Result<Vec<Running>, CliError> {
+    let environment = session.environment();
+    let input = json!({ "environment": environment, "stack": args.stack });
+    let data = session.client.ask(documents::RUNNING, input, Again::Safe).await?;
+    let found: Vec<Running> = read(data.get("runningStacks").unwrap_or(&Value::Null))?;
+    if found.is_empty() {
+        let message = format!("nothing runs in environment `{environment}` that is not declared");
+        return Err(CliError::new(Exit::NotFound, message).next("`skep get stacks` shows what is declared"));
+    }
+    for (name, remark) in found.iter().flat_map(|it| it.remarks.iter().map(|remark| (&it.name, remark))) {
+        session.console.note(&format!("{}: {}", clean(name), clean(remark)));
+    }
+    Ok(found)
+}
+
+/// Writes manifests as files, none over another.
+fn write(session: &Session<'_>, running: &[Running], folder: &Path) -> Result<Exit, CliError> {
+    let failed = |path: &Path, error: io::Error| CliError::new(Exit::Error, format!("{}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    for Running { name, manifest, .. } in running {
+        let path = folder.join(format!("{name}.yml"));
+        let mut file = match File::create_new(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let message = format!("{} is there already", path.display());
+                return Err(CliError::new(Exit::Conflict, message).next("name a folder that has no such file"));
+            }
+            Err(error) => return Err(failed(&path, error)),
+        };
+        // The variables of services are in it, and what is secret of them too.
+        own(&file).and_then(|()| file.write_all(manifest.as_bytes())).map_err(|error| failed(&path, error))?;
+        session.console.print(&path.display().to_string())?;
+    }
+    let folder = folder.display();
+    session.console.note(&format!("next: look through them, then `skep adopt --all -f {folder} --dry-run`"));
+    Ok(Exit::Done)
+}
+
+#[cfg(unix)]
+fn own(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn own(_: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// What taking each stack over would do. A plan that cannot be made is an error, after all others were shown.

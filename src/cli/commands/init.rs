@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::app;
 use crate::cli::args::InitArgs;
 use crate::cli::console::{Console, clean};
 use crate::cli::exit::{CliError, Exit};
@@ -36,10 +37,14 @@ pub(in crate::cli) fn init(args: &InitArgs, console: &Console) -> Result<Exit, C
     };
     let compose = COMPOSE.iter().find(|file| here.join(file).is_file());
     let origin = origin();
-    let text = manifest(&name, compose.copied(), origin.as_ref());
+    let needs_cli = compose.is_some_and(|file| app::needs_cli(here, file));
+    let text = manifest(&name, compose.copied(), origin.as_ref(), needs_cli);
     fs::write(&args.file, &text).map_err(|error| failed(&args.file, error))?;
     let file = args.file.display();
     console.note(&format!("{file} is written, for the stack {}", clean(&name)));
+    if needs_cli {
+        console.note("its files depend on the rules of `docker stack deploy`, so it says `compat: cli`");
+    }
     if compose.is_some() && origin.is_none() {
         console.note("this folder is in no git repository with a remote `origin`: write its address in the manifest");
     }
@@ -84,7 +89,7 @@ fn address(url: &str) -> String {
     }
 }
 
-fn manifest(name: &str, compose: Option<&str>, origin: Option<&Origin>) -> String {
+fn manifest(name: &str, compose: Option<&str>, origin: Option<&Origin>, needs_cli: bool) -> String {
     let Some(compose) = compose else {
         return format!(
             "# What should run. Move the services into a docker-stack.yml of a git repository when there are more.\n\
@@ -104,7 +109,8 @@ fn manifest(name: &str, compose: Option<&str>, origin: Option<&Origin>) -> Strin
     };
     format!(
         "# What should run: the compose file of this commit, or of any later one of the branch.\n{credential}kind: Stack\n\
-         name: {name}\nsource: {{ git: {url:?}, ref: {branch:?}{path} }}\ncompose: [{compose}]\n"
+         name: {name}\nsource: {{ git: {url:?}, ref: {branch:?}{path} }}\ncompose: [{compose}]\n{}",
+        if needs_cli { "compat: cli\n" } else { "" }
     )
 }
 
@@ -120,9 +126,9 @@ mod tests {
             Origin { url: address("git@github.com:team/shop.git"), branch: "main".into(), folder: "a b".into() };
         assert_eq!(origin.url, "ssh://git@github.com/team/shop.git");
         for text in [
-            manifest("shop", None, None),
-            manifest("shop", Some("compose.yml"), None),
-            manifest("shop", Some("docker-stack.yml"), Some(&origin)),
+            manifest("shop", None, None, false),
+            manifest("shop", Some("compose.yml"), None, true),
+            manifest("shop", Some("docker-stack.yml"), Some(&origin), false),
         ] {
             let sealer = KeyFile::from_bytes([1; 32]);
             let read = Manifest::read(&text, None, &References::default(), &sealer, &Limits::default());

@@ -58,7 +58,8 @@ impl Manifest {
         self.references.iter().map(one).collect()
     }
 
-    fn of(texts: Vec<(String, String)>) -> Self {
+    /// Of texts by name.
+    pub(super) fn of(texts: Vec<(String, String)>) -> Self {
         let (mut text, mut files, mut lines) = (String::new(), Vec::new(), 0);
         for (name, part) in texts {
             if !text.is_empty() {
@@ -73,6 +74,21 @@ impl Manifest {
             lines = u64::try_from(text.lines().count()).unwrap_or(u64::MAX);
         }
         Self { text, files, references: References::new() }
+    }
+
+    /// Says `compat: cli` for a stack that says nothing of it. Gives the file that this belongs into, if it is from one;
+    /// `None` when the manifest has no place for it.
+    pub(super) fn say_cli(&mut self, stack: &str) -> Option<Option<PathBuf>> {
+        let text = with_cli(&self.text, stack)?;
+        let same = self.text.lines().zip(text.lines()).take_while(|(before, after)| before == after).count();
+        self.text = text;
+        let at = u64::try_from(same).unwrap_or(u64::MAX);
+        let within = self.files.iter().rposition(|(_, before)| *before <= at)?;
+        for (_, before) in self.files.iter_mut().skip(within + 1) {
+            *before += 1;
+        }
+        let name = self.files.get(within).map(|(name, _)| name.clone())?;
+        Some((name != "stdin").then(|| name.into()))
     }
 
     /// The name of the file, when there is but one.
@@ -92,6 +108,35 @@ impl Manifest {
             error.file = Some(name.clone());
         }
         error
+    }
+}
+
+/// A manifest with `compat: cli` behind the name of a stack, in the document that declares it; `None` when that says
+/// something of it already, or is not written line by line.
+pub(super) fn with_cli(text: &str, stack: &str) -> Option<String> {
+    let value = |line: &str, key: &str| {
+        let value = line.strip_prefix(key)?.strip_prefix(':')?.split(" #").next()?.trim();
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    };
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let ends = |line: &&str| line.starts_with("---");
+    let mut from = 0;
+    loop {
+        let rest = lines.get(from..)?;
+        let to = rest.iter().position(ends).map_or(lines.len(), |at| from + at);
+        let document = lines.get(from..to)?;
+        let says =
+            |key: &str, wanted: &str| document.iter().position(|line| value(line, key).is_some_and(|it| it == wanted));
+        let at = says("name", stack).filter(|_| says("kind", "Stack").is_some());
+        if let Some(at) = at {
+            if document.iter().any(|line| value(line, "compat").is_some()) {
+                return None;
+            }
+            let (before, after) = lines.split_at_checked(from + at + 1)?;
+            let end = if before.last().is_some_and(|line| line.ends_with('\n')) { "" } else { "\n" };
+            return Some(format!("{}{end}compat: cli\n{}", before.concat(), after.concat()));
+        }
+        from = to + 1;
     }
 }
 
@@ -170,6 +215,26 @@ mod tests {
             let place = whole.place(at(line));
             assert_eq!((place.file.as_deref(), place.line), (Some(file), Some(inside)), "{line}");
         }
+    }
+
+    #[test]
+    fn the_rules_of_the_cli_are_written_where_nothing_is_said() {
+        let two = "kind: Stack\nname: a\n---\n# b\nname: \"b\" # the second\nkind: Stack\ninline: |\n  name: a\n";
+        let written = with_cli(two, "b").unwrap();
+        assert_eq!(written, two.replace("# the second\n", "# the second\ncompat: cli\n"));
+        assert_eq!(with_cli(&written, "b"), None, "it says it already");
+        assert_eq!(with_cli("kind: Stack\nname: a", "a").unwrap(), "kind: Stack\nname: a\ncompat: cli\n");
+        for none in
+            ["kind: Hook\nname: a\n", "{ kind: Stack, name: a }\n", "kind: Stack\nname: a\ncompat: strict\n", ""]
+        {
+            assert_eq!(with_cli(none, "a"), None, "{none}");
+        }
+        let mut whole =
+            Manifest::of(vec![("a.yml".into(), "kind: Stack\nname: a\n".into()), ("b.yml".into(), two.into())]);
+        assert_eq!(whole.say_cli("b"), Some(Some("b.yml".into())));
+        assert_eq!(whole.say_cli("a"), Some(Some("a.yml".into())));
+        assert_eq!((whole.place(at(1)).file.as_deref(), whole.place(at(5)).line), (Some("a.yml"), Some(1)));
+        assert_eq!(whole.text.matches("compat: cli").count(), 2);
     }
 
     #[test]

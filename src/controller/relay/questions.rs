@@ -13,10 +13,10 @@ use super::super::inquiries::{Answers, failed};
 use super::super::shared::Shared;
 use super::Link;
 use super::wire::{rename, take_secrets};
-use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, Wanted};
+use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, StackName, Wanted};
 use crate::ports::{
     Area, BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, FarError, Finding, Health, Inquiries,
-    InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, TaskAnswer,
+    InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, RunningStack, TaskAnswer,
 };
 
 /// A clock that is off by more than this, in seconds, confuses whoever compares logs.
@@ -192,6 +192,26 @@ impl Inquiries for Routed {
     fn adoption<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<PlanAnswer, InquiryError>> {
         let Some(link) = self.link(&stack.key.environment) else { return self.local.adoption(stack) };
         Box::pin(async move { link.adoption(stack).await })
+    }
+
+    /// Of a far Skep's stacks that one has the files; it is not asked.
+    fn needs_cli<'a>(&'a self, stack: &'a Stack) -> BoxFuture<'a, Result<bool, InquiryError>> {
+        if self.link(&stack.key.environment).is_some() {
+            return Box::pin(async { Ok(false) });
+        }
+        self.local.needs_cli(stack)
+    }
+
+    fn running<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        stack: Option<&'a StackName>,
+    ) -> BoxFuture<'a, Result<Vec<RunningStack>, InquiryError>> {
+        if self.link(environment).is_some() {
+            let why = format!("environment `{environment}` is another Skep's: ask that one");
+            return Box::pin(async { Err(InquiryError::Failed(why)) });
+        }
+        self.local.running(environment, stack)
     }
 
     fn compare<'a>(
