@@ -69,7 +69,7 @@ fn compose(image: &str, release: &str, more: &str, deploy: &str) -> String {
 
 fn manifest(stack: &str, source: &str) -> String {
     format!(
-        "kind: Stack\nname: {stack}\npolicy: {{ monitor: 500ms, progressDeadline: 5s, totalDeadline: 18s }}\n{source}"
+        "kind: Stack\nname: {stack}\npolicy: {{ monitor: 500ms, progressDeadline: 12s, totalDeadline: 26s }}\n{source}"
     )
 }
 
