@@ -32,7 +32,7 @@ use crate::source::git::{Git, GitOptions};
 use crate::source::sops::SopsFiles;
 use crate::store::sled::{Migration, SledOptions, SledStore};
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
-use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedSource, WatchedStore};
+use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedRegistry, WatchedSource, WatchedStore};
 
 /// Where the key that everything is sealed with is kept.
 pub(super) const KEY_FILE: &str = "seal.key";
@@ -174,7 +174,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
                 Arc::new(Git::with_keyring(git_options(&options), keyring.clone())),
                 meters.clone(),
             )),
-            registry: registry(&options, keyring.clone())?,
+            registry: Arc::new(WatchedRegistry::new(registry(&options, keyring.clone())?, meters.clone())),
             decrypter: Arc::new(SopsFiles),
             connector: Arc::new(WatchedConnector::new(
                 Arc::new(

@@ -14,6 +14,8 @@
 mod container;
 mod objects;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -51,7 +53,6 @@ pub fn export(stack: &StackName, live: &Snapshot) -> Exported {
             objects.remarks.push(remark);
             continue;
         };
-        // Labels of the Swarm's own making tell of a run of a job, which is no part of the file.
         if live.spec.labels.contains_key(crate::domain::HOOK_LABEL) {
             objects
                 .remarks

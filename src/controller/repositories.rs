@@ -116,8 +116,14 @@ impl Repositories {
         cancel: CancellationToken,
         wake: Wake,
     ) -> Self {
-        let (state, tasks) = (Mutex::default(), TaskTracker::new());
+        let left_alone = before_this_start(&ledger, ambient.now());
+        let (state, tasks) = (Mutex::new(State { left_alone, ..State::default() }), TaskTracker::new());
         Self { registry, ledger, ambient, wake, state, tasks, cancel }
+    }
+
+    /// How much longer a registry is left alone, if it is.
+    fn left_alone_for(&self, host: &str, now: Timestamp) -> Option<SignedDuration> {
+        self.state().left_alone.get(host).map(|(until, _)| until.duration_since(now))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -240,8 +246,10 @@ impl Repositories {
     async fn look_again_and_again(&self, repository: Repository, poll: SignedDuration, again: Arc<Notify>) {
         let mut status = self.ledger.repository_status(&repository).ok().flatten().unwrap_or_default();
         if let Some(planned) = status.next_at {
-            // As it was planned before a restart; never later than the stacks want it.
-            let wait = planned.duration_since(self.ambient.now()).min(poll);
+            // As it was planned before a restart; never later than the stacks want it, nor earlier than the registry does.
+            let now = self.ambient.now();
+            let wait = planned.duration_since(now).min(poll);
+            let wait = self.left_alone_for(&repository.host, now).map_or(wait, |rest| wait.max(rest));
             pause(Duration::try_from(wait).unwrap_or_default(), &again).await;
         }
         let mut errors = 0;
@@ -260,6 +268,7 @@ impl Repositories {
                     Err(_) => status.tags,
                 },
                 error: answer.as_ref().err().map(ToString::to_string),
+                left_alone_until: self.state().left_alone.get(&repository.host).map(|(until, _)| *until),
             };
             self.write(Batch::new().put_repository_status(&repository, &status), &repository).await;
             if !self.take(&repository, begun, answer) {
@@ -381,6 +390,22 @@ impl Repositories {
             tracing::debug!(%repository, %error, "what is known of the repository is not written down");
         }
     }
+}
+
+/// The registries that asked before this start to be left alone for longer.
+fn before_this_start(ledger: &Ledger, now: Timestamp) -> BTreeMap<String, (Timestamp, RegistryError)> {
+    // What cannot be read is asked once more.
+    let known = ledger.repository_statuses().unwrap_or_default();
+    let mut left_alone: BTreeMap<String, (Timestamp, RegistryError)> = BTreeMap::new();
+    for (repository, status) in known {
+        let Some(until) = status.left_alone_until.filter(|until| *until > now) else { continue };
+        let host = repository.host;
+        let reason = "it said so before this start".to_owned();
+        let busy = RegistryError::Busy { host: host.clone(), reason, retry_after: Some(until.duration_since(now)) };
+        let known = left_alone.entry(host).or_insert((until, busy));
+        known.0 = known.0.max(until);
+    }
+    left_alone
 }
 
 async fn pause(wait: Duration, again: &Notify) {

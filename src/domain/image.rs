@@ -306,6 +306,9 @@ pub struct RepositoryStatus {
     pub tags: Option<u64>,
     /// Why the newest look failed, if it did.
     pub error: Option<String>,
+    /// Until when its registry asked to be left alone, if that is what it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_alone_until: Option<Timestamp>,
 }
 
 /// What a registry said of a repository.

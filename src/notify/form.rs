@@ -63,7 +63,8 @@ pub fn slack(message: &Message) -> Value {
     if !message.why.is_empty() {
         blocks.push(section(escaped(&cut(&message.why, SECTION / 6))));
     }
-    let next = format!("Next: {}", escaped(&message.next));
+    let trace = message.trace_id.as_ref().map(|id| format!("  ·  trace `{}`", escaped(id))).unwrap_or_default();
+    let next = format!("Next: {}{trace}", escaped(&cut(&message.next, SECTION / 6)));
     blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": cut(&next, SECTION) }] }));
     json!({ "text": escaped(&format!("{}: {}", message.what, cut(&message.why, SECTION / 6))), "blocks": blocks })
 }

@@ -742,6 +742,11 @@ async fn slack_gets_text_that_means_nothing_but_itself() {
         assert!(text.chars().count() <= 3000);
     }
     assert!(body["text"].as_str().unwrap().starts_with("default/shop: commit 1481a2de7b2a has failed"));
+    let trace = told.trace_id.clone().unwrap();
+    assert_eq!(trace, it.deployment.trace().trace_id());
+    assert!(shown.contains(&format!("trace `{trace}`")), "{shown}");
+    assert_eq!(form::webhook(&told, "01instance", start())["traceId"], trace.as_str());
+    assert_eq!(form::cloud_event(&told, "01instance")["data"]["traceId"], trace.as_str());
 }
 
 #[tokio::test(start_paused = true)]

@@ -233,10 +233,12 @@ impl Meters {
         self.kept.engine_calls.get_or_create(&of).inc();
     }
 
-    /// A registry was asked, by an engine.
-    pub fn registry_call(&self, name: &EnvironmentName, outcome: &'static str, took: Duration) {
-        self.kept.registry_seconds.get_or_create(&environment(name)).observe(took.as_secs_f64());
-        self.kept.registry_calls.get_or_create(&with(name, "outcome", outcome)).inc();
+    /// A registry was asked: by the engine of an environment, or else by Skep itself.
+    pub fn registry_call(&self, name: Option<&EnvironmentName>, outcome: &'static str, took: Duration) {
+        let mut of: Labels = vec![("environment", name.map(ToString::to_string).unwrap_or_default().into())];
+        self.kept.registry_seconds.get_or_create(&of).observe(took.as_secs_f64());
+        of.push(("outcome", outcome.into()));
+        self.kept.registry_calls.get_or_create(&of).inc();
     }
 
     /// A repository was asked.

@@ -13,4 +13,4 @@ pub use exposition::{Exposition, classic};
 pub use meters::{Look, Meters, SubscriberGuard};
 pub use trace::{Tracer, TracerError, carried};
 pub(crate) use watched::swarm_error;
-pub use watched::{WatchedConnector, WatchedSource, WatchedStore};
+pub use watched::{WatchedConnector, WatchedRegistry, WatchedSource, WatchedStore};

@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::{Meters, trace};
 use crate::domain::{
-    Applied, Effect, Environment, EnvironmentName, GitSource, Kept, Material, ObjectKind, Revision, Task, registry_of,
+    Applied, Effect, Environment, EnvironmentName, GitSource, Kept, Material, ObjectKind, Repository, Revision, Task,
+    registry_of,
 };
 use crate::ports::{
     BoxFuture, BoxStream, CommitInfo, Committed, EngineInfo, EngineLog, Entry, FileSet, ImageError, Listing, LogRange,
-    ResolvedImage, Scan, Source, SourceError, Store, StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent,
-    TaskFilter, Transaction, Watched, WatchedKind,
+    Registry, RegistryError, ResolvedImage, Scan, Source, SourceError, Store, StoreError, Swarm, SwarmConnector,
+    SwarmError, SwarmEvent, Tags, TaskFilter, Transaction, Watched, WatchedKind,
 };
 
 /// Connects Swarms whose calls are counted.
@@ -98,6 +99,19 @@ fn image_outcome<T>(answer: &Result<T, ImageError>) -> &'static str {
         Err(ImageError::Busy { .. }) => "Busy",
         Err(ImageError::Engine(_)) => "Engine",
         Err(ImageError::Unreachable(_)) => "Unreachable",
+    }
+}
+
+fn registry_outcome<T>(answer: &Result<T, RegistryError>) -> &'static str {
+    match answer {
+        Ok(_) => "Ok",
+        Err(RegistryError::Unreachable { .. }) => "Unreachable",
+        Err(RegistryError::Busy { .. }) => "Busy",
+        Err(RegistryError::Denied { .. }) => "Denied",
+        Err(RegistryError::Credential { .. }) => "Credential",
+        Err(RegistryError::NotFound { .. }) => "Missing",
+        Err(RegistryError::Forbidden { .. }) => "Forbidden",
+        Err(RegistryError::TooLarge { .. }) => "TooLarge",
     }
 }
 
@@ -184,7 +198,7 @@ impl Swarm for WatchedSwarm {
             let (begun, at) = (Instant::now(), SystemTime::now());
             let answer = self.inner.resolve(image).await;
             let outcome = image_outcome(&answer);
-            self.meters.registry_call(&self.name, outcome, begun.elapsed());
+            self.meters.registry_call(Some(&self.name), outcome, begun.elapsed());
             let on = [("skep.environment", self.name.to_string()), ("skep.registry", registry_of(image).to_owned())];
             trace::called("registry", at, answer.is_err().then_some(outcome), &on);
             answer
@@ -265,6 +279,54 @@ impl Source for WatchedSource {
         revision: &'a Revision,
     ) -> BoxFuture<'a, Result<CommitInfo, SourceError>> {
         self.timed("CommitInfo", self.inner.commit_info(source, revision)).boxed()
+    }
+}
+
+/// Registries whose answers are counted: those that Skep asks itself, for no environment.
+pub struct WatchedRegistry {
+    inner: Arc<dyn Registry>,
+    meters: Meters,
+}
+
+impl WatchedRegistry {
+    /// Counts the calls to `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Registry>, meters: Meters) -> Self {
+        Self { inner, meters }
+    }
+
+    async fn timed<T>(
+        &self,
+        call: &'static str,
+        repository: &Repository,
+        asked: BoxFuture<'_, Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        let (begun, at) = (Instant::now(), SystemTime::now());
+        let answer = asked.await;
+        let outcome = registry_outcome(&answer);
+        self.meters.registry_call(None, outcome, begun.elapsed());
+        let on = [("skep.registry", repository.host.clone()), ("skep.call", call.to_owned())];
+        trace::called("registry", at, answer.is_err().then_some(outcome), &on);
+        answer
+    }
+}
+
+impl Registry for WatchedRegistry {
+    fn tags<'a>(
+        &'a self,
+        repository: &'a Repository,
+        known: Option<&'a Tags>,
+    ) -> BoxFuture<'a, Result<Tags, RegistryError>> {
+        self.timed("Tags", repository, self.inner.tags(repository, known)).boxed()
+    }
+
+    fn digest<'a>(
+        &'a self,
+        repository: &'a Repository,
+        tag: &'a str,
+        known: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<String>, RegistryError>> {
+        self.timed("Digest", repository, self.inner.digest(repository, tag, known)).boxed()
     }
 }
 

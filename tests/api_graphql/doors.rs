@@ -39,6 +39,8 @@ async fn without_the_token_only_health_is_answered() {
         assert_eq!(answer.status(), status, "{path}");
         assert!(answer.headers().contains_key("x-request-id"), "{path}");
     }
+    let said = world.http.get(world.url("/readyz")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(said, "starting, or ending\n");
     world.ready.store(true, Ordering::Release);
     assert_eq!(world.http.get(world.url("/readyz")).send().await.unwrap().status(), 200);
     let metrics = world.http.get(world.url("/metrics")).bearer_auth(TOKEN);

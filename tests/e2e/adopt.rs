@@ -273,6 +273,13 @@ async fn what_runs_is_taken_over_without_its_files() {
     assert_eq!(again.status.code(), Some(5), "no file is written over: {again:?}");
     run(hive, &["adopt", &made.names[0], "-f", &path(&file), "--wait"]);
 
+    // Without a name it is whatever runs and is not declared.
+    let all = folder.path().join("all");
+    run(hive, &["adopt", "--from-swarm", "--write", &path(&all)]);
+    assert!(
+        !all.join(format!("{}.yml", made.names[0])).exists() && all.join(format!("{}.yml", made.names[1])).exists()
+    );
+
     // And at once.
     let plan = run(hive, &["adopt", "--from-swarm", &made.names[1], "--dry-run"]);
     assert!(plan.contains("5 to adopt; 0 unchanged") && !plan.contains("left alone"), "{plan}");

@@ -218,6 +218,8 @@ async fn a_full_disk_acknowledges_nothing_leaves_what_runs_and_is_over_when_ther
 
     let ready = reqwest::get(format!("http://{}/readyz", hive.address)).await.unwrap();
     assert_eq!(ready.status().as_u16(), 503, "who watches over it is told");
+    let said = ready.text().await.unwrap();
+    assert!(said.starts_with("the store takes no writes") && said.contains("skep doctor"), "{said}");
 
     disk.free();
     // It ends, so that whoever keeps it starts it again: here the test does.

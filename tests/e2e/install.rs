@@ -253,7 +253,6 @@ async fn skep_keeps_its_own_stack_replaces_itself_and_comes_back_when_a_new_one_
 }
 
 #[tokio::test]
-#[ignore = "minutes, with five images: `make soak` runs it"]
 async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_old_one_opens_the_store() {
     let _nobody = Stay::nobody().await;
     let first = Image::build();

@@ -1,7 +1,8 @@
 //! What Skep tells of its work on the real engine: one trace for each deployment, and figures that say what happened.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -98,4 +99,11 @@ async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_c
     }
     let classic = metrics(&subject, "*/*");
     assert!(classic.contains("# TYPE skep_rollbacks_total counter") && !classic.contains("# EOF"), "{classic}");
+    // With all that has happened by now in it: what has not is not told.
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool, which .ci/setup brings");
+    promtool.stdin.take().unwrap().write_all(classic.as_bytes()).unwrap();
+    let checked = promtool.wait_with_output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
 }

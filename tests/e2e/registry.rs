@@ -141,6 +141,18 @@ async fn a_new_tag_is_followed_by_asking_with_the_registrys_login_and_a_bad_one_
     let all = stay.client().deployments(&stack.name).await;
     let triggers: Vec<&str> = all.iter().map(|it| it["trigger"].as_str().unwrap()).collect();
     assert_eq!(triggers, ["Image", "Rollback", "Image", "Image", "Api"], "{all:#?}");
+    // `skep doctor` asks the registries of what runs, as their engines do.
+    let looked = stay.cli(&["doctor", "-o", "json"]);
+    let findings: Vec<Value> = serde_json::from_slice(&looked.stdout).unwrap();
+    let subject = format!("{} (default)", registry.address);
+    let found = findings.iter().find(|it| it["subject"] == subject.as_str()).unwrap_or(&Value::Null);
+    assert_eq!((&found["area"], &found["health"]), (&json!("Registry"), &json!("Good")), "{findings:#?}");
+    drop(registry);
+    let looked = stay.cli(&["doctor", "-o", "json"]);
+    let findings: Vec<Value> = serde_json::from_slice(&looked.stdout).unwrap();
+    let found = findings.iter().find(|it| it["subject"] == subject.as_str()).unwrap_or(&Value::Null);
+    assert_eq!(found["health"], "Bad", "{findings:#?}");
+    assert!(found["mend"].as_str().is_some_and(|mend| mend.contains("reaches the registry")), "{found}");
     drop(stack);
     stay.cli(&["credential", "delete", &credential]);
 }

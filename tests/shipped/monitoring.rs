@@ -87,6 +87,26 @@ fn what_is_asked_of_the_metrics_is_there() {
 }
 
 #[test]
+fn what_the_panels_ask_is_promql() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |(index, expression): (usize, String)| {
+        let expression = expression.replace("$__rate_interval", "5m").replace("$__range", "1h");
+        serde_json::json!({ "record": format!("panel:{index}"), "expr": expression })
+    };
+    let rules: Vec<_> = expressions().into_iter().enumerate().map(rule).collect();
+    let file = folder.path().join("panels.json");
+    let check = |rules: &[serde_json::Value]| {
+        let groups = serde_json::json!({ "groups": [{ "name": "panels", "rules": rules }] });
+        fs::write(&file, groups.to_string()).unwrap();
+        Command::new("promtool").args(["check", "rules"]).arg(&file).output().unwrap()
+    };
+    let output = check(&rules);
+    assert!(output.status.success(), "{output:?}");
+    let broken = serde_json::json!({ "record": "panel:x", "expr": "sum by (outcome (up)" });
+    assert!(!check(&[broken]).status.success(), "what is no PromQL is told");
+}
+
+#[test]
 fn the_rules_fire_when_they_should() {
     promtool(&["check", "rules", "alerts.yml"], "");
     promtool(&["test", "rules", "alerts.test.yml"], "");

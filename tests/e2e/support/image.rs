@@ -19,12 +19,13 @@ pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) struct Image(pub(crate) String);
 
 impl Image {
-    /// The binary under test, with what its script puts beside it.
+    /// The binary under test, with what its script puts beside it. `SKEP_BINARY` names another: the static one of a release.
     pub(crate) fn build() -> Self {
+        let tested = env::var_os("SKEP_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_skep").into());
         let folder = TempDir::with_prefix("skep-e2e-image-").unwrap();
         let binary = folder.path().join("skep");
         // What only a debugger reads is most of it.
-        let stripped = Command::new("strip").arg("-o").args([&binary, Path::new(env!("CARGO_BIN_EXE_skep"))]).status();
+        let stripped = Command::new("strip").arg("-o").args([&binary, Path::new(&tested)]).status();
         assert!(stripped.unwrap().success(), "strip");
         let image = Self(format!("{}:1", unique("image")));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/image.sh");
