@@ -188,3 +188,46 @@ async fn many_stacks_that_one_push_is_about_go_to_work_one_after_the_other() {
     let spread = last.duration_since(*first).as_secs();
     assert!((8..=12).contains(&spread), "a quarter of a second each: {spread} s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_stacks_that_one_delivery_of_a_hook_is_about_go_to_work_one_after_the_other_and_one_alone_at_once() {
+    let world = World::running().await;
+    let names: Vec<String> = (0..40).map(|number| format!("s{number}")).collect();
+    let text: String = two("app:1", "job:1").lines().map(|line| format!("  {line}\n")).collect();
+    let stacks =
+        names.iter().map(|name| format!("kind: Stack\nname: {name}\ninline: |\n{text}---\n")).collect::<String>();
+    let rules = |stacks: &str| format!("rules: [{{ stacks: [\"{stacks}\"], set: {{ images.web: tag }} }}]");
+    let (all, one) = (rules("s*"), rules("s7"));
+    world
+        .apply(&format!(
+            "{stacks}kind: Hook\nname: all\nprovider: Generic\nunsigned: true\n{all}\n---\n\
+             kind: Hook\nname: one\nprovider: Generic\nunsigned: true\n{one}\n"
+        ))
+        .await;
+    let run = |world: &World, image: &str| {
+        let live = names.iter().filter_map(|name| world.swarm.service(&format!("{name}_web")));
+        live.filter(|live| live.spec.task_template.container_spec.image == image).count()
+    };
+    world.until(120, "all run", |world| run(world, "app:1") == 40).await;
+    world.sleep(60).await;
+    let deliver = async |name: &str, tag: &str| {
+        let hook = world.ledger.hook(name).unwrap().unwrap().value;
+        let delivery = skep::declare::Delivery {
+            id: format!("{name}-{tag}"),
+            event: "built".to_owned(),
+            payload: serde_json::json!({ "tag": tag }),
+            original: serde_json::Value::Null,
+            again_by: None,
+            trace: None,
+        };
+        world.declare.deliver(&hook, &delivery).await.unwrap()
+    };
+    assert_eq!(deliver("all", "2").await.deployments.len(), 40);
+    world.until(2, "the first runs it", |world| run(world, "app:2") > 0).await;
+    world.sleep(2).await;
+    assert!(run(&world, "app:2") < 20, "not all at once: {}", run(&world, "app:2"));
+    world.until(60, "all run it", |world| run(world, "app:2") == 40).await;
+    world.sleep(60).await;
+    assert_eq!(deliver("one", "3").await.deployments.len(), 1);
+    world.until(1, "one alone is not kept waiting", |world| run(world, "app:3") == 1).await;
+}
