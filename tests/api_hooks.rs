@@ -606,11 +606,20 @@ async fn deliveries_are_kept_with_their_outcome_and_can_be_done_again() {
     assert_eq!((after.as_array().unwrap().len(), &after[0]["againBy"]), (1, &json!("admin")));
     assert_eq!(after[0]["deliveryId"], again["deliveryId"]);
     // The payload on disk is sealed.
-    for entry in world.store.scan(&Scan::all("delivery")).unwrap() {
-        assert!(!String::from_utf8_lossy(&entry.value).contains("octocat"), "{}", entry.key);
+    let mut looked_at = 0;
+    for kind in ["delivery", "deployment/", "event/", "once/", "stack/", "status/"] {
+        for entry in world.store.scan(&Scan::all(kind)).unwrap() {
+            looked_at += 1;
+            assert!(!String::from_utf8_lossy(&entry.value).contains("octocat"), "{}", entry.key);
+        }
     }
+    assert!(looked_at > 6, "{looked_at}");
     assert_eq!(world.ledger.verify(Some(&KeyFile::from_bytes([7; 32]))).unwrap(), Vec::<String>::new());
-    assert_eq!(world.ledger.verify(Some(&KeyFile::from_bytes([8; 32]))).unwrap().len(), 2 + 3, "hooks and bodies");
+    assert_eq!(
+        world.ledger.verify(Some(&KeyFile::from_bytes([8; 32]))).unwrap().len(),
+        2 + 3 + 4,
+        "hooks, bodies, deployments"
+    );
 
     for (hook, delivery, field) in [("shop-push", "nothing", "delivery"), ("shop-psh", "nothing", "hook")] {
         let input = json!({ "hook": hook, "delivery": delivery });

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -410,6 +410,39 @@ fn files(root: &Path, below: &str, found: &mut Vec<String>) {
             found.push(path);
         }
     }
+}
+
+/// The fuzz targets compile these rooms from their sources, with a nightly toolchain that `make test` does not need.
+#[test]
+fn the_fuzz_targets_have_every_library_of_the_pure_rooms_they_are_about() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dependencies = |manifest: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root.join(manifest)).unwrap();
+        let table = text.split("\n[").find_map(|it| it.strip_prefix("dependencies]")).unwrap().to_owned();
+        let name = |line: &str| Some(line.split(['=', '.']).next()?.trim().to_owned());
+        table.lines().filter(|line| !line.starts_with('#')).filter_map(name).filter(|it| !it.is_empty()).collect()
+    };
+    let (own, fuzz) = (dependencies("Cargo.toml"), dependencies("fuzz/Cargo.toml"));
+    let mut sources = Vec::new();
+    files(&root.join("src"), "domain", &mut sources);
+    files(&root.join("src"), "compose", &mut sources);
+    assert!(sources.len() > 50 && own.len() > 20, "{} {}", sources.len(), own.len());
+    let mut missing = BTreeSet::new();
+    for path in sources.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(root.join("src").join(path)).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let code: String = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .fold(String::new(), |all, line| all + line + "\n");
+        let word = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || "_:.".contains(c));
+        let named = |name: &&String| {
+            let path = format!("{}::", name.replace('-', "_"));
+            code.match_indices(&path).any(|(at, _)| word(&code[..at]) && !code[at + path.len()..].starts_with('<'))
+        };
+        missing.extend(own.iter().filter(named).filter(|name| !fuzz.contains(*name)).cloned());
+    }
+    assert_eq!(missing, BTreeSet::new(), "fuzz/Cargo.toml lacks what the rooms need");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Resolvers and calls cannot reach the ledger or the inquiries but through it. Writing is guarded in the same words where
 //! it happens: in `declare`.
 
+mod deployments;
 mod readiness;
 mod relay;
 mod running;
@@ -22,24 +23,23 @@ use super::roster::{self, From, Order, Page, Roster, StackFilter};
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
     Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
-    Repository, RepositoryStatus, Source, Stack, StackKey, StackName, StackStatus, VersionSource, Wanted,
+    Repository, RepositoryStatus, Stack, StackKey, StackName, StackStatus, Wanted,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
     BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery,
-    PlanAnswer, RenderAnswer, TaskAnswer,
+    PlanAnswer, RenderAnswer, Sealer, TaskAnswer,
 };
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
-/// A rollback brings back what another deployment kept, which may have been a rollback itself: so many are followed.
-const KEPT_OF_KEPT: usize = 8;
-
 /// What there is to be read. Only a [`Guard`] gives it out.
 #[derive(Clone)]
 pub(super) struct Shelf {
     ledger: Ledger,
     inquiries: Arc<dyn Inquiries>,
+    /// Opens what is sealed and may be read.
+    sealer: Arc<dyn Sealer>,
     /// One backup is taken at a time: each is as large as the store.
     backups: Arc<Semaphore>,
     roster: Roster,
@@ -68,9 +68,9 @@ pub(super) enum GuardError {
 }
 
 impl Shelf {
-    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>, feed: Feed) -> Self {
+    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>, sealer: Arc<dyn Sealer>, feed: Feed) -> Self {
         let roster = Roster::new(ledger.clone(), feed);
-        Self { ledger, inquiries, backups: Arc::new(Semaphore::new(1)), roster }
+        Self { ledger, inquiries, sealer, backups: Arc::new(Semaphore::new(1)), roster }
     }
 
     /// What this caller may read.
@@ -196,89 +196,6 @@ impl Guard {
         let (revision, lines) = self.shelf.roster.lines().await?;
         let seen = lines.iter().filter(|line| self.sees(&line.key));
         Ok((revision, roster::page(seen, filter, order, from, size)))
-    }
-
-    /// A deployment.
-    pub(super) fn deployment(&self, id: &DeploymentId) -> Result<Option<Deployment>, LedgerError> {
-        let found = self.shelf.ledger.deployment(id)?.map(|found| found.value);
-        Ok(found.filter(|deployment| self.sees(&deployment.stack)))
-    }
-
-    /// Deployments of one stack, the newest first.
-    pub(super) fn history(
-        &self,
-        key: &StackKey,
-        before: Option<&DeploymentId>,
-        limit: usize,
-    ) -> Result<Vec<Deployment>, LedgerError> {
-        if !self.sees(key) {
-            return Ok(Vec::new());
-        }
-        Ok(self.shelf.ledger.history(key, before, limit)?.into_iter().map(|found| found.value).collect())
-    }
-
-    /// Deployments of all stacks, the newest first.
-    pub(super) fn deployments(
-        &self,
-        before: Option<&DeploymentId>,
-        limit: usize,
-    ) -> Result<Vec<Deployment>, LedgerError> {
-        let (mut before, mut seen) = (before.cloned(), Vec::new());
-        while seen.len() < limit {
-            let page = self.shelf.ledger.deployments(before.as_ref(), limit.max(1))?;
-            let Some(last) = page.last() else { break };
-            before = Some(last.value.id.clone());
-            seen.extend(page.into_iter().map(|found| found.value).filter(|found| self.sees(&found.stack)));
-        }
-        seen.truncate(limit);
-        Ok(seen)
-    }
-
-    /// Deployments that fit, the newest first, from before `before` on.
-    pub(super) fn search(
-        &self,
-        filter: &DeploymentFilter,
-        mut before: Option<DeploymentId>,
-        limit: usize,
-    ) -> Result<Vec<Deployment>, LedgerError> {
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let page = match filter.one_stack() {
-                Some(key) => self.history(&key, before.as_ref(), PAGE)?,
-                None => self.deployments(before.as_ref(), PAGE)?,
-            };
-            let Some(last) = page.last() else { break };
-            let over = filter.since.is_some_and(|since| last.created_at < since);
-            before = Some(last.id.clone());
-            for deployment in page {
-                if filter.fits(&deployment) && self.is_of(&deployment, filter.repository.as_ref())? {
-                    found.push(deployment);
-                }
-            }
-            if over {
-                break;
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    /// Whether a deployment's files come from this repository. Of one that brings kept files back: whether those did.
-    fn is_of(&self, deployment: &Deployment, repository: Option<&GitUrl>) -> Result<bool, LedgerError> {
-        let Some(repository) = repository else { return Ok(true) };
-        let mut source = deployment.version.source.clone();
-        for _ in 0..KEPT_OF_KEPT {
-            source = match source {
-                VersionSource::Spec(spec) => {
-                    return Ok(matches!(&spec.source, Source::Git(git) if git.url.is_of(repository)));
-                }
-                VersionSource::Kept(id) => match self.shelf.ledger.deployment(&id)? {
-                    Some(earlier) => earlier.value.version.source,
-                    None => return Ok(false),
-                },
-            };
-        }
-        Ok(false)
     }
 
     /// An environment with what is known of its connection.

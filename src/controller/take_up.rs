@@ -313,6 +313,7 @@ impl Pass<'_> {
                 actor: Actor::controller(),
                 reason: Some(reason),
                 original_request: serde_json::Value::Null,
+                sealed_request: None,
                 mapped_request: mapped,
                 trace: None,
             },

@@ -19,6 +19,7 @@ use crate::domain::{
 };
 use crate::ledger::{
     Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
+    sealed_request,
 };
 
 /// What a `set` of a rule may begin with to name a service.
@@ -149,10 +150,11 @@ impl Declare {
         let mut gathered = Gathered { batch: Batch::new(), delivered: Delivered::default() };
         let facts = Facts::new(&delivery.payload, &delivery.event)
             .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
+        let asked = self.asked_by(hook, delivery)?;
         for wish in self.wishes(hook, delivery, &facts)? {
             let key = wish.stack.value.key.clone();
-            match self.wished(hook, delivery, &wish, &facts) {
-                Ok(decision) => self.add(&mut gathered, wish, decision, &ask(hook, delivery))?,
+            match self.wished(hook, delivery, &wish, &facts, &asked) {
+                Ok(decision) => self.add(&mut gathered, wish, decision, &asked)?,
                 Err(DeclareError::Refused(refusals)) => {
                     gathered.delivered.refused.extend(refusals.into_iter().map(|refusal| (key.clone(), refusal)));
                 }
@@ -223,6 +225,12 @@ impl Declare {
         Ok(pushed::concerns(pushed, stack, &status))
     }
 
+    /// What a hook asks, its payload sealed.
+    pub(super) fn asked_by(&self, hook: &Hook, delivery: &Delivery) -> Result<Ask, DeclareError> {
+        let sealed = Some(sealed_request(&delivery.original, self.sealer.as_ref())?);
+        Ok(Ask { sealed, trace: delivery.trace, ..Ask::new(actor(hook), Trigger::Hook) })
+    }
+
     /// What is to be written for one stack.
     pub(super) fn wished(
         &self,
@@ -230,6 +238,7 @@ impl Declare {
         delivery: &Delivery,
         wish: &Wish<'_>,
         facts: &Facts,
+        asked: &Ask,
     ) -> Result<Decision, DeclareError> {
         let stack = wish.stack.value.clone();
         super::relay::not_handed(&stack)?;
@@ -249,7 +258,7 @@ impl Declare {
         let wanted = self.check_deploy(&request)?;
         let status = self.ledger.status(&stack.key)?.map(|status| status.value).unwrap_or_default();
         let found = Found { stack, status };
-        let mut decision = self.decide_deploy(found, &request, wanted.as_deref(), &ask(hook, delivery))?;
+        let mut decision = self.decide_deploy(found, &request, wanted.as_deref(), asked)?;
         if let Decision::Write(writing) = &mut decision
             && let Some(deployment) = &mut writing.deployment
         {
@@ -347,10 +356,6 @@ fn recorded(
 
 fn actor(hook: &Hook) -> Actor {
     Actor::new(format!("hook/{}", hook.name))
-}
-
-fn ask(hook: &Hook, delivery: &Delivery) -> Ask {
-    Ask { original: Some(delivery.original.clone()), trace: delivery.trace, ..Ask::new(actor(hook), Trigger::Hook) }
 }
 
 /// An id becomes part of a key of the store, and of lines for people.

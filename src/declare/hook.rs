@@ -65,9 +65,9 @@ impl Declare {
         let facts = Facts::new(&delivery.payload, &delivery.event)
             .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
         let rules = hook.rules.iter().map(|rule| objection(hook, rule, delivery, &facts)).collect();
-        let mut stacks = Vec::new();
+        let (mut stacks, asked) = (Vec::new(), self.asked_by(hook, delivery)?);
         for wish in self.wishes(hook, delivery, &facts)? {
-            let outcome = match self.wished(hook, delivery, &wish, &facts) {
+            let outcome = match self.wished(hook, delivery, &wish, &facts, &asked) {
                 Ok(Decision::Nothing(_)) => TrialOutcome::Nothing,
                 Ok(Decision::Write(writing)) if writing.deployment.is_some() => TrialOutcome::Deploys,
                 Ok(Decision::Write(_)) => TrialOutcome::LooksAgain,

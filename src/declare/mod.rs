@@ -59,7 +59,7 @@ pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 
 use crate::domain::{
-    Access, Actor, Deployment, DeploymentId, Grant, Place, Stack, StackKey, TraceContext, Trigger, Way,
+    Access, Actor, Deployment, DeploymentId, Grant, Place, Sealed, Stack, StackKey, TraceContext, Trigger, Way,
 };
 use crate::ledger::Ledger;
 use crate::ports::{Ambient, Sealer};
@@ -113,6 +113,8 @@ pub struct Ask {
     pub idempotency_key: Option<String>,
     /// The request in the asker's own form, secrets replaced; the use-case's own form when left out.
     pub original: Option<Value>,
+    /// The same, sealed, in place of it.
+    pub sealed: Option<Sealed>,
     /// The request's place in a trace, if it has one.
     pub trace: Option<TraceContext>,
 }
@@ -136,6 +138,7 @@ impl Ask {
             expected_generation: None,
             idempotency_key: None,
             original: None,
+            sealed: None,
             trace: None,
         }
     }
@@ -166,6 +169,11 @@ impl Declare {
     #[must_use]
     pub fn new(ledger: Ledger, sealer: Arc<dyn Sealer>, ambient: Arc<dyn Ambient>, limits: Limits) -> Self {
         Self { ledger, sealer, ambient, limits }
+    }
+
+    /// What seals the records, for who reads them.
+    pub(crate) fn sealer(&self) -> Arc<dyn Sealer> {
+        Arc::clone(&self.sealer)
     }
 
     /// How much is taken.

@@ -14,7 +14,7 @@ use crate::domain::{
     Access, Deployment, DeploymentId, DeploymentPhase, Event, EventType, Installation, Place, RelayMark, SecretBytes,
     Source, Stack, StackControl, StackKey, StackSpec, Variable, VersionSource, Way,
 };
-use crate::ledger::{Batch, RecordKey, Versioned};
+use crate::ledger::{Batch, RecordKey, Versioned, seal_request};
 use crate::ports::{Clear, HandOver, HandedOver};
 
 /// What is said of a deployment that never had its turn.
@@ -98,6 +98,7 @@ impl Declare {
             if let VersionSource::Spec(spec) = &mut deployment.version.source {
                 secrets_back(spec, &handed.secrets, &seal)?;
             }
+            seal_request(&mut deployment.origin, self.sealer.as_ref())?;
         }
         Ok((stack, deployments))
     }

@@ -202,7 +202,11 @@ impl Declare {
                 trigger: ask.trigger,
                 actor: ask.actor.clone(),
                 reason: ask.reason.clone(),
-                original_request: ask.original.clone().unwrap_or(original),
+                original_request: match ask.sealed {
+                    Some(_) => Value::Null,
+                    None => ask.original.clone().unwrap_or(original),
+                },
+                sealed_request: ask.sealed.clone(),
                 mapped_request: mapped,
                 trace: ask.trace,
             },

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, FollowedVersions, JobRun, Revision, StackKey, StackSpec, TraceContext};
+use super::{Actor, Digest, Failure, FollowedVersions, JobRun, Revision, Sealed, StackKey, StackSpec, TraceContext};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,8 +124,11 @@ pub struct Origin {
     pub actor: Actor,
     /// Why, if said.
     pub reason: Option<String>,
-    /// The request as it came in, secrets replaced.
+    /// The request as it came in, secrets replaced; null in the record when it is sealed.
     pub original_request: serde_json::Value,
+    /// The request of an outside sender, sealed: what a payload holds is known to nobody here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_request: Option<Sealed>,
     /// What it was taken to mean.
     pub mapped_request: serde_json::Value,
     /// The place of the request in a trace, if it had one.

@@ -35,6 +35,7 @@ mod output;
 mod record;
 mod relay;
 mod repository;
+mod request;
 mod reseal;
 mod verify;
 mod writes;
@@ -52,6 +53,7 @@ pub use delivery::{HookDelivery, RefusedStack};
 pub use keyring::{LedgerKeyring, open_values};
 pub use notifier::{Owed, OwedPage};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};
+pub use request::{open_request, seal_request, sealed_request};
 pub use reseal::ResealError;
 
 use crate::domain::{

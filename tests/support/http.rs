@@ -211,8 +211,12 @@ impl World {
         Value::Array(errors).to_string()
     }
 
+    /// A deployment with the request as it came in.
     pub fn deployment(&self, id: &Value) -> Deployment {
-        self.ledger.deployment(&DeploymentId(id.as_str().unwrap().to_owned())).unwrap().unwrap().value
+        let found = self.ledger.deployment(&DeploymentId(id.as_str().unwrap().to_owned())).unwrap();
+        let mut deployment = found.unwrap().value;
+        skep::ledger::open_request(&mut deployment.origin, &KeyFile::from_bytes([7; 32]));
+        deployment
     }
 }
 

@@ -221,6 +221,7 @@ impl Reader {
     }
 
     fn deployment(&mut self, mut deployment: Deployment) {
+        self.guard.open(&mut deployment);
         if let VersionSource::Spec(spec) = &mut deployment.version.source {
             for variable in spec.variables.values_mut() {
                 if let Variable::Secret(sealed) = variable {

@@ -1,6 +1,7 @@
 //! `watch`: a screen that is drawn anew as things change. Where stdout is no terminal it is `get -w`.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -44,6 +45,8 @@ pub(super) async fn fleet(session: &Session<'_>) -> Result<Exit, CliError> {
     let wide = session.output == Output::Wide;
     let mut known: BTreeMap<String, Stack> = BTreeMap::new();
     let (mut due, mut changed) = (Instant::now(), false);
+    // Also where whoever started it ignores the signal, which is inherited.
+    let mut interrupt = pin!(session.interrupt.wait());
     loop {
         let draw_at = if changed { due } else { Instant::now() + AGES };
         tokio::select! {
@@ -53,6 +56,7 @@ pub(super) async fn fleet(session: &Session<'_>) -> Result<Exit, CliError> {
                 continue;
             }
             () = tokio::time::sleep_until(draw_at) => {}
+            () = &mut interrupt => return Ok(Exit::Interrupted),
         }
         (due, changed) = (Instant::now() + FRAME, false);
         let mut all: Vec<Stack> = known.values().cloned().collect();
@@ -113,6 +117,7 @@ pub(super) async fn stack(session: &Session<'_>, name: &str) -> Result<Exit, Cli
     let variables = json!({ "name": name, "environment": session.environment() });
     let mut feed = session.client.follow("stackChanged", documents::FOLLOW_STACK, variables);
     let mut known: Option<Stack> = None;
+    let mut interrupt = pin!(session.interrupt.wait());
     loop {
         let wait = if known.as_ref().is_some_and(|it| it.phase == "Converged") { AGES } else { ATTEMPT };
         tokio::select! {
@@ -124,6 +129,7 @@ pub(super) async fn stack(session: &Session<'_>, name: &str) -> Result<Exit, Cli
                 known = Some(read(&stack)?);
             }
             () = tokio::time::sleep(wait) => {}
+            () = &mut interrupt => return Ok(Exit::Interrupted),
         }
         let Some(stack) = &known else { continue };
         let now = Timestamp::now();

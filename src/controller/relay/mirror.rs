@@ -16,7 +16,7 @@ use crate::domain::{
     Claim, DeploymentId, EnvironmentStatus, Event, EventType, Node, RelayCursor, Stack, StackKey, StackName,
     StackStatus,
 };
-use crate::ledger::{Batch, LedgerError, RecordKey, Versioned};
+use crate::ledger::{Batch, LedgerError, RecordKey, Versioned, seal_request};
 use crate::ports::{BoxStream, FarError, Greeting, StoreError, Told};
 
 /// So many records are written at once where the cursor does not have to go with them.
@@ -222,7 +222,11 @@ impl Link {
         }
         for (id, told) in latest {
             let known = self.parts.ledger.deployment(&id)?;
-            let Some(read) = deployment(told, known.as_ref().map(|known| &known.value)) else { continue };
+            let Some(mut read) = deployment(told, known.as_ref().map(|known| &known.value)) else { continue };
+            if known.is_none() && seal_request(&mut read.origin, self.parts.sealer.as_ref()).is_err() {
+                // What cannot be sealed is not kept.
+                read.origin.original_request = serde_json::Value::Null;
+            }
             let declared = self.stack(&mut stacks, &read.stack.name)?;
             if declared.is_none() && known.is_none() {
                 continue;

@@ -12,7 +12,7 @@ use crate::domain::{
     Deployment, DeploymentId, DeploymentPhase as Phase, Event, EventType, Stack, StackKey, Trigger, Version,
     VersionSource,
 };
-use crate::ledger::{Batch, LedgerError, RecordKey, Versioned};
+use crate::ledger::{Batch, LedgerError, RecordKey, Versioned, open_request};
 use crate::ports::{FarError, HandOver, HandedOver, StoreError};
 
 /// Stacks that are handed over at a time.
@@ -181,6 +181,7 @@ impl Link {
         take_secrets(&mut stack.spec, sealer, &mut secrets).map_err(unfit)?;
         for deployment in &mut deployments {
             deployment.stack.environment = far.clone();
+            open_request(&mut deployment.origin, sealer);
             if let VersionSource::Spec(spec) = &mut deployment.version.source {
                 rename(spec, &self.name, far);
                 take_secrets(spec, sealer, &mut secrets).map_err(unfit)?;
