@@ -33,6 +33,7 @@ use crate::ports::{
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
 const PAGE: usize = 500;
+
 /// What there is to be read. Only a [`Guard`] gives it out.
 #[derive(Clone)]
 pub(super) struct Shelf {

@@ -18,7 +18,8 @@ pub fn needs_cli(folder: &Path, file: &str) -> bool {
 /// What a compose file of this folder comes to. Variables that are not set are empty: they are to be set in the manifest.
 fn desired(folder: &Path, file: &str, compat: Compat) -> Option<Desired> {
     let text = fs::read_to_string(folder.join(file)).ok()?;
-    let mut attachments = BTreeMap::new();
+    // Nor is `.env` read: that the CLI does not, is no reason to have its values empty.
+    let mut attachments = BTreeMap::from([(".env".to_owned(), Err("left out".to_owned()))]);
     loop {
         let input = RenderInput {
             stack: &StackName::parse("stack").ok()?,
@@ -60,12 +61,14 @@ mod tests {
         for (text, needs) in [
             ("services: { web: { image: 'nginx:1', env_file: web.env } }\n", false),
             ("services: { web: { image: 'nginx:${TAG}', environment: [ 'A=${B}' ] } }\n", false),
+            ("services: { web: { image: 'nginx:1', environment: [ 'A=${FROM_ENV}' ] } }\n", false),
             ("services: { web: { image: 'nginx:1', privileged: true } }\n", true),
             ("services: { web: { image: 'nginx:1', environment: [ 'A=${X:-${Y}}' ] } }\n", true),
             ("services: { web: { image: 'nginx:1', group_add: [audio] } }\n", false),
             ("services: { web: { image: 'nginx:1', nonsense: 1 } }\n", false),
         ] {
             fs::write(folder.path().join("web.env"), "A=1\n").unwrap();
+            fs::write(folder.path().join(".env"), "FROM_ENV=1\n").unwrap();
             fs::write(folder.path().join("compose.yml"), text).unwrap();
             assert_eq!(needs_cli(folder.path(), "compose.yml"), needs, "{text}");
         }

@@ -69,7 +69,7 @@ impl Answers {
     }
 
     /// What taking a stack over would do, as it would be declared.
-    async fn adoption_now(&self, stack: &Stack) -> Result<PlanAnswer, InquiryError> {
+    pub(super) async fn adoption_now(&self, stack: &Stack) -> Result<PlanAnswer, InquiryError> {
         let environment = self.environment(&stack.key.environment)?;
         let mut pass = Pass::of(&self.shared, environment, stack.clone(), 0).map_err(failed)?;
         let rendition = self.rendered(&stack.key, &stack.spec).await?.1;

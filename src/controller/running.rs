@@ -1,9 +1,9 @@
 //! Stacks that run and are not declared: those of `docker stack deploy`, and those of a Skep whose records are lost.
 
 use super::inquiries::{Answers, failed};
-use crate::compose::{Exported, export, is_alike, running_stacks};
-use crate::domain::{Compat, EnvironmentName, Stack, StackKey, StackName, UnsetVariables};
-use crate::ports::{InquiryError, RunningStack};
+use crate::compose::{Exported, export, running_stacks};
+use crate::domain::{Action, Compat, EnvironmentName, LABEL_PREFIX, Stack, StackKey, StackName};
+use crate::ports::{InquiryError, PlanAnswer, RunningStack};
 
 impl Answers {
     /// Told from the objects that are there, by the stack's label.
@@ -43,24 +43,24 @@ impl Answers {
 }
 
 impl Answers {
-    /// Whether the files of a stack depend on the rules of `docker stack deploy`. What fails for the want of a variable
-    /// alone does not: by those rules it would be empty, which is not what it was when the stack was made.
+    /// Whether taking a stack over changes nothing that runs by the rules of `docker stack deploy`, and something, or is
+    /// refused, by the specification's. What runs is the judge: values that the files take from variables or `.env` may have
+    /// been in the environment of whoever deployed it.
     pub(super) async fn needs_cli_now(&self, stack: &Stack) -> Result<bool, InquiryError> {
-        let read = async |compat, unset| {
-            let mut spec = stack.spec.clone();
-            (spec.compat, spec.policy.unset_variables) = (compat, unset);
-            self.rendered(&stack.key, &spec).await.map(|(_, rendition)| rendition.desired)
-        };
-        if stack.spec.compat == Compat::Cli {
+        if stack.spec.compat == Compat::Cli || self.adoption_now(stack).await.is_ok_and(|plan| changes_nothing(&plan)) {
             return Ok(false);
         }
-        let cli = match read(Compat::Cli, UnsetVariables::Empty).await {
-            Ok(cli) => cli,
-            // Refused by either, or not there to be read: the plan says so.
-            Err(_) => return Ok(false),
-        };
-        Ok(!read(Compat::Strict, UnsetVariables::Empty).await.is_ok_and(|strict| is_alike(&strict, &cli)))
+        let mut by_cli = stack.clone();
+        by_cli.spec.compat = Compat::Cli;
+        // What cannot be planned by either is told with the plan.
+        Ok(self.adoption_now(&by_cli).await.is_ok_and(|plan| changes_nothing(&plan)))
     }
+}
+
+/// Whether a plan takes over what is there, and writes no more than Skep's own labels.
+fn changes_nothing(plan: &PlanAnswer) -> bool {
+    let own = |path: &str| path.starts_with(&format!("/Labels/{LABEL_PREFIX}"));
+    plan.steps.iter().all(|step| step.action == Action::Adopt && step.changes.iter().all(|change| own(&change.path)))
 }
 
 /// The manifest of a stack with its files in it.

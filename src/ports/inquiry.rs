@@ -218,8 +218,8 @@ pub trait Inquiries: Send + Sync + 'static {
         Box::pin(async { Err(InquiryError::Failed("this server looks at no engine".to_owned())) })
     }
 
-    /// Whether the files of a stack, as it would be declared with `compat: strict`, mean something else to `docker stack
-    /// deploy`, or are refused where that takes them.
+    /// Whether taking over a stack, as it would be declared, changes what runs or is refused with `compat: strict`, and changes
+    /// nothing with `compat: cli`.
     fn needs_cli<'a>(&'a self, _stack: &'a Stack) -> BoxFuture<'a, Result<bool, InquiryError>> {
         Box::pin(async { Ok(false) })
     }

@@ -326,3 +326,24 @@ async fn a_file_that_depends_on_the_rules_of_the_cli_is_taken_over_with_them() {
     run(&made.hive, &["apply", "-f", &path(&file), "--wait"]);
     assert_eq!(made.containers(), containers);
 }
+
+#[tokio::test]
+async fn values_that_were_in_the_environment_of_whoever_deployed_it_do_not_become_empty() {
+    let mut made = Made::new(Stay::together().await);
+    made.names.truncate(1);
+    let (name, text) = (made.names[0].clone(), COMPOSE.replace("GREETING: hello", "GREETING: \"${WHOM}\""));
+    let file = made.files.path().join("stack.yml");
+    fs::write(&file, &text).unwrap();
+    made.repo.commit("main", &[("stack.yml", &text), (".env", "WHOM=everybody\n")]);
+    let since = docker(&["info", "--format", "{{.SystemTime}}"]);
+    let deploy = ["stack", "deploy", "--resolve-image", "never", "-c", &path(&file), &name];
+    let done = Command::new("docker").env("WHOM", "everybody").args(deploy).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    made.until_running(&since);
+    let (containers, folder) = (made.containers(), made.manifests());
+    let manifest = folder.path().join(format!("{name}.yml"));
+    let before = fs::read_to_string(&manifest).unwrap();
+    run(&made.hive, &["adopt", &name, "-f", &path(&manifest), "--wait"]);
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), before, "read by the specification, the file means what runs");
+    assert_eq!(made.containers(), containers);
+}

@@ -54,6 +54,16 @@ impl Drop for Skep {
     }
 }
 
+/// A stack with one of each kind of object.
+fn declared(name: &str) -> String {
+    format!(
+        "kind: Stack\nname: {name}\npolicy: {{ images: never, monitor: 1s }}\nvariables: {{ KEY: {{ value: hush, secret: true }} \
+         }}\ninline: |\n  services:\n    web: {{ image: 'skep-example:1', networks: [inner], secrets: [key], configs: [greeting], \
+         stop_grace_period: 1s, environment: {{ PRICE: 5$$ }} }}\n  networks: {{ inner: {{}} }}\n  configs: {{ greeting: {{ content: \
+         hello }} }}\n  secrets: {{ key: {{ environment: KEY }} }}\n"
+    )
+}
+
 #[tokio::test]
 async fn a_new_skep_takes_the_place_of_one_whose_data_is_lost_and_restarts_nothing() {
     let _nobody = Stay::nobody().await;
@@ -61,16 +71,7 @@ async fn a_new_skep_takes_the_place_of_one_whose_data_is_lost_and_restarts_nothi
     let (lost, new) = (folder.path().join("lost"), folder.path().join("new"));
     let name = unique("lost");
     let manifest = folder.path().join("stack.yml");
-    fs::write(
-        &manifest,
-        format!(
-            "kind: Stack\nname: {name}\npolicy: {{ images: never, monitor: 1s }}\nvariables: {{ KEY: {{ value: hush, secret: true }} \
-             }}\ninline: |\n  services:\n    web: {{ image: 'skep-example:1', networks: [inner], secrets: [key], configs: [greeting], \
-             stop_grace_period: 1s }}\n  networks: {{ inner: {{}} }}\n  configs: {{ greeting: {{ content: hello }} }}\n  secrets: {{ key: \
-             {{ environment: KEY }} }}\n"
-        ),
-    )
-    .unwrap();
+    fs::write(&manifest, declared(&name)).unwrap();
     let manifest = manifest.to_str().unwrap();
     let before = Skep::start(&lost, &[]);
     before.must(&lost, &["apply", "-f", manifest, "--wait"]);
@@ -126,16 +127,7 @@ async fn a_stack_whose_manifest_is_lost_too_is_made_again_of_what_runs() {
     let (lost, new) = (folder.path().join("lost"), folder.path().join("new"));
     let name = unique("lost");
     let manifest = folder.path().join("stack.yml");
-    fs::write(
-        &manifest,
-        format!(
-            "kind: Stack\nname: {name}\npolicy: {{ images: never, monitor: 1s }}\nvariables: {{ KEY: {{ value: hush, secret: true }} \
-             }}\ninline: |\n  services:\n    web: {{ image: 'skep-example:1', networks: [inner], secrets: [key], configs: [greeting], \
-             stop_grace_period: 1s, environment: {{ PRICE: 5$$ }} }}\n  networks: {{ inner: {{}} }}\n  configs: {{ greeting: {{ content: \
-             hello }} }}\n  secrets: {{ key: {{ environment: KEY }} }}\n"
-        ),
-    )
-    .unwrap();
+    fs::write(&manifest, declared(&name)).unwrap();
     let before = Skep::start(&lost, &[]);
     before.must(&lost, &["apply", "-f", manifest.to_str().unwrap(), "--wait"]);
     drop(before);

@@ -67,8 +67,8 @@ pub(super) struct AdoptionPlan {
     plan: Option<PlanView>,
     /// Why there is none.
     error: Option<String>,
-    /// The manifest says `compat: strict`, or nothing of it, and its files mean something else to `docker stack deploy`, or
-    /// are refused where that takes them: `compat: cli` keeps what runs as it is.
+    /// With `compat: strict`, which the manifest says or leaves unsaid, the files change what runs, or are refused; with
+    /// `compat: cli` all stays as it is.
     needs_cli: bool,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -29,13 +29,15 @@ pub(super) async fn adopt(session: &Session<'_>, args: &AdoptArgs) -> Result<Exi
         Manifest::read(&args.files)?
     };
     let mut found = ask(session, args, &manifest, true).await?;
-    if !args.from_swarm && say_compat(session, args, &mut manifest, &found)? && args.dry_run {
-        found = ask(session, args, &manifest, true).await?;
-    }
+    let by_cli = if args.from_swarm { Vec::new() } else { say_compat(session, &mut manifest, &found)? };
     if args.dry_run {
+        if !by_cli.is_empty() {
+            found = ask(session, args, &manifest, true).await?;
+        }
         return plans(session, found.get("plans").unwrap_or(&Value::Null));
     }
     let payload = ask(session, args, &manifest, false).await?;
+    write_compat(session, &by_cli)?;
     let values: Vec<Value> = read(payload.get("documents").unwrap_or(&Value::Null))?;
     let applied: Vec<AppliedDocument> = read(payload.get("documents").unwrap_or(&Value::Null))?;
     let people = session.output.is_for_people();
@@ -82,45 +84,44 @@ async fn ask(session: &Session<'_>, args: &AdoptArgs, manifest: &Manifest, dry_r
     Ok(payload)
 }
 
-/// Writes `compat: cli` into the manifests of stacks whose files depend on the rules of `docker stack deploy`, unless they
-/// say otherwise themselves; into their files, too, when it is not only asked what would be. Says so. Whether anything was
-/// written.
+/// Says `compat: cli` for the stacks that stay as they run with it alone, unless their manifests say otherwise. Gives them,
+/// each with the file that this belongs into, if it is from one.
 fn say_compat(
     session: &Session<'_>,
-    args: &AdoptArgs,
     manifest: &mut Manifest,
     found: &Value,
-) -> Result<bool, CliError> {
+) -> Result<Vec<(String, Option<PathBuf>)>, CliError> {
     let plans: Vec<Value> = read(found.get("plans").unwrap_or(&Value::Null))?;
-    let mut written = false;
+    let mut said = Vec::new();
     for plan in plans.iter().filter(|plan| plan.get("needsCli") == Some(&Value::Bool(true))) {
         let Some(name) = plan.get("stack").and_then(Value::as_str) else { continue };
-        let why = "its files depend on the rules of `docker stack deploy`";
-        let Some(file) = manifest.say_cli(name) else {
-            let what = "its manifest says `compat: strict`, or has no place for `compat: cli`; with that, nothing would change";
-            session.console.note(&format!("{}: {why}: {what}", clean(name)));
-            continue;
-        };
-        written = true;
-        if args.dry_run {
-            session.console.note(&format!("{}: {why}: this is the plan with `compat: cli`", clean(name)));
-            continue;
-        }
-        match file.filter(|file| file.is_file()) {
+        let why = format!("{}: its files depend on the rules of `docker stack deploy`", clean(name));
+        match manifest.say_cli(name) {
             Some(file) => {
-                let text = fs::read_to_string(&file).ok().and_then(|text| with_cli(&text, name));
-                let done = text.map(|text| fs::write(&file, text));
-                if !matches!(done, Some(Ok(()))) {
-                    let message = format!("{} cannot be written", file.display());
-                    return Err(CliError::new(Exit::Error, message).next("add the line `compat: cli` to it by hand"));
-                }
-                let file = file.display();
-                session.console.note(&format!("{}: {why}: `compat: cli` is written into {file}", clean(name)));
+                session
+                    .console
+                    .note(&format!("{why}: with `compat: cli` nothing that runs changes, so that is asked for"));
+                said.push((name.to_owned(), file));
             }
-            None => session.console.note(&format!("{}: {why}: it is taken over with `compat: cli`", clean(name))),
+            None => session
+                .console
+                .note(&format!("{why}, and its manifest says `compat: strict`, or has no place for `cli`")),
         }
     }
-    Ok(written)
+    Ok(said)
+}
+
+/// Writes `compat: cli` into the files of stacks that were taken over with it.
+fn write_compat(session: &Session<'_>, by_cli: &[(String, Option<PathBuf>)]) -> Result<(), CliError> {
+    for (name, file) in by_cli.iter().filter_map(|(name, file)| Some((name, file.as_ref()?))) {
+        let text = fs::read_to_string(file).ok().and_then(|text| with_cli(&text, name));
+        if !matches!(text.map(|text| fs::write(file, text)), Some(Ok(()))) {
+            let message = format!("stack {} is taken over; {} cannot be written", clean(name), file.display());
+            return Err(CliError::new(Exit::Error, message).next("add the line `compat: cli` to it by hand"));
+        }
+        session.console.note(&format!("{}: `compat: cli` is written into {}", clean(name), file.display()));
+    }
+    Ok(())
 }
 
 /// A stack that runs and that nobody has declared.
