@@ -12,8 +12,7 @@ use super::stages::sooner;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Progress, Reason, ServiceState, Trigger, Version,
-    VersionSource,
+    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Progress, Reason, ServiceState, Trigger, Version, VersionSource,
 };
 use crate::plan::Prune;
 use crate::ports::SwarmError;
@@ -101,6 +100,7 @@ impl Pass<'_> {
         match &assessment.verdict {
             Verdict::Converged => match self.jobs_after(&mut deployment, rendition, &runs.ended).await? {
                 None | Some(Carried::All) => {
+                    self.keep_output(&deployment, self.output_of_converged(&deployment, rendition).await)?;
                     self.converge(deployment, rendition)?;
                     Ok(Judged::Ended)
                 }
@@ -110,7 +110,7 @@ impl Pass<'_> {
             Verdict::Failed(failure) => {
                 let fault = blame(&input, failure);
                 let evidence = self.with_evidence(failure.clone(), rendition);
-                let (failure, output) = tokio::join!(evidence, self.output(&deployment, failure, rendition));
+                let (failure, output) = tokio::join!(evidence, self.output_of_failed(&deployment, failure, rendition));
                 self.keep_output(&deployment, output)?;
                 self.end_failed(deployment, failure, fault)?;
                 Ok(Judged::Ended)

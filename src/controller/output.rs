@@ -1,4 +1,4 @@
-//! The output of a deployment that fails, kept before the engine forgets the tasks that wrote it.
+//! The output of a deployment that ends, kept before the engine forgets the tasks that wrote it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,44 +11,88 @@ use super::rendition::Rendition;
 use crate::domain::{Deployment, Failure, Masker, Sealed};
 use crate::ports::{EngineLog, LogLine, LogRange, LogStream};
 
-/// It is worth no more time than this.
+/// It is worth no more time than this when a version failed, and its tasks are about to be removed.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The most text that is kept of a deployment, in bytes; the newest.
+/// The same of one that converged, which is told afterwards.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
+/// The most text that is kept of a deployment that failed, in bytes; the newest.
 const MOST: usize = 64 * 1024;
+/// The same of one that converged.
+const MOST_OF_CONVERGED: usize = 16 * 1024;
 /// Lines that are asked for, of each task.
 const LINES: u32 = 500;
-/// Services that are read, when the failure names none.
+/// Services that are read of one that failed, when the failure names none.
 const SERVICES: usize = 3;
+/// Services that are read of one that converged.
+const SERVICES_OF_CONVERGED: usize = 16;
 /// It is kept for so many deployments of a stack, the newest.
-const KEPT: usize = 10;
+const KEPT: usize = 20;
+
+/// What is kept of an output.
+struct Extent {
+    /// Full names of the services that are read.
+    services: Vec<String>,
+    /// Bytes of text.
+    most: usize,
+    /// How long the engine may take.
+    patience: Duration,
+}
 
 impl Pass<'_> {
     /// What the tasks of this deployment wrote last, of the service that failed or of those that do not run; none when
     /// nothing is there to be had.
-    pub(super) async fn output(
+    pub(super) async fn output_of_failed(
         &self,
         deployment: &Deployment,
         failure: &Failure,
         rendition: &Rendition,
     ) -> Option<Sealed> {
-        let progress = deployment.progress.as_ref()?;
-        let named = failure.service.iter().cloned();
+        let named = failure.service.iter();
         let unwell = deployment.services.iter().filter(|service| service.healthy < service.wanted);
-        let unwell = unwell.map(|service| service.service.clone()).filter(|_| failure.service.is_none());
+        let unwell = unwell.map(|service| &service.service).filter(|_| failure.service.is_none());
+        let full = |name: &String| format!("{}_{name}", self.key().name);
+        let services = named.chain(unwell).take(SERVICES).map(full).collect();
+        self.output(deployment, rendition, Extent { services, most: MOST, patience: PATIENCE }).await
+    }
+
+    /// What the tasks of this deployment have written by when it converged; none when it made no tasks.
+    pub(super) async fn output_of_converged(&self, deployment: &Deployment, rendition: &Rendition) -> Option<Sealed> {
+        let progress = deployment.progress.as_ref()?;
+        let (live, tasks) = (self.environment.snapshot(), self.environment.tasks.newest());
+        let made_tasks = |name: &&String| {
+            let tasks = live.services.get(*name).and_then(|live| tasks.by_service.get(&live.id));
+            let before = progress.services.get(*name).map(|service| &service.baseline);
+            tasks.is_some_and(|tasks| tasks.iter().any(|task| before.is_none_or(|before| !before.contains(&task.id))))
+        };
+        let names = rendition.desired.services.keys().filter(made_tasks).take(SERVICES_OF_CONVERGED);
+        let services = names.cloned().collect();
+        let extent = Extent { services, most: MOST_OF_CONVERGED, patience: SHORT_PATIENCE };
+        self.output(deployment, rendition, extent).await
+    }
+
+    async fn output(&self, deployment: &Deployment, rendition: &Rendition, extent: Extent) -> Option<Sealed> {
+        let progress = deployment.progress.as_ref()?;
         let masker = rendition.masker();
+        let live = self.environment.snapshot();
+        let writers: Vec<Writer> = extent
+            .services
+            .iter()
+            .filter_map(|full| {
+                let name = full.strip_prefix(&format!("{}_", self.key().name)).unwrap_or(full).to_owned();
+                Some(Writer { name, id: live.services.get(full)?.id.clone() })
+            })
+            .collect();
+        if writers.is_empty() {
+            return None;
+        }
         let (mut lines, mut names) = (Vec::new(), Names::default());
         let read = async {
-            for name in named.chain(unwell).take(SERVICES) {
-                let full = format!("{}_{name}", self.key().name);
-                let Some(id) = self.environment.snapshot().services.get(&full).map(|live| live.id.clone()) else {
-                    continue;
-                };
-                let writer = Writer { name, id };
-                names.learn(&self.environment, std::slice::from_ref(&writer)).await;
+            names.learn(&self.environment, &writers).await;
+            for (writer, full) in writers.iter().zip(&extent.services) {
                 let range = LogRange { since: Some(progress.started_at), tail: Some(LINES), follow: false };
                 let mut log = self.environment.swarm.service_log(&writer.id, &range);
                 let nobodys = BTreeSet::new();
-                let before = progress.services.get(&full).map_or(&nobodys, |service| &service.baseline);
+                let before = progress.services.get(full).map_or(&nobodys, |service| &service.baseline);
                 while let Some(Ok(line)) = log.next().await {
                     // What tasks of an older version write is not this deployment's.
                     if line.task.as_ref().is_none_or(|task| !before.contains(task)) {
@@ -58,26 +102,32 @@ impl Pass<'_> {
             }
         };
         // What has come by then is better than nothing.
-        let _in_time = tokio::time::timeout(PATIENCE, read).await;
-        let lines = self.lines(lines, &names, &masker);
+        let _in_time = tokio::time::timeout(extent.patience, read).await;
+        let lines = self.lines(lines, extent.most, &names, &masker);
         if lines.is_empty() {
             return None;
         }
         let sealed = serde_json::to_vec(&lines).ok().and_then(|text| self.shared.renderer.sealer().seal(&text).ok());
         if sealed.is_none() {
-            tracing::warn!(deployment = %deployment.id, "the output of a failed deployment cannot be sealed");
+            tracing::warn!(deployment = %deployment.id, "the output of a deployment cannot be sealed");
         }
         sealed
     }
 
     /// The newest lines that there is room for, masked, in the order of time.
-    fn lines(&self, mut found: Vec<(Writer, EngineLog)>, names: &Names, masker: &Masker) -> VecDeque<LogLine> {
+    fn lines(
+        &self,
+        mut found: Vec<(Writer, EngineLog)>,
+        most: usize,
+        names: &Names,
+        masker: &Masker,
+    ) -> VecDeque<LogLine> {
         found.sort_by_key(|(_, line)| line.time);
         let (mut kept, mut bytes) = (VecDeque::new(), 0);
         for (writer, line) in found.into_iter().rev() {
             let text = shown(masker, &line.line, line.cut);
             bytes += text.len();
-            if bytes > MOST {
+            if bytes > most {
                 break;
             }
             kept.push_front(LogLine {

@@ -238,7 +238,10 @@ async fn what_a_failed_version_wrote_is_kept_for_the_newest_of_them() {
         failed.push(world.apply(&manifest(&image, SECRET)).await);
         world.ends_as(300, failed.last().unwrap(), DeploymentPhase::RolledBack).await;
     }
-    assert_eq!(world.ledger.outputs(&key("shop")).unwrap(), failed[2..]);
+    // Twenty are kept: these, and of their rollbacks.
+    let kept = world.ledger.outputs(&key("shop")).unwrap();
+    let (of_failed, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|id| failed.contains(id));
+    assert_eq!((of_failed, others.len()), (failed[2..].to_vec(), 10));
     // The engine forgets all of it.
     world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
     world.until(120, "the stack is gone", |world| world.stack().is_none()).await;
@@ -255,4 +258,24 @@ async fn what_a_failed_version_wrote_is_kept_for_the_newest_of_them() {
     let oldest = world.text(&deployment(&failed[0]), &LogQuery { tail: 1000, ..read() }).await;
     assert!(oldest.contains(&"web.1@node-1: 2 says 39 and ***".to_owned()), "{oldest:#?}");
     assert!(!oldest.contains(&"web.1@node-1: 2 says 0 and ***".to_owned()), "{oldest:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_version_wrote_until_it_converged_is_kept() {
+    let world = World::running().await;
+    world.swarm.lines("app:1", &["first", SECRET]);
+    let v1 = world.apply(&manifest("app:1", SECRET)).await;
+    world.ended(60, &v1).await;
+    assert_eq!(world.ledger.outputs(&key("shop")).unwrap(), [v1.clone()]);
+    // What makes no tasks has written nothing.
+    let labelled =
+        manifest("app:1", SECRET).replace("    environment:", "    deploy: { labels: { a: b } }\n    environment:");
+    let same = world.apply(&labelled).await;
+    world.ended(60, &same).await;
+    assert_eq!(world.ledger.outputs(&key("shop")).unwrap(), [v1.clone()]);
+    world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+    world.until(120, "the stack is gone", |world| world.stack().is_none()).await;
+    let lines = world.text(&deployment(&v1), &read()).await;
+    assert!(lines.contains(&"web.1@node-1: first".to_owned()), "{lines:#?}");
+    assert!(lines.contains(&"web.1@node-1: ***".to_owned()), "{lines:#?}");
 }

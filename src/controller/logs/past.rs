@@ -147,7 +147,8 @@ impl Found {
     }
 }
 
-/// What was kept of a deployment that failed, of the tasks that the engine has nothing of any more.
+/// What was kept of a deployment that ended, of the tasks that the engine has nothing of any more: of each service as much as
+/// is missing of the lines that are wanted.
 fn kept(scene: &Scene, tail: u32, there: &[LogLine]) -> Vec<LogLine> {
     let Some(deployment) = &scene.deployment else { return Vec::new() };
     let shared = &scene.shared;
@@ -161,9 +162,21 @@ fn kept(scene: &Scene, tail: u32, there: &[LogLine]) -> Vec<LogLine> {
             && !known.contains(task)
             && scene.service.as_deref().is_none_or(|wanted| service == Some(wanted))
     };
-    let mut lines: Vec<LogLine> = lines.unwrap_or_default().into_iter().filter(wanted).collect();
-    lines.drain(..lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
-    lines
+    let mut count: HashMap<Option<&str>, u32> = HashMap::new();
+    for line in there {
+        *count.entry(wrote(line).0).or_default() += 1;
+    }
+    let lines = lines.unwrap_or_default();
+    let mut newest = Vec::new();
+    for line in lines.iter().rev().filter(|line| wanted(line)) {
+        let count = count.entry(wrote(line).0).or_default();
+        if *count < tail {
+            *count += 1;
+            newest.push(line.clone());
+        }
+    }
+    newest.reverse();
+    newest
 }
 
 /// Which service and task wrote a line.
