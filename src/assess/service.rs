@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{AssessInput, classify};
 use crate::domain::{
-    DesiredService, Failure, FailureClass, LiveService, NodeAvailability, NodeState, ServiceProgress, Task, TaskSpec,
-    TaskState, UpdateState, UpdateStatus, Written,
+    DesiredService, Failure, FailureClass, LiveService, NodeAvailability, NodeState, ServiceMode, ServiceProgress,
+    Task, TaskSpec, TaskState, UpdateState, UpdateStatus, Written,
 };
 use crate::plan::{effective, task_form};
 
@@ -59,7 +59,7 @@ impl ServiceReport {
         Self {
             key: wanted.key.clone(),
             name: wanted.spec.name.clone(),
-            wanted: fixed_number(wanted, None).unwrap_or(1),
+            wanted: fixed_number(&wanted.spec.mode).unwrap_or(1),
             healthy: 0,
             settled: false,
             awaits_health: false,
@@ -111,6 +111,8 @@ struct Healthy {
 struct View<'a> {
     input: &'a AssessInput<'a>,
     wanted: &'a DesiredService,
+    /// What is wanted of its mode, with the number that somebody else owns as it is.
+    mode: ServiceMode,
     live: &'a LiveService,
     known: Option<&'a ServiceProgress>,
     /// Tasks made from the wanted spec, without those of the baseline that are over.
@@ -164,23 +166,22 @@ fn waits_for(input: &AssessInput<'_>, name: &str) -> Vec<String> {
 }
 
 /// The number of tasks, where the mode names one.
-fn fixed_number(wanted: &DesiredService, live: Option<&LiveService>) -> Option<u64> {
-    let mode = &wanted.spec.mode;
+fn fixed_number(mode: &ServiceMode) -> Option<u64> {
     if let Some(job) = &mode.replicated_job {
         return Some(job.total_completions.or(job.max_concurrent).unwrap_or(1));
     }
     if mode.global.is_some() || mode.global_job.is_some() {
         return None;
     }
-    let live = live.and_then(|live| live.spec.mode.replicated.as_ref()).and_then(|live| live.replicas);
-    Some(mode.replicated.as_ref().and_then(|replicated| replicated.replicas).or(live).unwrap_or(1))
+    Some(mode.replicated.as_ref().and_then(|replicated| replicated.replicas).unwrap_or(1))
 }
 
 impl<'a> View<'a> {
     fn new(input: &'a AssessInput<'a>, wanted: &'a DesiredService, live: &'a LiveService) -> Self {
         let known = input.progress.services.get(&wanted.spec.name);
-        let mut view = Self { input, wanted, live, known, own: Vec::new(), old_runs: false };
-        let form = task_form(&effective(input.target, &wanted.spec, live).task_template);
+        let effective = effective(input.target, &wanted.spec, live);
+        let form = task_form(&effective.task_template);
+        let mut view = Self { input, wanted, mode: effective.mode, live, known, own: Vec::new(), old_runs: false };
         // Most tasks of a service were made from one spec: it is brought into form once.
         let mut last: Option<(&TaskSpec, bool)> = None;
         for task in input.tasks.of(&live.id) {
@@ -198,7 +199,7 @@ impl<'a> View<'a> {
     }
 
     fn is_job(&self) -> bool {
-        self.wanted.spec.mode.is_job()
+        self.mode.is_job()
     }
 
     fn is_baseline(&self, task: &Task) -> bool {
@@ -251,7 +252,7 @@ impl<'a> View<'a> {
     /// How many tasks should run. For a global service: one for each node that has one, is getting one, or on which one
     /// has failed.
     fn expected(&self) -> u64 {
-        fixed_number(self.wanted, Some(self.live)).unwrap_or_else(|| {
+        fixed_number(&self.mode).unwrap_or_else(|| {
             let all = self.input.tasks.of(&self.live.id).iter().map(AsRef::as_ref);
             let nodes: BTreeSet<_> = match self.is_job() {
                 true => {
@@ -265,7 +266,7 @@ impl<'a> View<'a> {
 
     /// Zero tasks are as asked only for a service scaled to zero.
     fn may_be_empty(&self) -> bool {
-        self.wanted.spec.mode.global.is_none() && self.wanted.spec.mode.global_job.is_none()
+        self.mode.global.is_none() && self.mode.global_job.is_none()
     }
 
     /// The tasks that run as asked.

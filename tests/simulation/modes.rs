@@ -89,6 +89,37 @@ async fn a_number_that_the_file_leaves_out_is_left_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_number_that_somebody_else_owns_is_kept_by_deployments_and_rollbacks() {
+    let world = World::running().await;
+    let policy = "ignore: [\"web:/Mode/Replicated/Replicas\"]";
+    let manifest = |image: &str| {
+        inline("shop", policy, &format!("services:\n  web:\n    image: {image}\n    deploy: {{ replicas: 2 }}\n"))
+    };
+    let number = |world: &World| world.spec("shop_web").mode.replicated.and_then(|mode| mode.replicas);
+    let scale = |world: &World, to: u64| {
+        let change = |spec: &mut ServiceSpec| spec.mode.replicated.get_or_insert_default().replicas = Some(to);
+        world.swarm.foreign_update("shop_web", change).unwrap();
+    };
+    let v1 = world.apply(&manifest("app:1")).await;
+    world.ends_as(120, &v1, DeploymentPhase::Converged).await;
+    assert_eq!(number(&world), Some(2));
+    for (to, good, bad) in [(5, "app:2", "app:3"), (1, "app:4", "app:5")] {
+        scale(&world, to);
+        world.sleep(30).await;
+        let newer = world.apply(&manifest(good)).await;
+        world.ends_as(120, &newer, DeploymentPhase::Converged).await;
+        assert_eq!(number(&world), Some(to));
+        world.swarm.image(bad, Behaviour::Exit { after: Duration::from_millis(500), code: 3 });
+        let failed = world.apply(&manifest(bad)).await;
+        world.ends_as(300, &failed, DeploymentPhase::RolledBack).await;
+        assert_eq!((number(&world), world.image_of("shop_web")), (Some(to), good.to_owned()));
+        world.until_phase(60, StackPhase::RolledBack).await;
+        assert_eq!(world.condition(ConditionType::Healthy), Some(ConditionStatus::True));
+    }
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_is_no_longer_wanted_goes_when_the_version_has_converged() {
     let world = converges(&two("app:1", "job:1")).await;
     world.swarm.image("app:2", Behaviour::Missing);
