@@ -4,6 +4,7 @@
 //! - `changed`: a service whose image is written as it was in the last good version keeps that one's digest. Otherwise the
 //!   registry is asked; one that does not answer, or does not have it, is a warning, and the tag is sent as it is: the
 //!   nodes may have the image all the same.
+//! - While a stack is taken over, what runs is what is kept: with its digest, or without one.
 //! - `always`: the registry is asked each time, and without its answer there is no deployment.
 //! - `never`: the tag is sent as it is, unless the last good version has a digest for it.
 
@@ -73,12 +74,17 @@ impl Pass<'_> {
         Ok(Prepared::Ready(pinned))
     }
 
-    /// The services of the last good version, by name, whose digests are kept where the text is the same.
+    /// The services of the last good version, by name, whose digests are kept where the text is the same; of a stack that
+    /// is taken over, those that run.
     fn known_pins(
         &mut self,
         deployment: &Deployment,
         policy: ImagesPolicy,
     ) -> Result<BTreeMap<String, Box<ServiceSpec>>, PassError> {
+        if self.is_adopting() {
+            let live = self.environment.snapshot();
+            return Ok(live.services.iter().map(|(name, live)| (name.clone(), Box::new(live.spec.clone()))).collect());
+        }
         // Going on after a restart: what was found before the digest of the version was recorded is found again.
         let again = deployment.version.digest.is_some();
         if policy == ImagesPolicy::Always && !again {

@@ -106,6 +106,30 @@ async fn a_stack_of_the_cli_is_taken_over_and_handed_back_without_a_restart() {
     world.always();
 }
 
+/// What the registry says of the tag by now is not asked: what runs keeps its digest, or has none.
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_has_moved_since_restarts_nothing() {
+    for pinned in [true, false] {
+        let world = World::running().await;
+        made_by_the_cli(&world).await;
+        let digest = |letter: char| format!("sha256:{}", letter.to_string().repeat(64));
+        if pinned {
+            let change = |spec: &mut ServiceSpec| {
+                spec.task_template.container_spec.image = format!("app:1@{}", digest('a'));
+            };
+            world.swarm.foreign_update("shop_web", change).unwrap();
+            world.sleep(30).await;
+        }
+        let (running, image) = (tasks(&world), world.image_of("shop_web"));
+        let resolved = skep::ports::ResolvedImage { digest: digest('b'), platforms: Vec::new() };
+        world.swarm.registry("app:1", Ok(resolved));
+        let adopted = adopt(&world, "v1", false).await;
+        world.ends_as(60, &adopted, DeploymentPhase::Converged).await;
+        assert_eq!((tasks(&world), world.image_of("shop_web")), (running, image), "{}", world.report());
+        world.silence().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_adopted_config_keeps_its_name_for_as_long_as_its_content_is_the_same() {
     let world = World::running().await;
