@@ -12,7 +12,7 @@ use super::snapshot::Wrote;
 use crate::domain::{
     Action, Applied, Claim, ConditionStatus as Is, ConditionType as Kind, Course, Deployment, DeploymentPhase as Phase,
     Effect, EnvironmentName, EventType, Failure, FailureClass, InventoryEntry, Mode, ObjectKind, ObjectRef, Progress,
-    Reason, Step, Trigger, Written,
+    Reason, Step, Trigger, VersionSource, Written,
 };
 use crate::plan::{Pace, Plan, PlanInput, Prune, Ready, plan, resume};
 use crate::ports::{SwarmError, WatchedKind};
@@ -294,6 +294,11 @@ impl Pass<'_> {
                 services: self.baselines(rendition.desired.services.keys()).await?,
             });
         }
+        if let VersionSource::Spec(spec) = &deployment.version.source
+            && spec.policy.irreversible
+        {
+            self.status.point_of_no_return = Some(deployment.id.clone());
+        }
         if Self::is_between_waves(deployment) {
             self.look_again_at_baselines(deployment, ready).await?;
         }
@@ -405,9 +410,13 @@ impl Pass<'_> {
                 Wrote::Service(Box::new(spec.clone()), id.clone())
             }
             // Nothing was written: that it is this stack's is all there is to it.
-            Effect::Own { id, .. } | Effect::Relabel { id, .. } => {
+            Effect::Own { id, .. } => {
                 own(digester.digest_of(&object), id);
                 return self.tell_applied(deployment, step);
+            }
+            Effect::Relabel { object, id, labels, .. } => {
+                own(digester.digest_of(labels), id);
+                Wrote::Labels(object.clone(), id.clone(), labels.clone())
             }
             Effect::Remove { object, .. } => {
                 self.status.inventory.0.remove(object);

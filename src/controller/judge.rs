@@ -12,7 +12,7 @@ use super::stages::sooner;
 use crate::assess::{AssessInput, Assessment, Fault, Verdict, assess, blame};
 use crate::domain::{
     ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, DeploymentPhase as Phase, EventType,
-    Failure, FailureClass, Kept as KeptName, LastGood, OnFailure, Progress, Reason, ServiceState, Trigger, Version, VersionSource,
+    Failure, FailureClass, Kept as KeptName, LastGood, Progress, Reason, ServiceState, Trigger, Version, VersionSource,
 };
 use crate::plan::Prune;
 use crate::ports::SwarmError;
@@ -301,6 +301,7 @@ impl Pass<'_> {
             None => self.kept(&deployment, rendition)?,
         };
         deployment.kept = Some(kept.clone());
+        self.status.point_of_no_return = None;
         if is_new {
             let version = Self::pointer(&deployment);
             self.status.last_good = Some(LastGood { version, kept, since: self.now });
@@ -432,8 +433,7 @@ impl Pass<'_> {
 
     /// Sets off the rollback of a deployment, if there is something to go back to and the policy has it so.
     pub(super) fn go_back(&mut self, deployment: &mut Deployment, why: &str) -> Result<(), PassError> {
-        let policy = &self.stack.spec.policy;
-        let allowed = policy.on_failure == OnFailure::Rollback && !policy.irreversible;
+        let allowed = self.status.may_go_back(&self.stack.spec.policy);
         let Some(good) = self.status.last_good.clone().filter(|_| allowed) else { return Ok(()) };
         let itself = good.version.digest == deployment.version.digest;
         if itself && !planted!("a rollback is rolled back") {

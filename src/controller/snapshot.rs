@@ -31,6 +31,8 @@ pub(super) enum Wrote {
     Secret(SecretSpec, String),
     /// A new or changed service.
     Service(Box<ServiceSpec>, String),
+    /// Other labels of a config or secret, with its id.
+    Labels(ObjectRef, String, BTreeMap<String, String>),
     /// Something was removed.
     Removed(ObjectRef),
 }
@@ -43,7 +45,7 @@ impl Wrote {
             Self::Config(spec, _) => ObjectRef::new(ObjectKind::Config, &spec.name),
             Self::Secret(spec, _) => ObjectRef::new(ObjectKind::Secret, &spec.name),
             Self::Service(spec, _) => ObjectRef::new(ObjectKind::Service, &spec.name),
-            Self::Removed(object) => object.clone(),
+            Self::Labels(object, ..) | Self::Removed(object) => object.clone(),
         }
     }
 
@@ -96,6 +98,14 @@ impl Wrote {
                 };
                 snapshot.services.insert(live.spec.name.clone(), Arc::new(live));
                 Some((WatchedKind::Service, id))
+            }
+            Self::Labels(object, id, labels) => {
+                if let Some(live) = snapshot.configs.get_mut(&object.name).filter(|live| live.id == id) {
+                    Arc::make_mut(live).labels = labels;
+                } else if let Some(live) = snapshot.secrets.get_mut(&object.name).filter(|live| live.id == id) {
+                    Arc::make_mut(live).labels = labels;
+                }
+                Some((object.kind.into(), id))
             }
             Self::Removed(object) => {
                 match object.kind {

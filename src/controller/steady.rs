@@ -14,7 +14,7 @@ use super::rendition::Rendition;
 use crate::assess::{AssessInput, assess};
 use crate::domain::{
     Action, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentPhase as Phase, DriftPolicy, EventType,
-    FailureClass, Mode, ObjectKind, OnFailure, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
+    FailureClass, Mode, ObjectKind, Progress, Reason, ServiceProgress, Step, TargetKind, Trigger, Version,
     VersionSource, target,
 };
 use crate::plan::{Prune, author, restores_pace};
@@ -208,8 +208,7 @@ impl Pass<'_> {
     /// A version was left before it had come about, and none came after it that could be applied: what it wrote is taken
     /// back, if the policy lets it.
     fn take_back(&mut self) -> Result<Kept, PassError> {
-        let policy = &self.stack.spec.policy;
-        if policy.on_failure != OnFailure::Rollback || policy.irreversible || !self.may_write() {
+        if !self.status.may_go_back(&self.stack.spec.policy) || !self.may_write() {
             return Ok(Kept::Rest(Next::Idle));
         }
         self.bring_back(Trigger::Rollback, "the version under way was left: the last good one comes back".to_owned())
@@ -374,6 +373,7 @@ fn describe(step: &Step) -> String {
             let paths: Vec<&str> = step.changes.iter().map(|change| change.path.as_str()).collect();
             format!("{} differs at {}", step.object, paths.join(", "))
         }
+        _ if step.action == Action::Update => format!("{}: {}", step.object, step.reason),
         _ => format!("{} is missing", step.object),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdoptedNames, Condition, ConditionStatus, ConditionType, DeploymentId, DeploymentPhase, Digest, FollowedStatus,
-    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Reason, Revision, SourceStatus, Stack, Trigger,
+    FollowedVersions, ImageChoice, Inventory, Kept, OnFailure, Policy, Reason, Revision, SourceStatus, Stack, Trigger,
 };
 
 /// What was found of a stack.
@@ -44,6 +44,10 @@ pub struct StackStatus {
     /// Names that configs and secrets had before the stack was taken over, and keep.
     #[serde(default, skip_serializing_if = "AdoptedNames::is_empty")]
     pub adopted: AdoptedNames,
+    /// The irreversible version that has begun to write since the last one converged: what ran before it does not come back
+    /// by itself, whatever newer versions say of themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_of_no_return: Option<DeploymentId>,
     /// Typed statements.
     pub conditions: Vec<Condition>,
     /// Foreign changes found, and what was done.
@@ -176,12 +180,18 @@ pub fn target(stack: &Stack, status: &StackStatus) -> TargetKind {
     if !held {
         return TargetKind::Desired;
     }
-    let policy = &stack.spec.policy;
-    let may_return = policy.on_failure == OnFailure::Rollback && !policy.irreversible;
+    let may_return = status.may_go_back(&stack.spec.policy);
     if may_return && status.last_good.is_some() { TargetKind::LastGood } else { TargetKind::Nothing }
 }
 
 impl StackStatus {
+    /// Whether the last good version may come back by itself.
+    #[must_use]
+    pub fn may_go_back(&self, policy: &Policy) -> bool {
+        let passed = self.point_of_no_return.is_some();
+        policy.on_failure == OnFailure::Rollback && !policy.irreversible && !passed
+    }
+
     /// Whether the version of this digest is held.
     #[must_use]
     pub fn is_held(&self, digest: &Digest) -> bool {

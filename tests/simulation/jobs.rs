@@ -297,6 +297,32 @@ async fn what_cannot_be_gone_back_past_is_held_when_its_job_after_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_goes_back_past_what_cannot_be_gone_back_past_until_something_converges() {
+    let mut world = world(1..=5).await;
+    world.start(None);
+    let v1 = world.apply(&inline("shop", "", &compose(1))).await;
+    world.ends_as(120, &v1, DeploymentPhase::Converged).await;
+    world.swarm.image("smoke:2", exits(2, 1));
+    let v2 = world.apply(&inline("shop", "irreversible: true", &compose(2))).await;
+    world.ends_as(120, &v2, DeploymentPhase::Failed).await;
+    // The next one says nothing of the kind, and fails; version 1 knows nothing of what version 2 has done.
+    world.swarm.image("smoke:3", exits(2, 1));
+    let v3 = world.apply(&inline("shop", "irreversible: false", &compose(3))).await;
+    world.ends_as(120, &v3, DeploymentPhase::Failed).await;
+    world.silence().await;
+    assert_eq!(world.image_of("shop_web"), "app:3");
+    // From what converges after that, the way back is open again.
+    let v4 = world.apply(&inline("shop", "irreversible: false", &compose(4))).await;
+    world.ends_as(120, &v4, DeploymentPhase::Converged).await;
+    world.swarm.image("smoke:5", exits(2, 1));
+    let v5 = world.apply(&inline("shop", "irreversible: false", &compose(5))).await;
+    world.ends_as(300, &v5, DeploymentPhase::RolledBack).await;
+    assert_eq!(world.image_of("shop_web"), "app:4");
+    world.silence().await;
+    no_job_is_left(&world);
+}
+
+#[tokio::test(start_paused = true)]
 async fn putting_right_what_runs_runs_no_job() {
     let (world, _) = v1_runs().await;
     world.swarm.forget_calls();
