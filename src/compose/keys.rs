@@ -318,7 +318,7 @@ pub const KEYS: &[Key] = &[
     same("configs.*.labels", ""),
     same("configs.*.name", "with the digest of the content behind it"),
     same("configs.*.template_driver", "`golang`"),
-    key("configs.*.x-skep.protect", Better, Takes, "`true`, when it is made: it is never removed by Skep"),
+    key("configs.*.x-skep.protect", Better, Takes, "`true`: it is never removed by Skep"),
     key("secrets.*.file", Better, Takes, "of the repository: encrypted with SOPS, or else with a warning"),
     key("secrets.*.environment", Better, Refuses, "the value of this variable of the stack"),
     same("secrets.*.driver", ""),
@@ -330,5 +330,5 @@ pub const KEYS: &[Key] = &[
     same("secrets.*.template_driver", "`golang`"),
     key("secrets.*.x-skep.credential", Better, Takes, "the value of a credential of type Opaque that names this stack"),
     key("secrets.*.x-skep.key", Better, Takes, "which of its values; its only one when left out"),
-    key("secrets.*.x-skep.protect", Better, Takes, "`true`, when it is made: it is never removed by Skep"),
+    key("secrets.*.x-skep.protect", Better, Takes, "`true`: it is never removed by Skep"),
 ];

@@ -1,10 +1,13 @@
 //! The jobs that run for a deployment: the service of each run, and whether it can be made.
 
 use super::adopt;
-use super::ownership::{owner, stamp, takes_over};
+use super::ownership::{is_protected, owner, stamp, takes_over};
 use super::waves::PlannedJob;
 use super::{Owner, Plan, PlanInput, Refusal};
 use crate::domain::{Course, HOOK_LABEL, LiveService, ObjectKind, ObjectRef, Occasion, When};
+
+/// What would have to change of a service that stands under a job's name.
+const BECOMES_A_JOB: &str = "it is a service, and is to be a job that runs before or after deployments";
 
 /// Whether a service of the Swarm is one run of a job.
 #[must_use]
@@ -49,10 +52,13 @@ pub(super) fn jobs(input: &PlanInput<'_>, plan: &mut Plan) {
 /// What stands under the name of a job: an earlier run of it, or a job that was none of these before, makes room.
 fn in_the_way(input: &PlanInput<'_>, object: ObjectRef, live: &LiveService, plan: &mut Plan) {
     match owner(input, &object, &live.id, &live.spec.labels) {
+        Owner::ThisStack if is_job_run(live) => {}
+        Owner::ThisStack if is_protected(&live.spec.labels) => {
+            plan.refused.push(Refusal::Protected { object, what: BECOMES_A_JOB.to_owned() });
+        }
         Owner::ThisStack if live.spec.mode.is_job() || input.allow_recreate => {}
         Owner::ThisStack => {
-            let what = "it is a service, and is to be a job that runs before or after deployments".to_owned();
-            plan.refused.push(Refusal::Immutable { object, what });
+            plan.refused.push(Refusal::Immutable { object, what: BECOMES_A_JOB.to_owned() });
         }
         owner => plan.refused.push(Refusal::Foreign { object, owner }),
     }

@@ -49,8 +49,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::domain::{
-    Action, Course, DeploymentId, Desired, Digest, Digester, Effect, Inventory, ObjectRef, Revision, SPEC_LABEL,
-    Snapshot, StackKey, Step,
+    Action, Course, DeploymentId, Desired, Digest, Digester, Effect, Inventory, ObjectKind, ObjectRef, Revision,
+    SPEC_LABEL, Snapshot, StackKey, Step,
 };
 
 pub use adopt::{adopted_names, release};
@@ -153,6 +153,13 @@ pub enum Refusal {
         /// What would have to change.
         what: String,
     },
+    /// Swarm cannot make this change in place, and the object is protected: it is not removed to be made again.
+    Protected {
+        /// The object.
+        object: ObjectRef,
+        /// What would have to change.
+        what: String,
+    },
     /// Swarm gives a port to one service only, and another one holds it and keeps it.
     PortTaken {
         /// The service that asks for it.
@@ -162,6 +169,22 @@ pub enum Refusal {
         /// The service that holds it.
         by: String,
     },
+}
+
+impl Refusal {
+    /// Of a change that Swarm cannot make in place.
+    fn immutable(input: &PlanInput<'_>, object: ObjectRef, what: String) -> Self {
+        let name = &object.name;
+        let labels = match object.kind {
+            ObjectKind::Network => input.desired.networks.get(name).map(|wanted| &wanted.labels),
+            ObjectKind::Service => input.desired.services.get(name).map(|wanted| &wanted.spec.labels),
+            ObjectKind::Config | ObjectKind::Secret => None,
+        };
+        match labels.is_some_and(is_protected) {
+            true => Self::Protected { object, what },
+            false => Self::Immutable { object, what },
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -185,6 +208,10 @@ impl fmt::Display for Refusal {
             Self::Immutable { object, what } => write!(
                 f,
                 "{object} cannot be changed in place ({what}); allow an outage with `policy.allowRecreate`, or give it another name"
+            ),
+            Self::Protected { object, what } => write!(
+                f,
+                "{object} cannot be changed in place ({what}), and is protected: take `x-skep.protect` from it to have it removed and made again, or give it another name"
             ),
             Self::PortTaken { object, port, by } => write!(
                 f,
@@ -214,6 +241,8 @@ pub enum Waiting {
     UsedByOthers(Vec<(ObjectRef, String)>),
     /// They are marked as protected: they stay until a person removes them.
     Protected(Vec<ObjectRef>),
+    /// The file states other labels for a network than it has, and Swarm cannot change them.
+    NetworkLabels(ObjectRef),
 }
 
 impl fmt::Display for Waiting {
@@ -243,6 +272,10 @@ impl fmt::Display for Waiting {
             Self::Protected(objects) => {
                 write!(f, "{} left alone: it is protected (`x-skep.protect`); remove it by hand", list(objects))
             }
+            Self::NetworkLabels(object) => write!(
+                f,
+                "the labels of {object} stay as they are: Swarm cannot change those of a network, only those of one that is made"
+            ),
             Self::PruneGuard { objects, of } => write!(
                 f,
                 "{} would be removed of {of} services, more than half: `skep deploy` this version by hand to agree",

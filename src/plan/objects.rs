@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::adopt;
-use super::ownership::{owner, stamp, takes_over};
+use super::ownership::{owner, stamp, stated, takes_over};
 use super::recreate::Again;
-use super::{Owner, Plan, PlanInput, Refusal, create, why_missing};
-use crate::domain::{Action, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, Step};
+use super::{Owner, Plan, PlanInput, Refusal, Waiting, create, why_missing};
+use crate::domain::{
+    Action, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL, Step, VersionIndex,
+};
 
+/// An option that the engine adds by itself.
+const TUNNELS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 /// Networks that every node has by itself.
 const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
@@ -28,7 +32,35 @@ pub(super) fn externals(input: &PlanInput<'_>, plan: &mut Plan) {
     missing(ObjectKind::Secret, &desired.external_secrets, &|name| live.secrets.contains_key(name));
 }
 
-/// What is to be said of an object that is there: it is foreign, it would have to change, or it is as it should be.
+/// The labels of a config or secret that is there.
+struct Labels<'a> {
+    wanted: &'a BTreeMap<String, String>,
+    live: &'a BTreeMap<String, String>,
+    version: VersionIndex,
+}
+
+/// Labels are all that Swarm can change of a config or secret; what the file does not state goes.
+fn relabel(
+    input: &PlanInput<'_>,
+    object: ObjectRef,
+    id: &str,
+    Labels { wanted, live, version }: Labels<'_>,
+    digest: Digest,
+    plan: &mut Plan,
+) {
+    if stated(wanted) == stated(live) {
+        plan.unchanged += 1;
+        return;
+    }
+    let mut labels = wanted.clone();
+    stamp(input, &mut labels, &digest);
+    let effect = Effect::Relabel { object: object.clone(), id: id.to_owned(), version, labels };
+    let reason = "its labels differ".to_owned();
+    plan.steps.push(Step { object, action: Action::Update, reason, changes: Vec::new(), effect });
+}
+
+/// What is to be said of an object that is there: it is foreign, it would have to change, or it is as it should be, so
+/// that only its labels are left to be looked at (`true`).
 fn judge(
     input: &PlanInput<'_>,
     object: ObjectRef,
@@ -36,18 +68,19 @@ fn judge(
     labels: &BTreeMap<String, String>,
     difference: impl FnOnce() -> Option<String>,
     plan: &mut Plan,
-) {
+) -> bool {
     match owner(input, &object, id, labels) {
         Owner::ThisStack => match difference() {
-            Some(what) => plan.refused.push(Refusal::Immutable { object, what }),
+            Some(what) => plan.refused.push(Refusal::immutable(input, object, what)),
             None if takes_over(input, &object, id, labels) => {
                 let reason = adopt::as_it_is(object.kind);
                 adopt::own(plan, object, id, reason);
             }
-            None => plan.unchanged += 1,
+            None => return true,
         },
         owner => plan.refused.push(Refusal::Foreign { object, owner }),
     }
+    false
 }
 
 pub(super) fn networks(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan) {
@@ -66,7 +99,13 @@ pub(super) fn networks(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan
                 effect,
             }));
         } else if let Some(live) = input.live.networks.get(&wanted.name) {
-            judge(input, object, &live.id, &live.labels, || network_difference(wanted, live), plan);
+            let difference = || network_difference(input, wanted, live);
+            if judge(input, object.clone(), &live.id, &live.labels, difference, plan) {
+                plan.unchanged += 1;
+                if stated(&wanted.labels) != stated(&live.labels) {
+                    plan.waiting.push(Waiting::NetworkLabels(object));
+                }
+            }
         } else {
             let mut spec = wanted.clone();
             stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
@@ -81,7 +120,10 @@ pub(super) fn configs(input: &PlanInput<'_>, plan: &mut Plan) {
         let object = ObjectRef::new(ObjectKind::Config, &wanted.name);
         if let Some(live) = input.live.configs.get(&wanted.name) {
             let difference = || (live.data != wanted.data).then(|| "its content differs".to_owned());
-            judge(input, object, &live.id, &live.labels, difference, plan);
+            let labels = Labels { wanted: &wanted.labels, live: &live.labels, version: live.version };
+            if judge(input, object.clone(), &live.id, &live.labels, difference, plan) {
+                relabel(input, object, &live.id, labels, input.digester.digest_of(wanted), plan);
+            }
         } else {
             let mut spec = wanted.clone();
             stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
@@ -96,7 +138,10 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
     for wanted in input.desired.secrets.values() {
         let object = ObjectRef::new(ObjectKind::Secret, &wanted.name);
         if let Some(live) = input.live.secrets.get(&wanted.name) {
-            judge(input, object, &live.id, &live.labels, || None, plan);
+            let labels = Labels { wanted: &wanted.labels, live: &live.labels, version: live.version };
+            if judge(input, object.clone(), &live.id, &live.labels, || None, plan) {
+                relabel(input, object, &live.id, labels, input.digester.digest_of(wanted), plan);
+            }
         } else {
             let mut spec = wanted.clone();
             stamp(input, &mut spec.labels, &input.digester.digest_of(wanted));
@@ -107,8 +152,9 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 }
 
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
-/// addresses of its own. Driver, options and addresses read back empty until Swarm's allocator has taken the network up.
-pub(super) fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
+/// addresses of its own. What the file states no more is told by the digest of what the network was made from. Driver, options
+/// and addresses read back empty until Swarm's allocator has taken the network up.
+pub(super) fn network_difference(input: &PlanInput<'_>, wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
     let allocated = !live.driver.is_empty();
     if allocated && wanted.driver != live.driver {
         return Some(format!("driver {} → {}", live.driver, wanted.driver));
@@ -128,6 +174,15 @@ pub(super) fn network_difference(wanted: &NetworkSpec, live: &LiveNetwork) -> Op
     if let Some((key, value)) = wanted.options.iter().find(|(key, value)| live.options.get(*key) != Some(*value)) {
         let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));
         return Some(format!("option {key} {from} → {value:?}"));
+    }
+    let made_from_another =
+        || live.labels.get(SPEC_LABEL).is_some_and(|made| *made != input.digester.digest_of(wanted).to_string());
+    if live.enable_ipv6 && !wanted.enable_ipv6 && made_from_another() {
+        return Some("IPv6 true → false".to_owned());
+    }
+    let no_more = |key: &&String| !wanted.options.contains_key(*key) && *key != TUNNELS;
+    if let Some(key) = live.options.keys().find(no_more).filter(|_| made_from_another()) {
+        return Some(format!("option {key} {:?} → none", live.options[key]));
     }
     let there = pools(live.ipam.as_ref());
     let met = |asked: &Value| {

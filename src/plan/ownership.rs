@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::PlanInput;
 use crate::domain::{
-    DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, NAMESPACE_LABEL, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL,
-    STACK_LABEL,
+    DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, LABEL_PREFIX, NAMESPACE_LABEL, ObjectRef, PROTECT_LABEL, REVISION_LABEL,
+    SPEC_LABEL, STACK_LABEL,
 };
 
 /// Whose an object is.
@@ -91,6 +91,12 @@ pub(super) fn takes_over(
 #[must_use]
 pub fn is_protected(labels: &BTreeMap<String, String>) -> bool {
     labels.get(PROTECT_LABEL).is_some_and(|value| value == "true")
+}
+
+/// What a file says in labels of an object, and nothing that Skep adds on its own account.
+pub(super) fn stated(labels: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    let own = |label: &str| label.starts_with(LABEL_PREFIX) && label != PROTECT_LABEL;
+    labels.iter().map(|(label, value)| (label.as_str(), value.as_str())).filter(|(label, _)| !own(label)).collect()
 }
 
 /// The labels that say whose an object is.

@@ -30,7 +30,7 @@ pub struct Preflight {
     pub warnings: Vec<String>,
 }
 
-/// Looks at what a plan makes and changes. `last_good`: the version that would be gone back to.
+/// Looks at what a plan makes and changes, and at the jobs that run for it. `last_good`: the version that would be gone back to.
 #[must_use]
 pub fn preflight(plan: &Plan, desired: &Desired, last_good: Option<&Desired>, live: &Snapshot) -> Preflight {
     let mut found = Preflight::default();
@@ -39,8 +39,10 @@ pub fn preflight(plan: &Plan, desired: &Desired, last_good: Option<&Desired>, li
     }
     let wanted = Version::of(plan, desired, live);
     let good = last_good.map(|good| Version::of(plan, good, live));
-    for spec in plan.steps.iter().filter_map(new_spec) {
-        let Some(service) = desired.services.get(&spec.name) else { continue };
+    let jobs = plan.jobs.iter().map(|job| &job.service);
+    let services = plan.steps.iter().filter_map(new_spec).filter_map(|spec| desired.services.get(&spec.name));
+    for service in services.chain(jobs) {
+        let spec = &service.spec;
         let meets_it_too = || good.as_ref().is_some_and(|good| good.obstacle_of(&spec.name).is_some());
         if let Some((class, error)) = wanted.obstacle_of(&spec.name).filter(|_| !meets_it_too()) {
             let mut failure = Failure::new(class, error);
@@ -69,7 +71,7 @@ fn more_than_any_node(key: &str, spec: &ServiceSpec, live: &Snapshot) -> Option<
 /// A version, as its services would stand beside those that stay.
 struct Version<'a> {
     nodes: Vec<&'a Arc<Node>>,
-    /// The services that matter, by name: the version's own, and those of others that hold a port of their nodes.
+    /// The services that matter, by name: the version's own, its jobs, and those of others that hold a port of their nodes.
     services: BTreeMap<&'a str, Cow<'a, ServiceSpec>>,
     /// Names of the services that hold a port of their nodes, by port.
     holders: BTreeMap<ports::Port<'a>, BTreeSet<&'a str>>,
@@ -105,6 +107,9 @@ impl<'a> Version<'a> {
                 None => Cow::Borrowed(&*service.spec),
             };
             services.insert(name.as_str(), spec);
+        }
+        for (name, job) in &desired.jobs {
+            services.entry(name.as_str()).or_insert(Cow::Borrowed(&*job.service.spec));
         }
         let mut nodes: Vec<&Arc<Node>> = live.nodes.values().collect();
         nodes.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));

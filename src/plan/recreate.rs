@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ownership::owner;
+use super::ownership::{is_protected, owner};
 use super::{Owner, Plan, PlanInput, is_job_run, objects};
-use crate::domain::{Action, Effect, LiveNetwork, LiveService, ObjectKind, ObjectRef, Step};
+use crate::domain::{Action, DesiredService, Effect, LiveNetwork, LiveService, ObjectKind, ObjectRef, Step};
 
 /// What is made again, with the reason.
 #[derive(Default)]
@@ -27,7 +27,8 @@ impl<'a> Again<'a> {
             let Some(live) = input.live.networks.get(&wanted.name) else { continue };
             let object = ObjectRef::new(ObjectKind::Network, &wanted.name);
             let own = owner(input, &object, &live.id, &live.labels) == Owner::ThisStack;
-            if let Some(what) = objects::network_difference(wanted, live).filter(|_| own) {
+            let may_go = own && !is_protected(&wanted.labels);
+            if let Some(what) = objects::network_difference(input, wanted, live).filter(|_| may_go) {
                 again.networks.insert(&wanted.name, (live, what));
             }
         }
@@ -37,7 +38,11 @@ impl<'a> Again<'a> {
             if is_job_run(live) || owner(input, &object, &live.id, &live.spec.labels) != Owner::ThisStack {
                 continue;
             }
-            let wanted = input.desired.services.get(name).map(|wanted| wanted.spec.mode.kind());
+            let wanted = input.desired.services.get(name);
+            if wanted.is_some_and(|wanted| is_protected(&wanted.spec.labels)) {
+                continue;
+            }
+            let wanted = wanted.map(|wanted| wanted.spec.mode.kind());
             let mode = live.spec.mode.kind();
             let mut networks = live.spec.task_template.networks.iter().map(|used| used.target.as_str());
             let moved = networks.find(|used| again.networks.contains_key(used));
@@ -52,8 +57,8 @@ impl<'a> Again<'a> {
         again
     }
 
-    /// A network that somebody else's service is on, or one of the stack's own that is not wanted and must stay, cannot
-    /// go: the difference is then refused.
+    /// A network that somebody else's service is on, or one of the stack's own that is protected, or not wanted, and must
+    /// stay, cannot go: the difference is then refused.
     fn keep_what_others_use(&mut self, input: &PlanInput<'a>) {
         if self.networks.is_empty() {
             return;
@@ -62,7 +67,8 @@ impl<'a> Again<'a> {
         for (name, live) in input.live.services.iter().filter(|(_, live)| !is_job_run(live)) {
             let object = ObjectRef::new(ObjectKind::Service, name);
             let own = owner(input, &object, &live.id, &live.spec.labels) == Owner::ThisStack;
-            if !own || !input.desired.services.contains_key(name) {
+            let goes = |wanted: &DesiredService| !is_protected(&wanted.spec.labels);
+            if !own || !input.desired.services.get(name).is_some_and(goes) {
                 theirs.extend(live.spec.task_template.networks.iter().map(|used| used.target.as_str()));
             }
         }

@@ -50,7 +50,7 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
     }
     let (from, to) = (live.spec.mode.kind(), wanted.spec.mode.kind());
     if from != to {
-        return plan.refused.push(Refusal::Immutable { object, what: format!("mode {from} → {to}") });
+        return plan.refused.push(Refusal::immutable(input, object, format!("mode {from} → {to}")));
     }
     let mut spec = effective(input.desired, &wanted.spec, live);
     let takes = takes_over(input, &object, &live.id, &live.spec.labels);

@@ -380,6 +380,7 @@ impl Tally {
                     ObjectKind::Secret => panic!("nothing of a secret can be seen to differ"),
                     ObjectKind::Service => "Immutable service",
                 },
+                Refusal::Protected { .. } => panic!("nothing here is protected"),
                 Refusal::PortTaken { .. } => "PortTaken",
             });
         }
@@ -391,6 +392,7 @@ impl Tally {
                 Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
                 Waiting::UsedByOthers(_) => "UsedByOthers",
                 Waiting::Protected(_) => panic!("nothing here is protected"),
+                Waiting::NetworkLabels(_) => "NetworkLabels",
             });
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::domain::{
-    Course, Desired, DesiredService, FailureClass, LiveService, Node, NodeAvailability, NodeState, Platform,
-    ServiceSpec, VersionIndex,
+    Course, DeployJob, Desired, DesiredService, FailureClass, LiveService, Node, NodeAvailability, NodeState, Platform,
+    ServiceSpec, VersionIndex, When,
 };
 use skep::plan::{Preflight, Prune, preflight};
 
@@ -202,6 +202,22 @@ fn a_port_of_the_nodes_goes_to_one_task_of_each() {
     ];
     let found = look(&two, &version(&both), None);
     assert_eq!(found.refused.iter().map(|it| it.service.as_deref().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_job_that_no_node_can_take_is_found_before_anything_is_changed() {
+    let mut version = web(&json!({}));
+    let job = |constraint: &str| {
+        let on = json!({"Placement": {"Constraints": [constraint]}});
+        let spec = spec("shop_migrate", &on, &json!({"ReplicatedJob": {}}), &json!([]));
+        let service = DesiredService { key: "migrate".to_owned(), spec: Box::new(spec) };
+        DeployJob { when: When::Pre, service, deadline: None, only: None }
+    };
+    version.jobs.insert("shop_migrate".to_owned(), job("node.role == worker"));
+    let world = world(&[node("k1", &[])]);
+    assert!(told(&world, &version).contains("service `migrate`: no node can take it"));
+    version.jobs.insert("shop_migrate".to_owned(), job("node.role == manager"));
+    assert_eq!(look(&world, &version, None), Preflight::default());
 }
 
 #[test]

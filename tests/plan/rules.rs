@@ -1,12 +1,12 @@
 //! What a policy and the files say about single objects: fields of others, protection, what is made again, and order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::domain::{
-    Action, Course, DeployJob, Desired, DesiredService, Effect, Ignored, NetworkSpec, ObjectKind, ObjectRef,
-    PROTECT_LABEL, ServiceSpec, When,
+    Action, ConfigSpec, Course, DeployJob, Desired, DesiredService, Effect, Ignored, NetworkSpec, ObjectKind,
+    ObjectRef, PROTECT_LABEL, STACK_LABEL, SecretSpec, ServiceSpec, When,
 };
 use skep::plan::{Plan, Prune, Refusal, Waiting};
 
@@ -130,6 +130,111 @@ fn what_is_protected_is_never_removed() {
     let all = plan(&world, &desired(&[]), Prune::Everything, true);
     assert_eq!(told(&all), ["Remove remove shop_old", "Remove remove shop_web"]);
     assert_eq!(left(&all), Some(kept));
+}
+
+#[test]
+fn what_is_protected_is_not_made_again() {
+    let protected = |mode: Value| {
+        json!({
+            "Labels": {PROTECT_LABEL: "true"},
+            "Mode": mode,
+            "TaskTemplate": {"ContainerSpec": {"Image": "db"}, "Networks": [{"Target": "shop_net"}]},
+        })
+    };
+    let state = |mode: Value, option: &str| {
+        let mut wanted = desired(&[("web", json!({})), ("db", protected(mode))]);
+        wanted.networks.insert("shop_net".to_owned(), network(option));
+        wanted
+    };
+    let replicated = || json!({"Replicated": {"Replicas": 1}});
+    let world = World::with(&state(replicated(), "1"));
+    // Neither by its own mode, nor for a network that it is on.
+    let mode = plan(&world, &state(json!({"Global": {}}), "1"), Prune::Later, true);
+    assert!(matches!(&mode.refused[..], [Refusal::Protected { .. }]), "{:?}", mode.refused);
+    let moved = plan(&world, &state(replicated(), "2"), Prune::Later, true);
+    assert!(matches!(&moved.refused[..], [Refusal::Immutable { .. }]), "{:?}", moved.refused);
+    for refused in [&mode, &moved] {
+        assert!(!told(refused).iter().any(|step| step.contains("remove")), "{:?}", told(refused));
+    }
+    // A network may be protected itself.
+    let with = |option: &str| {
+        let mut wanted = desired(&[("web", json!({}))]);
+        let mut net = network(option);
+        net.labels.insert(PROTECT_LABEL.to_owned(), "true".to_owned());
+        wanted.networks.insert("shop_net".to_owned(), net);
+        wanted
+    };
+    let world = World::with(&with("1"));
+    let refused = plan(&world, &with("2"), Prune::Later, true);
+    assert!(matches!(&refused.refused[..], [Refusal::Protected { .. }]), "{:?}", refused.refused);
+    assert!(refused.refused[0].to_string().contains("x-skep.protect"));
+    // With the word taken from it in the file it goes.
+    let mut bare = with("2");
+    bare.networks.get_mut("shop_net").unwrap().labels.clear();
+    assert_eq!(told(&plan(&world, &bare, Prune::Later, true)).len(), 2);
+}
+
+#[test]
+fn labels_follow_the_file_where_swarm_can_change_them() {
+    let state = |labels: &[(&str, &str)]| {
+        let labels: BTreeMap<String, String> =
+            labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let mut wanted = desired(&[("web", json!({}))]);
+        let mut net = network("1");
+        net.labels.clone_from(&labels);
+        wanted.networks.insert(net.name.clone(), net);
+        let (name, key, data) = ("shop_site".to_owned(), "site".to_owned(), b"x".to_vec());
+        let config =
+            ConfigSpec { name: name.clone(), key: key.clone(), labels: labels.clone(), data, templating: None };
+        wanted.configs.insert(name.clone(), config);
+        let secret = SecretSpec { name: name.clone(), key, labels, templating: None, driver: None };
+        wanted.secrets.insert(name, secret);
+        wanted
+    };
+    let mut world = World::with(&state(&[("team", "a"), ("old", "x")]));
+    let wanted = state(&[("team", "b"), (PROTECT_LABEL, "true")]);
+    let found = plan(&world, &wanted, Prune::Later, false);
+    let relabelled: Vec<_> = found
+        .steps
+        .iter()
+        .map(|step| match &step.effect {
+            Effect::Relabel { object, labels, .. } => (object.kind, labels.clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(relabelled.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [ObjectKind::Config, ObjectKind::Secret]);
+    for (_, labels) in &relabelled {
+        assert_eq!((labels.get("team").map(String::as_str), labels.contains_key("old")), (Some("b"), false));
+        assert!(labels.contains_key(STACK_LABEL) && labels.contains_key(PROTECT_LABEL), "{labels:?}");
+    }
+    assert!(
+        matches!(&found.waiting[..], [Waiting::NetworkLabels(net)] if net.name == "shop_net"),
+        "{:?}",
+        found.waiting
+    );
+    world.run(&found).unwrap();
+    assert!(plan(&world, &wanted, Prune::Later, false).steps.is_empty());
+}
+
+#[test]
+fn what_the_file_states_of_a_network_no_more_is_a_difference() {
+    let with = |options: &[(&str, &str)]| {
+        let mut wanted = desired(&[("web", json!({}))]);
+        let mut net = network("1");
+        net.options.extend(options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        wanted.networks.insert(net.name.clone(), net);
+        wanted
+    };
+    let mut world = World::with(&with(&[("encrypted", "")]));
+    // What the engine adds by itself is none.
+    let live = Arc::make_mut(world.live.networks.get_mut("shop_net").unwrap());
+    live.options.insert("com.docker.network.driver.overlay.vxlanid_list".to_owned(), "4097".to_owned());
+    live.options.insert("of.a.newer.engine".to_owned(), "1".to_owned());
+    live.enable_ipv6 = true;
+    assert!(plan(&world, &with(&[("encrypted", "")]), Prune::Later, false).is_empty());
+    let refused = plan(&world, &with(&[]), Prune::Later, false);
+    assert!(matches!(&refused.refused[..], [Refusal::Immutable { .. }]), "{:?}", refused.refused);
+    assert_eq!(told(&plan(&world, &with(&[]), Prune::Later, true)).len(), 2);
 }
 
 #[test]
