@@ -14,6 +14,14 @@ use crate::ports::{SwarmError, TaskFilter};
 /// What the log says at the end.
 const GONE: &str = "everything the stack owned is gone; volumes stay";
 
+/// How far a removal has come.
+enum Removal {
+    /// Nothing is left but what these say.
+    Done(Vec<String>),
+    /// It goes on in a moment; what it waits for, if that is not just the end of its tasks.
+    Waits(Option<String>),
+}
+
 impl Pass<'_> {
     /// Takes the next steps of a deletion. `None`: the stack is gone.
     pub(super) async fn delete(&mut self, deletion: &Deletion) -> Result<Option<Next>, PassError> {
@@ -39,7 +47,16 @@ impl Pass<'_> {
             return Ok(Some(Next::Idle));
         }
         self.checkpoint().await?;
-        if self.remove_all().await? { self.gone(GONE).await } else { self.soon() }
+        match self.remove_all().await? {
+            Removal::Done(left) if left.is_empty() => self.gone(GONE).await,
+            Removal::Done(left) => self.gone(&format!("{GONE}, but: {}", left.join("; "))).await,
+            Removal::Waits(None) => self.soon(),
+            Removal::Waits(Some(why)) => {
+                self.waiting = Some((Reason::Deleting, why.clone()));
+                self.say(Kind::Ready, Is::False, Reason::Deleting, why);
+                self.soon()
+            }
+        }
     }
 
     pub(super) fn soon(&self) -> Result<Option<Next>, PassError> {
@@ -47,8 +64,8 @@ impl Pass<'_> {
         Ok(Some(Next::At(again)))
     }
 
-    /// Removes services, then (once their tasks are gone) secrets, configs and networks. `true`: nothing is left.
-    async fn remove_all(&mut self) -> Result<bool, PassError> {
+    /// Removes services, then (once their tasks are gone) secrets, configs and networks.
+    async fn remove_all(&mut self) -> Result<Removal, PassError> {
         let snapshot = self.environment.snapshot();
         let empty = Desired::empty(self.key().name.clone());
         let deployment = self.stack.deployment.clone();
@@ -84,16 +101,24 @@ impl Pass<'_> {
             match self.environment.swarm.apply(&step.effect, &crate::domain::Material::default()).await {
                 Ok(_) => self.environment.wrote(Wrote::Removed(step.object.clone())),
                 Err(SwarmError::NotFound { .. }) => self.environment.wrote(Wrote::Removed(step.object.clone())),
-                Err(SwarmError::InUse { .. }) => return Ok(false),
+                Err(SwarmError::InUse { .. }) => {
+                    let why = format!(
+                        "{} is still in use: it goes when the last task has ended, and every container of others is off it",
+                        step.object
+                    );
+                    return Ok(Removal::Waits(Some(why)));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
+        let left: Vec<String> = plan.waiting.iter().map(ToString::to_string).collect();
         if services.is_empty() {
-            return Ok(true);
+            return Ok(Removal::Done(left));
         }
         // Asking for the tasks of a service that is gone is an error to the engine: all are listed.
         let tasks = self.environment.swarm.tasks(&TaskFilter::All).await?;
-        Ok(!tasks.iter().any(|task| services.contains(&task.service_id) && !task.state.is_over()))
+        let end = tasks.iter().any(|task| services.contains(&task.service_id) && !task.state.is_over());
+        Ok(if end { Removal::Waits(None) } else { Removal::Done(left) })
     }
 
     pub(super) async fn gone(&mut self, how: &str) -> Result<Option<Next>, PassError> {
