@@ -1,5 +1,8 @@
 //! What others change is put right, and what is not Skep's is not touched.
 
+use serde_json::json;
+
+use crate::support::compose::{Web, compose};
 use crate::support::docker::{self, docker};
 use crate::support::hive::Stay;
 use crate::support::stack::{Subject, unique};
@@ -47,6 +50,37 @@ async fn a_manual_update_is_undone() {
     assert!(events.iter().any(|it| it == "DriftDetected"), "{events:?}");
     // Mended, not deployed: no new version was asked for.
     assert_eq!(subject.client.stack(&subject.name).await["generation"], 1);
+}
+
+#[tokio::test]
+async fn what_an_autoscaler_owns_outlives_a_deployment_and_a_rollback() {
+    let mut subject = Subject::new(Stay::together().await, "scaled");
+    let text = |release: &str, web: Web| {
+        compose(release, web).replace(
+            "    networks: [front]\n    healthcheck",
+            "    networks: [front]\n    configs: [note]\n    healthcheck",
+        ) + &format!("configs:\n  note: {{ content: hello, labels: {{ release: \"{release}\" }} }}\n")
+    };
+    let first = subject.push_text(&text("1", Web::Good));
+    let manifest =
+        subject.manifest().replace("monitor: 1s }", "monitor: 1s, ignore: [\"web:/Mode/Replicated/Replicas\"] }");
+    subject.client.mutate("applyStack", &json!({ "manifest": manifest })).await.expect("applied");
+    subject.until_converged_on(&first).await;
+    let web = subject.service("web");
+    docker(&["service", "scale", "--detach", &format!("{web}=3")]);
+    let number = || docker::service(&web).unwrap()["Spec"]["Mode"]["Replicated"]["Replicas"].clone();
+
+    let second = subject.push_text(&text("2", Web::Good));
+    subject.until_converged_on(&second).await;
+    assert_eq!((number(), docker::running_releases(&web)), (json!(3), vec!["2".to_owned(); 3]));
+    // The config is the same one; its labels are what the file says.
+    let configs = docker::of_stack("config", &subject.name);
+    let label = docker(&["config", "inspect", "--format", "{{index .Spec.Labels \"release\"}}", &configs[0]]);
+    assert_eq!((configs.len(), label.trim()), (1, "2"));
+
+    let third = subject.push_text(&text("3", Web::Exits));
+    subject.until_rolled_back(&third).await;
+    assert_eq!((number(), docker::running_releases(&web)), (json!(3), vec!["2".to_owned(); 3]));
 }
 
 #[tokio::test]

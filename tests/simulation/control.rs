@@ -186,6 +186,33 @@ async fn deleting_removes_what_is_owned_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_says_what_it_leaves_and_why() {
+    let world = World::running().await;
+    let compose = "services:\n  web:\n    image: app:1\n    networks: [front]\n    configs: [kept]\n\
+                   configs:\n  kept: { content: x, x-skep: { protect: true } }\nnetworks:\n  front: {}\n";
+    world.apply(&inline("shop", "", compose)).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    let web = world.spec("shop_web");
+    let mut stranger = web.clone();
+    stranger.name = "stranger".to_owned();
+    stranger.labels.clear();
+    stranger.task_template.container_spec.configs.clear();
+    let stranger = world.swarm.foreign_service(&stranger).unwrap();
+    world.laws_of().is_foreign(&stranger.id);
+    world.sleep(20).await;
+    world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+    world.until(60, "the stack is gone", |world| world.stack().is_none()).await;
+    assert!(world.swarm.names(ObjectKind::Config).iter().any(|name| name.starts_with("shop_kept_")));
+    assert!(world.swarm.names(ObjectKind::Network).contains(&"shop_front".to_owned()));
+    let events = world.events();
+    let told = &events.iter().rfind(|event| event.kind == EventType::StackDeleted).unwrap().message;
+    for what in ["`x-skep.protect`", "network `shop_front` left alone: service `stranger` is on it"] {
+        assert!(told.contains(what), "{told}");
+    }
+    world.always();
+}
+
+#[tokio::test(start_paused = true)]
 async fn deleting_in_the_middle_of_anything_ends_everything() {
     for wait in [0, 1, 3, 5, 8, 300, 4000] {
         let world = World::running().await;

@@ -1,5 +1,7 @@
 //! What may be committed, by whom, and how records may move.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::super::draft::{Flaw, Part};
@@ -7,7 +9,7 @@ use super::super::gate::Writer;
 use super::{Law, State};
 use crate::domain::{
     Actor, Deployment, DeploymentId, DeploymentPhase as Phase, FailureClass, INSTANCE_LABEL, JobState, ObjectKind,
-    ObjectRef, STACK_LABEL, Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
+    ObjectRef, PROTECT_LABEL, STACK_LABEL, ServiceSpec, Source, Stack, StackKey, StackStatus, Task, TaskState, Trigger,
 };
 use crate::ledger::{RecordKey, read};
 use crate::ports::{Transaction, Write};
@@ -146,10 +148,10 @@ impl State {
     fn stack_gone(&mut self, writer: Writer, key: &StackKey) {
         let Some(old) = self.stacks.remove(key) else { return };
         self.burnt.retain(|(of, _), _| of != key);
-        if old.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running) {
-            let left: Vec<_> = self.owned(key).into_iter().map(|object| (key.clone(), object)).collect();
-            self.left.extend(left);
-        }
+        let all = old.control.deletion.as_ref().is_some_and(|deletion| deletion.keep_running);
+        let owned = self.owned(key).into_iter().filter(|object| all || self.has_to_stay(key, object));
+        let left: Vec<_> = owned.map(|object| (key.clone(), object)).collect();
+        self.left.extend(left);
         if writer == Writer::Api || old.control.deletion.is_none() {
             self.breach(Law::Acknowledged, format!("{key} was deleted, which nobody had asked for"));
         }
@@ -348,6 +350,27 @@ impl State {
             labels.get(STACK_LABEL) == Some(&key.to_string()) && labels.get(INSTANCE_LABEL) == Some(&self.instance)
         };
         all.filter(ours).collect()
+    }
+
+    /// What a deletion leaves: what is protected, and what a service that stays uses.
+    fn has_to_stay(&self, key: &StackKey, object: &ObjectRef) -> bool {
+        let Some(swarm) = self.swarms.get(&key.environment) else { return false };
+        let protected = |labels: &BTreeMap<String, String>| labels.get(PROTECT_LABEL).is_some_and(|it| it == "true");
+        if swarm.labels_of(object).is_some_and(|(_, labels, _)| protected(&labels)) {
+            return true;
+        }
+        let services = swarm.names(ObjectKind::Service).into_iter().filter_map(|name| swarm.service(&name));
+        let stays =
+            |spec: &ServiceSpec| protected(&spec.labels) || spec.labels.get(STACK_LABEL) != Some(&key.to_string());
+        services.filter(|live| stays(&live.spec)).any(|live| {
+            let task = &live.spec.task_template;
+            match object.kind {
+                ObjectKind::Network => task.networks.iter().any(|used| used.target == object.name),
+                ObjectKind::Config => task.container_spec.configs.iter().any(|used| used.config_name == object.name),
+                ObjectKind::Secret => task.container_spec.secrets.iter().any(|used| used.secret_name == object.name),
+                ObjectKind::Service => false,
+            }
+        })
     }
 
     /// Whether a stack's files come from a repository.

@@ -48,10 +48,21 @@ impl Session {
             let digest = &found.descriptor.digest;
             return Err(ImageError::Unreachable(format!("its digest `{digest}` is none that an engine pulls by")));
         }
-        let platforms = found.platforms.unwrap_or_default().into_iter().map(WirePlatform::platform);
-        let platforms = platforms.filter(|platform| *platform != Platform::default()).collect();
+        let platforms = platforms(found.platforms.unwrap_or_default());
         Ok(ResolvedImage { digest: found.descriptor.digest, platforms })
     }
+}
+
+/// As `docker service create` sends them: each once, and none of the entries `unknown`, which stand for attestations.
+fn platforms(found: Vec<WirePlatform>) -> Vec<Platform> {
+    let unknown = |it: &WirePlatform| [&it.architecture, &it.os].iter().any(|it| it.eq_ignore_ascii_case("unknown"));
+    let mut platforms = Vec::new();
+    for platform in found.into_iter().filter(|it| !unknown(it)).map(WirePlatform::platform) {
+        if platform != Platform::default() && !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    platforms
 }
 
 /// The engine passes the registry's error on as text, mostly with status 500.
@@ -78,6 +89,20 @@ fn meaning(error: SwarmError) -> ImageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn platforms_are_each_there_once_and_attestations_are_none() {
+        let found = |list: &[(&str, &str)]| {
+            let wire = |(architecture, os): &(&str, &str)| WirePlatform {
+                architecture: (*architecture).to_owned(),
+                os: (*os).to_owned(),
+            };
+            let told = |it: Platform| format!("{}/{}", it.os, it.architecture);
+            platforms(list.iter().map(wire).collect()).into_iter().map(told).collect::<Vec<_>>()
+        };
+        let list = [("amd64", "linux"), ("unknown", "unknown"), ("arm", "linux"), ("arm", "linux"), ("", "")];
+        assert_eq!(found(&list), ["linux/amd64", "linux/"]);
+    }
 
     #[test]
     fn a_registrys_words_have_a_meaning() {
