@@ -12,6 +12,9 @@
 #[path = "../support/fake_engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod fake_engine;
+#[path = "../support/git_http.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
+mod git_http;
 #[path = "../e2e/support/graphql.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod graphql;
@@ -21,6 +24,7 @@ mod pair;
 mod watch;
 #[path = "../support/way.rs"]
 mod way;
+mod ways;
 
 use std::collections::BTreeSet;
 

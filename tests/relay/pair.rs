@@ -37,7 +37,8 @@ impl Skep {
     /// Starts it on its data, at its address.
     pub(crate) async fn restart(&mut self) {
         let mut child = tokio::process::Command::new(SKEP)
-            .args(["serve", "--listen", &self.address, "--log", "warn", "--docker", &self.engine, "--data"])
+            .args(["serve", "--listen", &self.address, "--log", "warn", "--docker", &self.engine])
+            .args(["--allow-private-addresses", "--allow-file-sources", "--data"])
             .arg(self.data.path())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -9,6 +9,7 @@ mod encrypt;
 
 mod adopting;
 mod baking;
+mod catalogs;
 mod comparing;
 mod confidential;
 mod control;
