@@ -80,8 +80,13 @@ impl Wrote {
                 None
             }
             Self::Secret(spec, id) => {
-                let live =
-                    LiveSecret { id, version: VersionIndex::default(), name: spec.name.clone(), labels: spec.labels };
+                let live = LiveSecret {
+                    id,
+                    version: VersionIndex::default(),
+                    name: spec.name.clone(),
+                    labels: spec.labels,
+                    driver: spec.driver,
+                };
                 snapshot.secrets.insert(spec.name, Arc::new(live));
                 None
             }

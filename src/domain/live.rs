@@ -109,6 +109,8 @@ pub struct LiveSecret {
     pub version: VersionIndex,
     pub name: String,
     pub labels: BTreeMap<String, String>,
+    /// Its external driver, with the driver's options.
+    pub driver: Option<(String, BTreeMap<String, String>)>,
 }
 
 /// A node as the engine has it.
@@ -140,6 +142,9 @@ pub struct Node {
     pub nano_cpus: i64,
     /// Memory in bytes.
     pub memory_bytes: i64,
+    /// What else it has to give, by kind: how many of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub generic: BTreeMap<String, i64>,
 }
 
 impl Node {

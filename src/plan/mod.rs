@@ -205,6 +205,9 @@ impl fmt::Display for Refusal {
             Self::MissingExternal(object) => {
                 write!(f, "{object} is declared as external and is not on the Swarm; create it, or remove `external`")
             }
+            Self::Immutable { object, what } if matches!(object.kind, ObjectKind::Config | ObjectKind::Secret) => {
+                write!(f, "{object} cannot be changed in place ({what}); give it another name")
+            }
             Self::Immutable { object, what } => write!(
                 f,
                 "{object} cannot be changed in place ({what}); allow an outage with `policy.allowRecreate`, or give it another name"

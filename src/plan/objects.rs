@@ -133,13 +133,16 @@ pub(super) fn configs(input: &PlanInput<'_>, plan: &mut Plan) {
     }
 }
 
-/// A secret's content cannot be read back; it is told apart by its name, which holds the content's keyed digest.
+/// A secret's content cannot be read back; it is told apart by its name, which holds the content's keyed digest. One of an
+/// external driver keeps its name, and its driver can be read back.
 pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
     for wanted in input.desired.secrets.values() {
         let object = ObjectRef::new(ObjectKind::Secret, &wanted.name);
         if let Some(live) = input.live.secrets.get(&wanted.name) {
             let labels = Labels { wanted: &wanted.labels, live: &live.labels, version: live.version };
-            if judge(input, object.clone(), &live.id, &live.labels, || None, plan) {
+            let difference =
+                || (live.driver != wanted.driver).then(|| "its driver, or the driver's options".to_owned());
+            if judge(input, object.clone(), &live.id, &live.labels, difference, plan) {
                 relabel(input, object, &live.id, labels, input.digester.digest_of(wanted), plan);
             }
         } else {

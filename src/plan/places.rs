@@ -127,11 +127,27 @@ fn too_small(spec: &ServiceSpec, node: &Node) -> Option<String> {
         let (has, wants) = (cpus(node.nano_cpus), cpus(reserved.nano_cpus));
         return Some(format!("has {has} CPUs, and {wants} are reserved"));
     }
+    let generic = generic(&reserved).find(|(kind, wants)| *wants > of_kind(node, kind));
+    if let Some((kind, wants)) = generic {
+        return Some(format!("has {} of `{kind}`, and {wants} are reserved", of_kind(node, kind)));
+    }
     if less(node.nano_cpus, limits.nano_cpus) {
         let (has, wants) = (cpus(node.nano_cpus), cpus(limits.nano_cpus));
         return Some(format!("has {has} CPUs, and its engine refuses a limit of {wants}"));
     }
     None
+}
+
+/// What is reserved of other resources, by kind.
+fn generic(reserved: &ResourceSet) -> impl Iterator<Item = (&str, i64)> {
+    reserved.generic_resources.iter().filter_map(|resource| {
+        let discrete = resource.get("DiscreteResourceSpec")?;
+        Some((discrete.get("Kind")?.as_str()?, discrete.get("Value")?.as_i64()?))
+    })
+}
+
+fn of_kind(node: &Node, kind: &str) -> i64 {
+    node.generic.get(kind).copied().unwrap_or(0)
 }
 
 /// Limits and reservations; nothing where nothing is said.
@@ -149,7 +165,11 @@ pub(super) fn room(spec: &ServiceSpec, node: &Node) -> u64 {
     };
     let most = spec.task_template.placement.as_ref().map_or(0, |placement| placement.max_replicas);
     let most = if most == 0 { u64::MAX } else { most };
-    most.min(times(node.memory_bytes, reserved.memory_bytes)).min(times(node.nano_cpus, reserved.nano_cpus))
+    let generic = generic(&reserved).map(|(kind, each)| times(of_kind(node, kind), each));
+    let generic = generic.min().unwrap_or(u64::MAX);
+    most.min(times(node.memory_bytes, reserved.memory_bytes))
+        .min(times(node.nano_cpus, reserved.nano_cpus))
+        .min(generic)
 }
 
 /// Bytes, for people.

@@ -253,7 +253,8 @@ fn put_secret(world: &mut World, name: &str, patch: &Value) {
     world.live.secrets.remove(name);
     if !patch.is_null() {
         let version = VersionIndex(99);
-        let live = LiveSecret { id: id(patch, None), version, name: name.to_owned(), labels: labels(patch) };
+        let live =
+            LiveSecret { id: id(patch, None), version, name: name.to_owned(), labels: labels(patch), driver: None };
         world.live.secrets.insert(name.to_owned(), Arc::new(live));
     }
 }

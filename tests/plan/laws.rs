@@ -377,7 +377,7 @@ impl Tally {
                 Refusal::Immutable { object, .. } => match object.kind {
                     ObjectKind::Network => "Immutable network",
                     ObjectKind::Config => "Immutable config",
-                    ObjectKind::Secret => panic!("nothing of a secret can be seen to differ"),
+                    ObjectKind::Secret => panic!("no secret here has a driver"),
                     ObjectKind::Service => "Immutable service",
                 },
                 Refusal::Protected { .. } => panic!("nothing here is protected"),

@@ -117,7 +117,13 @@ impl World {
             Effect::CreateSecret(spec) => {
                 free(self.live.secrets.contains_key(&spec.name))?;
                 let (id, version) = (self.next_id(), VersionIndex(self.last_id));
-                let live = LiveSecret { id: id.clone(), version, name: spec.name.clone(), labels: spec.labels.clone() };
+                let live = LiveSecret {
+                    id: id.clone(),
+                    version,
+                    name: spec.name.clone(),
+                    labels: spec.labels.clone(),
+                    driver: spec.driver.clone(),
+                };
                 self.live.secrets.insert(spec.name.clone(), Arc::new(live));
                 Ok(id)
             }

@@ -29,6 +29,7 @@ fn node(name: &str, labels: &[(&str, &str)]) -> Node {
         engine_labels: BTreeMap::from([("storage".to_owned(), "zfs".to_owned())]),
         nano_cpus: 4_000_000_000,
         memory_bytes: 8 * GIB,
+        generic: BTreeMap::from([("gpu".to_owned(), 2)]),
     }
 }
 
@@ -161,6 +162,14 @@ fn amounts_and_platforms_that_no_node_has_are_refused() {
     // Each would have room, both have not.
     insta::assert_snapshot!(told(&world(&nodes), &reserved(5 * GIB, 0)), @"NoSuitableNode service `web`: of 2 tasks only 1 would have a place: node `k1` has room for 1");
     assert_eq!(look(&world(&nodes), &reserved(4 * GIB, 2_000_000_000), None), Preflight::default());
+    let generic = |kind: &str, count: i64| {
+        let reserved = json!([{"DiscreteResourceSpec": {"Kind": kind, "Value": count}}]);
+        web(&json!({"Resources": {"Reservations": {"GenericResources": reserved}}}))
+    };
+    insta::assert_snapshot!(told(&world(&nodes), &generic("gpu", 3)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 2 of `gpu`, and 3 are reserved");
+    insta::assert_snapshot!(told(&world(&nodes), &generic("fpga", 1)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 0 of `fpga`, and 1 are reserved");
+    insta::assert_snapshot!(told(&world(&nodes), &generic("gpu", 2)), @"NoSuitableNode service `web`: of 2 tasks only 1 would have a place: node `k1` has room for 1");
+    assert_eq!(look(&world(&nodes), &generic("gpu", 1), None), Preflight::default());
     let limit = |cpus: i64| web(&json!({"Resources": {"Limits": {"NanoCPUs": cpus}}}));
     insta::assert_snapshot!(told(&world(&nodes), &limit(5_000_000_000)), @"NoSuitableNode service `web`: no node can take it: node `k1` has 4 CPUs, and its engine refuses a limit of 5");
     let arm = web(&json!({"Placement": {"Platforms": [{"OS": "linux", "Architecture": "aarch64"}]}}));

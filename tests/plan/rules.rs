@@ -217,6 +217,22 @@ fn labels_follow_the_file_where_swarm_can_change_them() {
 }
 
 #[test]
+fn another_driver_of_a_secret_is_a_difference() {
+    let state = |option: &str| {
+        let mut wanted = desired(&[("web", json!({}))]);
+        let (name, key) = ("vaulted".to_owned(), "key".to_owned());
+        let driver = Some(("vault".to_owned(), BTreeMap::from([("path".to_owned(), option.to_owned())])));
+        let secret = SecretSpec { name: name.clone(), key, labels: BTreeMap::new(), templating: None, driver };
+        wanted.secrets.insert(name, secret);
+        wanted
+    };
+    let world = World::with(&state("a"));
+    assert!(plan(&world, &state("a"), Prune::Later, false).is_empty());
+    let refused = plan(&world, &state("b"), Prune::Later, true);
+    assert!(matches!(&refused.refused[..], [Refusal::Immutable { object, .. }] if object.kind == ObjectKind::Secret));
+}
+
+#[test]
 fn what_the_file_states_of_a_network_no_more_is_a_difference() {
     let with = |options: &[(&str, &str)]| {
         let mut wanted = desired(&[("web", json!({}))]);

@@ -233,6 +233,7 @@ pub(super) fn node(id: &str) -> Node {
         engine_labels: BTreeMap::new(),
         nano_cpus: 0,
         memory_bytes: 0,
+        generic: BTreeMap::new(),
     }
 }
 

@@ -83,8 +83,10 @@ fn objects_that_skep_has_made_go_by_their_keys_again() {
     let protected = (PROTECT_LABEL.to_owned(), "true".to_owned());
     network(&mut live, "shop_default", labels_of(true).into_iter().chain([protected]).collect(), Some(pools));
     let (name, labels) = ("shop_key_0123456789ab".to_owned(), labels_of(true));
-    live.secrets
-        .insert(name.clone(), Arc::new(LiveSecret { id: name.clone(), version: VersionIndex(1), name, labels }));
+    live.secrets.insert(
+        name.clone(),
+        Arc::new(LiveSecret { id: name.clone(), version: VersionIndex(1), name, labels, driver: None }),
+    );
     let Exported { text, remarks } = export(&shop(), &live);
     insta::assert_snapshot!(text, @r#"
     services:

@@ -299,7 +299,24 @@ pub(super) struct WireSecret {
     #[serde(rename = "ID")]
     id: String,
     version: Version,
-    spec: WireStored,
+    spec: WireSecretSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireSecretSpec {
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    labels: BTreeMap<String, String>,
+    driver: Option<WireDriver>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireDriver {
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    options: BTreeMap<String, String>,
 }
 
 impl Wire for WireSecret {
@@ -309,8 +326,9 @@ impl Wire for WireSecret {
 
     fn into_live(self) -> Result<Arc<LiveSecret>, String> {
         let version = VersionIndex(self.version.index);
-        let WireStored { name, labels, .. } = self.spec;
-        Ok(Arc::new(LiveSecret { id: known(self.id)?, version, name, labels }))
+        let WireSecretSpec { name, labels, driver } = self.spec;
+        let driver = driver.filter(|driver| !driver.name.is_empty()).map(|driver| (driver.name, driver.options));
+        Ok(Arc::new(LiveSecret { id: known(self.id)?, version, name, labels, driver }))
     }
 }
 
@@ -349,6 +367,42 @@ struct WireResources {
     #[serde(rename = "NanoCPUs")]
     nano_cpus: i64,
     memory_bytes: i64,
+    #[serde(deserialize_with = "nullable")]
+    generic_resources: Vec<WireGeneric>,
+}
+
+/// So many of a kind, or one of it by name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireGeneric {
+    discrete_resource_spec: Option<WireDiscrete>,
+    named_resource_spec: Option<WireNamed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireDiscrete {
+    kind: String,
+    value: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct WireNamed {
+    kind: String,
+}
+
+/// How many of each kind.
+fn counted(resources: Vec<WireGeneric>) -> BTreeMap<String, i64> {
+    let mut counted = BTreeMap::new();
+    for resource in resources {
+        let discrete = resource.discrete_resource_spec.map(|it| (it.kind, it.value));
+        let named = resource.named_resource_spec.map(|it| (it.kind, 1));
+        for (kind, count) in discrete.into_iter().chain(named) {
+            *counted.entry(kind).or_insert(0_i64) += count;
+        }
+    }
+    counted
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -402,6 +456,7 @@ impl Wire for WireNode {
             engine_labels: self.description.engine.labels,
             nano_cpus: self.description.resources.nano_cpus,
             memory_bytes: self.description.resources.memory_bytes,
+            generic: counted(self.description.resources.generic_resources),
         }))
     }
 }

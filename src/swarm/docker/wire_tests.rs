@@ -88,3 +88,23 @@ fn what_is_no_list_is_an_error_and_null_is_an_empty_one() {
     assert!(list::<WireService>(b"<html>").is_err());
     assert_eq!(list::<WireService>(b"null"), Ok(Vec::new()));
 }
+
+#[test]
+fn what_a_node_has_of_other_resources_is_counted_by_kind() {
+    let resources = json!([
+        {"DiscreteResourceSpec": {"Kind": "ssd", "Value": 3}},
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "uuid-1"}},
+        {"NamedResourceSpec": {"Kind": "gpu", "Value": "uuid-2"}},
+    ]);
+    let node = read::<WireNode>(json!({"ID": "n", "Description": {"Resources": {"GenericResources": resources}}}));
+    assert_eq!(node.generic, [("gpu".to_owned(), 2), ("ssd".to_owned(), 3)].into());
+    let none = read::<WireNode>(json!({"ID": "n", "Description": {"Resources": {"GenericResources": null}}}));
+    assert!(none.generic.is_empty());
+}
+
+#[test]
+fn a_secrets_driver_is_read_back() {
+    let spec = json!({"Name": "s", "Labels": null, "Driver": {"Name": "vault", "Options": {"path": "a"}}});
+    let secret = read::<WireSecret>(json!({"ID": "s", "Version": {"Index": 1}, "Spec": spec}));
+    assert_eq!(secret.driver, Some(("vault".to_owned(), [("path".to_owned(), "a".to_owned())].into())));
+}

@@ -99,6 +99,7 @@ impl World {
             version: self.bump(),
             name: spec.name.clone(),
             labels: spec.labels.clone(),
+            driver: spec.driver.clone(),
         };
         self.note(&format!("secret {} created", spec.name));
         self.tell(WatchedKind::Secret, &live.id, &spec.name, false);
@@ -353,6 +354,7 @@ impl World {
             engine_labels: BTreeMap::new(),
             nano_cpus: node.nano_cpus,
             memory_bytes: node.memory_bytes,
+            generic: BTreeMap::new(),
         };
         self.nodes.insert(id.clone(), Arc::new(live));
         self.node_changed(&id);
