@@ -11,6 +11,7 @@ use skep::telemetry::Meters;
 use crate::collector::{attribute, hex};
 use crate::support::compose::Web;
 use crate::support::hive::Stay;
+use crate::support::panels;
 use crate::support::stack::{Subject, of_commit};
 
 /// `/metrics` as Prometheus gets it, or as a person does.
@@ -38,6 +39,7 @@ fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
 async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_counted() {
     let mut subject = Subject::running(Stay::together().await, "observed").await;
     let before = metrics(&subject, "application/openmetrics-text");
+    let looked = metrics(&subject, "*/*");
     let bad = subject.push("2", Web::Exits);
     subject.until_rolled_back(&bad).await;
     let deployments = subject.client.deployments(&subject.name).await;
@@ -106,4 +108,9 @@ async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_c
     promtool.stdin.take().unwrap().write_all(classic.as_bytes()).unwrap();
     let checked = promtool.wait_with_output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
+    // Every panel shows something of it, but those that tell of what did not happen.
+    let empty = panels::empty(&looked, &classic);
+    let quiet = ["skep_drift_total", "skep_reconcile_errors_total", "outcome!=", "skep_registry_call_seconds"];
+    let odd: Vec<_> = empty.iter().filter(|it| !quiet.iter().any(|quiet| it.contains(quiet))).collect();
+    assert!(odd.is_empty(), "{odd:#?}");
 }

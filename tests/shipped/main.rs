@@ -8,6 +8,7 @@ mod git_http;
 #[expect(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
+mod image;
 mod monitoring;
 mod security;
 mod unit;

@@ -7,5 +7,6 @@ pub(crate) mod fleet;
 pub(crate) mod graphql;
 pub(crate) mod hive;
 pub(crate) mod image;
+pub(crate) mod panels;
 pub(crate) mod stack;
 pub(crate) mod watch;
