@@ -25,26 +25,36 @@ pub enum NotifierType {
     GitHubDeployment,
     /// The commit's status on GitLab.
     GitLabStatus,
+    /// A deployment of the commit on GitLab.
+    GitLabDeployment,
     /// The commit's status on Gitea or Forgejo.
     GiteaStatus,
 }
 
 impl NotifierType {
     /// All of them, with the names they have in manifests.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("Slack", Self::Slack),
         ("Webhook", Self::Webhook),
         ("CloudEvents", Self::CloudEvents),
         ("GitHubStatus", Self::GitHubStatus),
         ("GitHubDeployment", Self::GitHubDeployment),
         ("GitLabStatus", Self::GitLabStatus),
+        ("GitLabDeployment", Self::GitLabDeployment),
         ("GiteaStatus", Self::GiteaStatus),
     ];
 
     /// Whether it tells a git host of a commit.
     #[must_use]
     pub fn is_status(self) -> bool {
-        matches!(self, Self::GitHubStatus | Self::GitHubDeployment | Self::GitLabStatus | Self::GiteaStatus)
+        match self {
+            Self::Slack | Self::Webhook | Self::CloudEvents => false,
+            Self::GitHubStatus
+            | Self::GitHubDeployment
+            | Self::GitLabStatus
+            | Self::GitLabDeployment
+            | Self::GiteaStatus => true,
+        }
     }
 
     /// What it tells of when nothing is said. A commit's status has to end whatever becomes of the deployment.

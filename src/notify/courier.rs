@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::form::{self, Request};
 use super::message::{self, Facts, Message};
 use super::opened::{self, Opened};
-use super::status::{self, OnGitHub, Repository};
+use super::status::{self, Next, Repository, Telling};
 use super::verdict::{self, Verdict};
 use super::{News, NotifyParts};
 use crate::domain::{
@@ -205,21 +205,18 @@ impl Courier {
             Err(why) => return Ok(Tried::Sent(Verdict::Again { after: None, why })),
         };
         let stack = self.stack(owed)?;
-        if self.notifier.kind == NotifierType::GitHubDeployment {
-            return Ok(self.on_github(&opened, owed, stack.as_ref(), &message).await);
+        if self.notifier.kind.is_status() {
+            return Ok(self.tell(&opened, owed, stack.as_ref(), &message).await);
         }
-        let request = match self.request(&opened, owed, stack.as_ref(), &message) {
-            Ok(request) => request,
-            Err(why) => return Ok(Tried::Nothing(why)),
-        };
+        let request = plain(&self.parts, self.notifier.kind, &opened, &message);
         Ok(Tried::Sent(match send(&self.parts, self.notifier.kind, &opened, &request).await {
             Ok(sent) => sent.verdict,
             Err(why) => Verdict::Again { after: None, why },
         }))
     }
 
-    /// Tells GitHub of a deployment: it is looked for before it is made, so that it is there once however often this is tried.
-    async fn on_github(&self, opened: &Opened, owed: &Owed, stack: Option<&Stack>, message: &Message) -> Tried {
+    /// Tells a git host, in as many requests as that takes. Each attempt begins with the first of them.
+    async fn tell(&self, opened: &Opened, owed: &Owed, stack: Option<&Stack>, message: &Message) -> Tried {
         let kind = self.notifier.kind;
         let place = repository_of(owed.deployment.as_ref(), stack).ok_or("the stack has no repository".to_owned());
         let (repository, token) = match place.and_then(|url| repository(kind, opened, url)) {
@@ -227,28 +224,22 @@ impl Courier {
             Err(why) => return Tried::Nothing(why),
         };
         let ca = opened.ca.as_deref();
-        let there = OnGitHub { repository: &repository, transition: owed.transition, message, token, ca };
-        let (Some(find), Some(make)) = (there.find(), there.make()) else {
-            return Tried::Nothing("the deployment has no commit".to_owned());
-        };
-        let mut number = None;
-        for request in [find, make] {
-            if number.is_none() {
-                match send(&self.parts, kind, opened, &request).await {
-                    Ok(Sent { verdict: Verdict::Delivered, body, .. }) => number = OnGitHub::number(&body),
-                    Ok(Sent { verdict, .. }) => return Tried::Sent(verdict),
-                    Err(why) => return Tried::Sent(Verdict::Again { after: None, why }),
-                }
+        let telling = Telling { kind, repository: &repository, transition: owed.transition, message, token, ca };
+        let again = |why| Tried::Sent(Verdict::Again { after: None, why });
+        let mut answers = Vec::new();
+        loop {
+            let request = match telling.next(&answers) {
+                Next::Send(request) => request,
+                Next::Done => return Tried::Sent(Verdict::Delivered),
+                Next::Nothing(why) => return Tried::Nothing(why.to_owned()),
+                Next::Senseless => return again("its answer about the deployment makes no sense".to_owned()),
+            };
+            match send(&self.parts, kind, opened, &request).await {
+                Ok(Sent { verdict: Verdict::Delivered, body, .. }) => answers.push(body),
+                Ok(Sent { verdict, .. }) => return Tried::Sent(verdict),
+                Err(why) => return again(why),
             }
         }
-        let Some(tell) = number.and_then(|number| there.tell(number)) else {
-            let why = "its answer about the deployment makes no sense".to_owned();
-            return Tried::Sent(Verdict::Again { after: None, why });
-        };
-        Tried::Sent(match send(&self.parts, kind, opened, &tell).await {
-            Ok(sent) => sent.verdict,
-            Err(why) => Verdict::Again { after: None, why },
-        })
     }
 
     fn stack(&self, owed: &Owed) -> Result<Option<Stack>, LedgerError> {
@@ -292,24 +283,6 @@ impl Courier {
         });
         let values: Vec<SecretBytes> = sealed.filter_map(|sealed| self.parts.sealer.open(sealed).ok()).collect();
         Masker::new(&values)
-    }
-
-    /// What is to be sent; or why it is right to send nothing.
-    fn request(
-        &self,
-        opened: &Opened,
-        owed: &Owed,
-        stack: Option<&Stack>,
-        message: &Message,
-    ) -> Result<Request, String> {
-        let kind = self.notifier.kind;
-        if !kind.is_status() {
-            return Ok(plain(&self.parts, kind, opened, message));
-        }
-        let url = repository_of(owed.deployment.as_ref(), stack).ok_or("the stack has no repository")?;
-        let (repository, token) = repository(kind, opened, url)?;
-        let set = status::set(kind, &repository, owed.transition, message, token, opened.ca.as_deref());
-        set.ok_or_else(|| "the deployment has no commit".to_owned())
     }
 }
 

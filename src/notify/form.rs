@@ -17,11 +17,22 @@ use crate::domain::SecretBytes;
 /// Characters that the text of a section of Slack's may have.
 const SECTION: usize = 3000;
 
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// It only asks.
+    Get,
+    /// It sends something.
+    Post,
+    /// It changes something that is there.
+    Put,
+}
+
 /// A request as it is sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Whether something is sent; otherwise it only asks.
-    pub posts: bool,
+    /// What it does.
+    pub method: Method,
     /// The whole address. It may be a secret.
     pub url: String,
     /// Headers, some of which are secrets.
@@ -35,17 +46,23 @@ pub struct Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
-        f.debug_struct("Request").field("posts", &self.posts).field("headers", &names).finish_non_exhaustive()
+        f.debug_struct("Request").field("method", &self.method).field("headers", &names).finish_non_exhaustive()
     }
 }
 
 impl Request {
+    /// A question.
+    #[must_use]
+    pub fn get(url: String, ca: Option<&str>) -> Self {
+        Self { method: Method::Get, url, headers: Vec::new(), body: Vec::new(), ca: ca.map(str::to_owned) }
+    }
+
     /// Something that is sent there.
     #[must_use]
     pub fn post(url: &str, kind: &'static str, body: &Value, ca: Option<&str>) -> Self {
         let headers = vec![("content-type", kind.to_owned())];
         let body = body.to_string().into_bytes();
-        Self { posts: true, url: url.to_owned(), headers, body, ca: ca.map(str::to_owned) }
+        Self { method: Method::Post, url: url.to_owned(), headers, body, ca: ca.map(str::to_owned) }
     }
 }
 

@@ -9,7 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, Url};
 
-use super::form::Request;
+use super::form::{Method, Request};
 use crate::outbound::{Barred, Outbound};
 use crate::ports::BoxFuture;
 
@@ -76,7 +76,11 @@ impl Http {
             }
         };
         let client = own.as_ref().unwrap_or(&self.client);
-        let sent = if request.posts { client.post(url).body(request.body.clone()) } else { client.get(url) };
+        let sent = match request.method {
+            Method::Get => client.get(url),
+            Method::Post => client.post(url).body(request.body.clone()),
+            Method::Put => client.put(url).body(request.body.clone()),
+        };
         let response = sent.headers(headers(request)?).send().await.map_err(|error| why(&error))?;
         Ok(answer(response).await)
     }

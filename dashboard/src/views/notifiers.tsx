@@ -13,7 +13,7 @@ import { Ask, Choice, Field, listed, problem, type Payload } from '../ui/form'
 import { Icon } from '../ui/icons'
 import { Place } from '../ui/place'
 
-const TYPES = ['Slack', 'Webhook', 'CloudEvents', 'GitHubStatus', 'GitHubDeployment', 'GitLabStatus', 'GiteaStatus'] as const
+const TYPES = ['Slack', 'Webhook', 'CloudEvents', 'GitHubStatus', 'GitHubDeployment', 'GitLabStatus', 'GitLabDeployment', 'GiteaStatus'] as const
 const EVENTS = [
   'Started', 'AwaitingApproval', 'Converged', 'Unchanged', 'Failed', 'RolledBack', 'RollbackFailed', 'Superseded', 'Cancelled',
   'DriftCorrected', 'Stalled', 'Recovered',

@@ -27,6 +27,9 @@ pub(super) enum NotifierType {
     /// The commit's status on GitLab.
     #[graphql(name = "GitLabStatus")]
     GitLabStatus,
+    /// A deployment of the commit on GitLab.
+    #[graphql(name = "GitLabDeployment")]
+    GitLabDeployment,
     /// The commit's status on Gitea or Forgejo.
     GiteaStatus,
 }

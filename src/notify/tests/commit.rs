@@ -50,10 +50,11 @@ async fn a_deployment_on_github_is_made_once_and_gets_its_statuses() {
     world.start_and_converge().await;
     world.until("commits", |status| status.delivered == 2).await;
     let all = world.receiver.at(base);
-    let asked: Vec<(bool, &str)> = all.iter().map(|(_, it)| (it.posts, &it.url[base.len()..])).collect();
+    let asked: Vec<(Method, &str)> = all.iter().map(|(_, it)| (it.method, &it.url[base.len()..])).collect();
     let find = format!("?sha={COMMIT}&environment=default%2Fshop&task=skep%3A{id}&per_page=1");
     let status = "/42/statuses";
-    assert_eq!(asked, [(false, &*find), (true, ""), (false, &*find), (true, status), (false, &*find), (true, status)]);
+    let (find, tell) = ((Method::Get, &*find), (Method::Post, status));
+    assert_eq!(asked, [find, (Method::Post, ""), find, tell, find, tell]);
     let body = |n: usize| -> Value { serde_json::from_slice(&all[n].1.body).unwrap() };
     let made = body(1);
     assert_eq!((&made["ref"], &made["environment"]), (&json!(COMMIT), &json!("default/shop")));
@@ -85,6 +86,15 @@ async fn a_token_goes_nowhere_but_to_its_hosts_and_what_has_no_commit_is_passed_
     assert_eq!((status.delivered, status.given_up, status.attempts), (0, 0, 0));
 }
 
+fn telling<'a>(
+    kind: NotifierType,
+    repository: &'a Repository,
+    transition: Transition,
+    message: &'a Message,
+) -> Telling<'a> {
+    Telling { kind, repository, transition, message, token: "tkn", ca: None }
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_git_host_is_asked_in_its_own_words() {
     let mut it = Pieces::new().await;
@@ -93,7 +103,7 @@ async fn each_git_host_is_asked_in_its_own_words() {
     told.url = Some("https://skep.example.org/deployments/01x".into());
     let ask = |kind, url: &str, transition| {
         let repository = Repository::of(kind, &GitUrl::parse(url).unwrap(), None).unwrap();
-        let request = status::set(kind, &repository, transition, &told, "tkn", None).unwrap();
+        let Next::Send(request) = telling(kind, &repository, transition, &told).next(&[]) else { panic!("{kind}") };
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         (request, body)
     };
@@ -124,7 +134,7 @@ async fn each_git_host_is_asked_in_its_own_words() {
         "tkn",
         None,
     );
-    assert_eq!((look.posts, look.url.as_str()), (false, "http://127.0.0.1:1/api/v4/projects/g%2Fr"));
+    assert_eq!((look.method, look.url.as_str()), (Method::Get, "http://127.0.0.1:1/api/v4/projects/g%2Fr"));
     for no in
         ["file:///srv/o/r", "https://h/r", "https://h/a/b/c", "https://h/../r", "https://h/o/r?x", "https://h/o/%2e"]
     {
@@ -132,5 +142,124 @@ async fn each_git_host_is_asked_in_its_own_words() {
     }
     told.revision = None;
     let repository = Repository::of(NotifierType::GiteaStatus, &GitUrl::parse("https://h/o/r").unwrap(), None).unwrap();
-    assert_eq!(status::set(NotifierType::GiteaStatus, &repository, Transition::Failed, &told, "tkn", None), None);
+    let next = telling(NotifierType::GiteaStatus, &repository, Transition::Failed, &told).next(&[]);
+    assert_eq!(next, Next::Nothing("the deployment has no commit"));
+}
+
+/// The deployments of one environment on a GitLab, as its API has them.
+struct Lab {
+    repository: Repository,
+    message: Message,
+    /// Commit, status, and whether a job of a pipeline made it.
+    all: Vec<(&'static str, String, bool)>,
+    /// What was sent.
+    sent: Vec<(Method, String)>,
+}
+
+const LAB: &str = "https://lab.example.org/api/v4/projects/team%2Fshop/deployments";
+const X: &str = "1111111111111111111111111111111111111111";
+const Y: &str = "2222222222222222222222222222222222222222";
+
+impl Lab {
+    async fn new() -> Self {
+        let mut it = Pieces::new().await;
+        let event = entered(&mut it.deployment, DeploymentPhase::Failed, start(), "why");
+        let url = GitUrl::parse("https://lab.example.org/team/shop.git").unwrap();
+        let repository = Repository::of(NotifierType::GitLabDeployment, &url, None).unwrap();
+        Self { repository, message: it.told(&event, false).unwrap(), all: Vec::new(), sent: Vec::new() }
+    }
+
+    fn answer(&mut self, request: &Request) -> Value {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let shown = |number: usize, (sha, status, job): &(&str, String, bool)| json!({ "id": number, "sha": sha, "status": status, "deployable": job.then(|| json!({ "id": 7 })) });
+        self.sent.push((request.method, request.url[LAB.len()..].to_owned()));
+        match request.method {
+            Method::Get => match self.all.last() {
+                Some(newest) => json!([shown(self.all.len(), newest)]),
+                None => json!([]),
+            },
+            Method::Post => {
+                assert_eq!((&body["environment"], &body["tag"]), (&json!("default/shop"), &json!(false)));
+                assert_eq!(body["ref"], body["sha"]);
+                let sha = if body["sha"] == X { X } else { Y };
+                self.all.push((sha, body["status"].as_str().unwrap().to_owned(), false));
+                json!({ "id": self.all.len() })
+            }
+            Method::Put => {
+                let number: usize = request.url[LAB.len() + 1..].parse().unwrap();
+                let (_, status, job) = &mut self.all[number - 1];
+                let wanted = body["status"].as_str().unwrap().to_owned();
+                assert!(!*job && *status != wanted, "it would refuse that");
+                *status = wanted;
+                json!({ "id": number })
+            }
+        }
+    }
+
+    /// Tells of these transitions of deployments of a commit; with `lost`, the answer to every request is lost once.
+    fn tell(&mut self, commit: &'static str, transitions: &[Transition], lost: bool) {
+        self.message.revision = Some(commit.to_owned());
+        let (kind, message, repository) =
+            (NotifierType::GitLabDeployment, self.message.clone(), self.repository.clone());
+        for transition in transitions {
+            let telling = telling(kind, &repository, *transition, &message);
+            // One attempt after the other, each of which gets one answer further than the one before.
+            'attempts: for patience in if lost { 0 } else { 9 }.. {
+                let mut answers = Vec::new();
+                while let Next::Send(request) = telling.next(&answers) {
+                    let answer = self.answer(&request).to_string().into_bytes();
+                    if answers.len() == patience {
+                        continue 'attempts;
+                    }
+                    answers.push(answer);
+                }
+                break;
+            }
+        }
+    }
+
+    fn shown(&self) -> Vec<(&str, &str)> {
+        self.all.iter().map(|(sha, status, _)| (*sha, status.as_str())).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_on_gitlab_is_there_once_however_often_it_is_told() {
+    use Transition::*;
+    for lost in [false, true] {
+        let mut lab = Lab::new().await;
+        lab.tell(X, &[AwaitingApproval], lost);
+        assert_eq!((lab.shown().len(), lab.sent.len()), (0, 0), "GitLab has no word for it");
+        lab.tell(X, &[Started, Converged], lost);
+        assert_eq!(lab.shown(), [(X, "success")]);
+        // The same version once more changes nothing; deployed anew, it is a deployment of its own.
+        lab.tell(X, &[Unchanged], lost);
+        assert_eq!(lab.shown(), [(X, "success")]);
+        lab.tell(X, &[Started], lost);
+        assert_eq!(lab.shown(), [(X, "success"), (X, "running")]);
+        lab.tell(X, &[Converged], lost);
+        // One that fails and is rolled back, tried once more, and left for another.
+        lab.tell(Y, &[Started, Failed, RolledBack], lost);
+        assert_eq!(lab.shown()[2..], [(Y, "failed")]);
+        lab.tell(Y, &[Started, Failed, RollbackFailed], lost);
+        lab.tell(Y, &[Started, Superseded], lost);
+        assert_eq!(lab.shown()[3..], [(Y, "failed"), (Y, "canceled")]);
+        // Its beginning was never told: it is made as it ended.
+        lab.tell(X, &[Converged], lost);
+        lab.tell(Y, &[Cancelled], lost);
+        assert_eq!(lab.shown()[5..], [(X, "success"), (Y, "canceled")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pipeline_deploys_on_gitlab_is_left_to_it() {
+    let mut lab = Lab::new().await;
+    lab.all.push((X, "running".to_owned(), true));
+    lab.tell(X, &[Transition::Started, Transition::Converged], false);
+    assert_eq!(lab.shown(), [(X, "running"), (X, "success")]);
+    let newest = "?environment=default%2Fshop&order_by=id&sort=desc&per_page=1".to_owned();
+    let (get, post, put) = (Method::Get, Method::Post, Method::Put);
+    assert_eq!(lab.sent, [(get, newest.clone()), (post, String::new()), (get, newest), (put, "/2".to_owned())]);
+    let senseless = telling(NotifierType::GitLabDeployment, &lab.repository, Transition::Started, &lab.message);
+    assert_eq!(senseless.next(&[b"<html>".to_vec()]), Next::Senseless);
 }

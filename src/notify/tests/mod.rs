@@ -14,10 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::form::Request;
+use super::form::{Method, Request};
 use super::http::{Answer, Post};
 use super::message::{self, Facts, Message};
-use super::status::Repository;
+use super::status::{Next, Repository, Telling};
 use super::verdict::Verdict;
 use super::*;
 use crate::declare::{ApplyOptions, Ask, Declare, Limits};
