@@ -22,6 +22,9 @@ mod git_http;
 #[expect(dead_code, unreachable_pub, reason = "the tests of the source use the rest of it")]
 #[path = "../support/git_ssh.rs"]
 mod git_ssh;
+#[expect(dead_code, unreachable_pub, reason = "the tests of the notifiers use the rest of it")]
+#[path = "../support/receiver.rs"]
+mod receiver;
 mod support;
 #[path = "../support/way.rs"]
 mod way;
@@ -42,6 +45,7 @@ mod kill_points;
 mod logs;
 mod lost;
 mod nodes;
+mod notified;
 mod observed;
 mod ownership;
 mod pin;
