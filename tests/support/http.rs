@@ -121,6 +121,11 @@ impl Answer {
 impl World {
     /// A server with the environments `default` and `prod`.
     pub async fn new() -> Self {
+        Self::with(ApiOptions::default()).await
+    }
+
+    /// As [`World::new`], out of the ordinary.
+    pub async fn with(options: ApiOptions) -> Self {
         let store = Arc::new(MemoryStore::new());
         let ledger = Ledger::new(Arc::clone(&store) as Arc<_>);
         for name in ["default", "prod"] {
@@ -144,7 +149,7 @@ impl World {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             meters: Meters::new(),
             tracer: Tracer::default(),
-            options: ApiOptions::default(),
+            options,
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };
         let more = Arc::new(|config: &mut actix_web::web::ServiceConfig| {

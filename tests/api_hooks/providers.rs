@@ -1,0 +1,495 @@
+//! How each provider proves itself, and what its events say.
+
+use super::*;
+
+/// One hook for each provider, all with the same secret; each sets what its payload names.
+const PROVIDERS: &str = "\
+kind: Hook
+name: gitlab
+provider: GitLab
+secret: { value: \"It's a Secret to Everybody\" }
+rules:
+  - { when: 'ref == \"refs/heads/main\"', stacks: [shop], set: { ref: checkout_sha } }
+  - { when: 'event == \"release\" && action == \"create\"', stacks: [shop], set: { ref: tag } }
+---
+kind: Hook
+name: gitea
+provider: Gitea
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'ref == \"refs/heads/main\"', stacks: [shop], set: { ref: after } }]
+---
+kind: Hook
+name: bitbucket
+provider: Bitbucket
+secret: { value: \"It's a Secret to Everybody\" }
+rules:
+  - when: 'push.changes.exists(c, c.new.type == \"branch\" && c.new.name == \"main\")'
+    stacks: [shop]
+    set: { ref: 'push.changes[0].new.target.hash' }
+---
+kind: Hook
+name: registry
+provider: Registry
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'has(target.tag) && target.repository == \"team/web\"', stacks: [shop], set: { images.web: target.tag } }]
+---
+kind: Hook
+name: hub
+provider: DockerHub
+unsigned: true
+rules: [{ when: 'repository.repo_name == \"team/web\"', stacks: [shop], set: { images.web: push_data.tag } }]
+---
+kind: Hook
+name: events
+provider: CloudEvents
+secret: { value: \"It's a Secret to Everybody\" }
+rules: [{ when: 'event == \"dev.example.built\"', stacks: [shop], set: { images.web: data.tag } }]
+";
+
+/// A request as one of them sends it.
+struct Sent {
+    hook: &'static str,
+    body: Value,
+    /// Headers but the one that proves.
+    headers: Vec<(&'static str, &'static str)>,
+    /// The header that proves, for a body.
+    proof: fn(&str) -> (&'static str, String),
+}
+
+impl Sent {
+    async fn send(&self, world: &World, body: &str, proof: Option<(&str, String)>) -> Answer {
+        let mut request =
+            world.http.post(format!("http://{}/hooks/{}", world.address, self.hook)).body(body.to_owned());
+        for (name, value) in &self.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some((name, value)) = proof {
+            request = request.header(name, value);
+        }
+        world.send(request).await
+    }
+}
+
+/// What each provider's documentation shows, shortened to what is asked about.
+fn sent() -> Vec<(Sent, Value)> {
+    vec![
+        (
+            Sent {
+                hook: "gitlab",
+                body: json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT, "checkout_sha": COMMIT }),
+                headers: vec![("x-gitlab-event", "Push Hook"), ("idempotency-key", "4a6c8f2e")],
+                proof: |_| ("x-gitlab-token", SECRET.to_owned()),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "gitea",
+                body: json!({ "ref": "refs/heads/main", "after": COMMIT }),
+                headers: vec![("x-gitea-event", "push"), ("x-gitea-delivery", "f6266f16-1bf3-46a5-9ea4-602e06ead473")],
+                proof: |body| ("x-gitea-signature", hex(body)),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "bitbucket",
+                body: json!({ "push": { "changes": [
+                    { "new": { "type": "branch", "name": "main", "target": { "hash": COMMIT } } },
+                ] } }),
+                headers: vec![("x-event-key", "repo:push"), ("x-request-uuid", "1b1ea4e3-2f0c-4b9e-8a3c-6c2f4b0c8f11")],
+                proof: |body| ("x-hub-signature", sign(body)),
+            },
+            json!({ "ref": COMMIT }),
+        ),
+        (
+            Sent {
+                hook: "registry",
+                body: json!({ "events": [
+                    { "id": "layer", "action": "push", "target": { "mediaType": "application/octet-stream" } },
+                    { "id": "asdf-asdf", "action": "push", "target": {
+                        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                        "repository": "team/web", "tag": "1.4.3", "digest": "sha256:fea8895f450959fa676bcc1df0611ea9" } },
+                ] }),
+                headers: vec![("content-type", "application/vnd.docker.distribution.events.v1+json")],
+                proof: |_| ("authorization", format!("Bearer {SECRET}")),
+            },
+            json!({ "images.web": "1.4.3" }),
+        ),
+        (
+            Sent {
+                hook: "events",
+                body: json!({ "specversion": "1.0", "id": "7", "source": "/ci/shop", "type": "dev.example.built",
+                    "data": { "tag": "1.4.5" } }),
+                headers: vec![("content-type", "application/cloudevents+json")],
+                proof: |body| ("x-skep-signature-256", sign(body)),
+            },
+            json!({ "images.web": "1.4.5" }),
+        ),
+    ]
+}
+
+async fn with_providers() -> World {
+    let world = World::new().await;
+    world.apply(PROVIDERS).await;
+    world.declare("shop").await;
+    world
+}
+
+#[tokio::test]
+async fn each_provider_is_verified_its_own_way_mapped_and_taken_once() {
+    for (sent, set) in sent() {
+        let world = with_providers().await;
+        let (hook, body) = (sent.hook, sent.body.to_string());
+        let before = world.ledger.revision();
+        let wrong = sign("something else");
+        for proof in [None, Some(((sent.proof)(&body).0, wrong)), Some(((sent.proof)(&body).0, String::new()))] {
+            assert_eq!(sent.send(&world, &body, proof).await.status, 401, "{hook}");
+        }
+        let (name, good) = (sent.proof)(&body);
+        if good.contains(&hex(&body)) {
+            let tampered = body.replace(COMMIT, &"b".repeat(40)).replace("1.4.5", "6.6.6");
+            assert_ne!(tampered, body);
+            assert_eq!(sent.send(&world, &tampered, Some((name, good.clone()))).await.status, 401, "{hook}");
+        }
+        assert_eq!(world.ledger.revision(), before, "{hook}");
+        let answer = sent.send(&world, &body, Some((name, good.clone()))).await;
+        assert_eq!(answer.status, 202, "{hook}: {}", answer.text);
+        let made = answer.json()["deployments"].as_array().unwrap().clone();
+        assert_eq!(made.len(), 1, "{hook}: {}", answer.text);
+        let origin = world.deployment(&made[0]).origin;
+        assert_eq!(origin.mapped_request["hook"]["set"], set, "{hook}");
+        assert!(!origin.original_request.to_string().contains("Everybody"), "{hook}");
+        assert_eq!(sent.send(&world, &body, Some((name, good))).await.status, 409, "{hook}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_without_an_id_is_refused_and_says_which() {
+    let world = with_providers().await;
+    for (sent, _) in sent().into_iter().filter(|(sent, _)| !matches!(sent.hook, "registry" | "events")) {
+        let body = sent.body.to_string();
+        let bare = Sent { headers: Vec::new(), ..sent };
+        let answer = bare.send(&world, &body, Some((bare.proof)(&body))).await;
+        assert_eq!(answer.status, 422, "{}", bare.hook);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_ask_what_happened_is_about_pushes_alone() {
+    let world = with_providers().await;
+    let send = async |id: &'static str, body: Value| {
+        let headers = vec![("idempotency-key", id)];
+        let sent = Sent { hook: "gitlab", body, headers, proof: |_| ("x-gitlab-token", SECRET.to_owned()) };
+        let body = sent.body.to_string();
+        sent.send(&world, &body, Some((sent.proof)(&body))).await.json()
+    };
+    let pipeline = json!({ "object_kind": "pipeline", "ref": "refs/heads/main", "checkout_sha": COMMIT });
+    let answer = send("one", pipeline).await;
+    assert_eq!((&answer["deployments"], &answer["refused"]), (&json!([]), &json!([])));
+    let release = send("two", json!({ "object_kind": "release", "action": "create", "tag": "v1.4.2" })).await;
+    assert_eq!(world.deployment(&release["deployments"][0]).origin.mapped_request["hook"]["set"]["ref"], "v1.4.2");
+}
+
+#[tokio::test]
+async fn only_a_hook_that_says_so_takes_what_is_not_signed() {
+    let world = with_providers().await;
+    let body = json!({ "repository": { "repo_name": "team/web" }, "push_data": { "tag": "1.4.4" } }).to_string();
+    let post = || world.http.post(format!("http://{}/hooks/hub", world.address)).body(body.clone());
+    let answer = world.send(post()).await;
+    assert_eq!(answer.json()["deployments"].as_array().unwrap().len(), 1, "{}", answer.text);
+    assert_eq!(world.send(post()).await.status, 409, "the same body is the same delivery");
+    for broken in ["", "unsigned: false\n", "unsigned: true\nsecret: { value: \"It's a Secret\" }\n"] {
+        let manifest = format!("kind: Hook\nname: x\nprovider: DockerHub\n{broken}rules: [{{ stacks: [shop] }}]\n");
+        assert!(world.refused(&manifest).await.contains("secret"), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn gitlabs_signing_token_signs_id_time_and_body() {
+    let world = world().await;
+    world
+        .apply(
+            "kind: Hook\nname: gitlab\nprovider: GitLab\nsecret: { value: \"It's a Secret to Everybody\" }\n\
+             rules: [{ stacks: [shop], set: { ref: after } }]\n",
+        )
+        .await;
+    let body = json!({ "object_kind": "push", "ref": "refs/heads/main", "after": COMMIT }).to_string();
+    let now = world.ledger.stack(&key("shop")).unwrap().unwrap().value.created_at.as_second();
+    let send = async |id: &str, time: i64, signed: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{id}.{time}.{signed}").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        let request = world
+            .http
+            .post(format!("http://{}/hooks/gitlab", world.address))
+            .header("content-type", "application/json")
+            .header("x-gitlab-event", "Push Hook")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", time.to_string())
+            .header("webhook-signature", format!("v1,{signature}"))
+            .body(body.clone());
+        world.send(request).await.status
+    };
+    assert_eq!(send("one", now, "another body").await, 401);
+    assert_eq!(send("one", now - 3600, &body).await, 401, "it is an hour old");
+    assert_eq!(send("one", now, &body).await, 202);
+    assert_eq!(send("one", now, &body).await, 409);
+    assert_eq!(world.ledger.stack(&key("shop")).unwrap().unwrap().value.spec.source.wanted(), COMMIT);
+}
+
+/// An event of a provider, its payload shortened from the provider's own documentation to what is asked about.
+struct Told {
+    provider: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    /// The header that names the delivery.
+    id: &'static str,
+    payload: Value,
+    when: &'static str,
+    set: (&'static str, &'static str),
+    wanted: &'static str,
+    proof: fn(&str) -> (&'static str, String),
+}
+
+fn told() -> Vec<Told> {
+    let github = |event: &'static [(&'static str, &'static str)], payload, when, set, wanted| Told {
+        provider: "GitHub",
+        headers: event,
+        id: "x-github-delivery",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |body| ("x-hub-signature-256", sign(body)),
+    };
+    let gitlab = |payload, when, set, wanted| Told {
+        provider: "GitLab",
+        headers: &[],
+        id: "idempotency-key",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |_| ("x-gitlab-token", SECRET.to_owned()),
+    };
+    let gitea = |event: &'static [(&'static str, &'static str)], payload, when, set, wanted| Told {
+        provider: "Gitea",
+        headers: event,
+        id: "x-gitea-delivery",
+        payload,
+        when,
+        set,
+        wanted,
+        proof: |body| ("x-gitea-signature", hex(body)),
+    };
+    vec![
+        github(
+            &[("x-github-event", "push")],
+            json!({ "ref": "refs/tags/v1.4.2", "after": COMMIT, "created": true }),
+            "ref.startsWith(\"refs/tags/v\")",
+            ("ref", "after"),
+            COMMIT,
+        ),
+        github(
+            &[("x-github-event", "create")],
+            json!({ "ref": "v1.4.2", "ref_type": "tag", "master_branch": "main" }),
+            "event == \"create\" && ref_type == \"tag\"",
+            ("ref", "payload.ref"),
+            "v1.4.2",
+        ),
+        github(
+            &[("x-github-event", "release")],
+            json!({ "action": "published", "release": { "tag_name": "v1.4.2", "target_commitish": "main", "draft": false } }),
+            "event == \"release\" && action == \"published\"",
+            ("ref", "release.tag_name"),
+            "v1.4.2",
+        ),
+        github(
+            &[("x-github-event", "deployment")],
+            json!({ "action": "created", "deployment": { "sha": COMMIT, "ref": "main", "environment": "production" } }),
+            "event == \"deployment\" && deployment.environment == \"production\"",
+            ("ref", "deployment.sha"),
+            COMMIT,
+        ),
+        github(
+            &[("x-github-event", "registry_package")],
+            json!({ "action": "published", "registry_package": { "name": "web", "namespace": "team",
+                "package_version": { "container_metadata": { "tag": { "name": "1.4.2" } } } } }),
+            "event == \"registry_package\" && registry_package.name == \"web\"",
+            ("images.web", "registry_package.package_version.container_metadata.tag.name"),
+            "1.4.2",
+        ),
+        github(
+            &[("x-github-event", "workflow_run")],
+            json!({ "action": "completed", "workflow_run": { "name": "CI", "head_sha": COMMIT, "conclusion": "success" } }),
+            "event == \"workflow_run\" && workflow_run.conclusion == \"success\"",
+            ("ref", "workflow_run.head_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "push", "ref": "refs/heads/main", "checkout_sha": COMMIT }),
+            "ref == \"refs/heads/main\"",
+            ("ref", "checkout_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "tag_push", "ref": "refs/tags/v1.4.2", "checkout_sha": COMMIT }),
+            "ref.startsWith(\"refs/tags/\")",
+            ("ref", "checkout_sha"),
+            COMMIT,
+        ),
+        gitlab(
+            json!({ "object_kind": "release", "action": "create", "tag": "v1.4.2", "commit": { "id": COMMIT } }),
+            "event == \"release\" && action == \"create\"",
+            ("ref", "tag"),
+            "v1.4.2",
+        ),
+        gitlab(
+            json!({ "object_kind": "pipeline", "object_attributes": { "ref": "main", "sha": COMMIT, "status": "success" } }),
+            "event == \"pipeline\" && object_attributes.status == \"success\"",
+            ("ref", "object_attributes.sha"),
+            COMMIT,
+        ),
+        gitea(
+            &[("x-gitea-event", "push")],
+            json!({ "ref": "refs/heads/main", "after": COMMIT }),
+            "ref == \"refs/heads/main\"",
+            ("ref", "after"),
+            COMMIT,
+        ),
+        // Forgejo sends Gitea's headers beside its own.
+        gitea(
+            &[("x-gitea-event", "create"), ("x-forgejo-event", "create")],
+            json!({ "ref": "v1.4.2", "ref_type": "tag", "sha": COMMIT }),
+            "event == \"create\" && ref_type == \"tag\"",
+            ("ref", "sha"),
+            COMMIT,
+        ),
+        gitea(
+            &[("x-gitea-event", "release")],
+            json!({ "action": "published", "release": { "tag_name": "v1.4.2" } }),
+            "event == \"release\" && action == \"published\"",
+            ("ref", "release.tag_name"),
+            "v1.4.2",
+        ),
+        Told {
+            provider: "Bitbucket",
+            headers: &[("x-event-key", "repo:push")],
+            id: "x-request-uuid",
+            payload: json!({ "push": { "changes": [{ "new": { "type": "tag", "name": "v1.4.2", "target": { "hash": COMMIT } } }] } }),
+            when: "push.changes[0].new.type == \"tag\"",
+            set: ("ref", "push.changes[0].new.target.hash"),
+            wanted: COMMIT,
+            proof: |body| ("x-hub-signature", sign(body)),
+        },
+        // In binary mode what is told of the event is in headers, and the body is its data.
+        Told {
+            provider: "CloudEvents",
+            headers: &[("ce-specversion", "1.0"), ("ce-source", "/ci/shop"), ("ce-type", "dev.example.built")],
+            id: "ce-id",
+            payload: json!({ "tag": "1.4.2" }),
+            when: "event == \"dev.example.built\"",
+            set: ("images.web", "data.tag"),
+            wanted: "1.4.2",
+            proof: |body| ("x-skep-signature-256", sign(body)),
+        },
+        Told {
+            provider: "Generic",
+            headers: &[("x-skep-event", "built")],
+            id: "x-skep-delivery",
+            payload: json!({ "image": { "tag": "1.4.2" } }),
+            when: "event == \"built\"",
+            set: ("images.web", "image.tag"),
+            wanted: "1.4.2",
+            proof: |body| ("x-skep-signature-256", sign(body)),
+        },
+    ]
+}
+
+#[tokio::test]
+async fn every_event_is_mapped_and_none_that_is_tampered_with_replayed_or_oversized() {
+    for told in told() {
+        let world = World::new().await;
+        world.declare("shop").await;
+        let Told { provider, when, set: (field, expression), .. } = told;
+        let what = format!("{provider}: {when}");
+        world
+            .apply(&format!(
+                "kind: Hook\nname: x\nprovider: {provider}\nsecret: {{ value: \"{SECRET}\" }}\nrules:\n  \
+                 - {{ when: '{when}', stacks: [shop], set: {{ {field}: '{expression}' }} }}\n"
+            ))
+            .await;
+        let send = async |body: &str, proof: Option<(&str, String)>| {
+            let mut request = world.http.post(format!("http://{}/hooks/x", world.address)).body(body.to_owned());
+            request = request.header("content-type", "application/json").header(told.id, "one");
+            for (name, value) in told.headers.iter().copied().map(|(name, value)| (name, value.to_owned())).chain(proof)
+            {
+                request = request.header(name, value);
+            }
+            world.send(request).await
+        };
+        let body = told.payload.to_string();
+        let proof = (told.proof)(&body);
+        assert_eq!(send(&body, None).await.status, 401, "{what}");
+        let forged = (proof.0, format!("{}0", proof.1));
+        assert_eq!(send(&body, Some(forged)).await.status, 401, "{what}");
+        // A secret that is only shown says nothing of the body.
+        if !proof.1.contains(SECRET) {
+            let tampered = body.replace(told.wanted, "6.6.6");
+            assert_eq!(send(&tampered, Some(proof.clone())).await.status, 401, "{what}");
+        }
+        let large = json!({ "x": "y".repeat(1 << 20) }).to_string();
+        assert_eq!(send(&large, Some((told.proof)(&large))).await.status, 413, "{what}");
+        let answer = send(&body, Some(proof.clone())).await;
+        assert_eq!(answer.status, 202, "{what}: {}", answer.text);
+        let made = answer.json()["deployments"].as_array().unwrap().clone();
+        assert_eq!(made.len(), 1, "{what}: {}", answer.text);
+        let origin = world.deployment(&made[0]).origin;
+        assert_eq!(origin.mapped_request["hook"]["set"], json!({ field: told.wanted }), "{what}");
+        assert_eq!(send(&body, Some(proof)).await.status, 409, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_an_image_wakes_the_stacks_that_follow_it() {
+    use skep::domain::{FollowRule, FollowedStatus, Repository, StackStatus};
+    use skep::ledger::Batch;
+    let world = World::new().await;
+    world
+        .apply(&format!(
+            "kind: Hook\nname: images\nprovider: Registry\nsecret: {{ value: \"{SECRET}\" }}\nrules: [{{ stacks: ['*'] }}]\n"
+        ))
+        .await;
+    world.declare("of-git").await;
+    for (name, repository) in [("web", "r.example/team/web"), ("api", "r.example/team/api"), ("new", "")] {
+        let compose = "services: { web: { image: 'r.example/team/web:0' } }";
+        let images = json!({ "web": { "semver": "~1.4" } });
+        let body = json!({ "name": name, "inline": compose, "images": images });
+        assert_eq!(world.call("POST", "/api/v1/stacks", &body).await.status, 201);
+        if !repository.is_empty() {
+            let rule = FollowRule::Semver("~1.4".into());
+            let repository = Repository::of_image(repository);
+            let followed =
+                FollowedStatus { rule, repository, version: None, since: None, skipped: Vec::new(), error: None };
+            let status = StackStatus { followed: [("web".to_owned(), followed)].into(), ..StackStatus::default() };
+            world.ledger.commit(Batch::new().put_status(&key(name), &status)).await.unwrap();
+        }
+    }
+    let event = json!({ "id": "one", "action": "push", "target": { "repository": "team/web", "tag": "1.4.3",
+        "mediaType": "application/vnd.oci.image.index.v1+json" } });
+    let request = world
+        .http
+        .post(format!("http://{}/hooks/images", world.address))
+        .header("content-type", "application/vnd.docker.distribution.events.v1+json")
+        .header("authorization", format!("Bearer {SECRET}"))
+        .body(json!({ "events": [event] }).to_string());
+    assert_eq!(world.send(request).await.status, 202);
+    let woken: Vec<&str> = ["api", "new", "of-git", "web"]
+        .into_iter()
+        .filter(|name| {
+            let stack = world.ledger.stack(&key(name)).unwrap().unwrap().value;
+            stack.control.reconcile_token.is_some()
+        })
+        .collect();
+    assert_eq!(woken, ["new", "of-git", "web"], "where its image is is not known of `new` yet");
+}
