@@ -392,6 +392,8 @@ pub(super) struct HookDelivery {
     #[serde(default)]
     pub(super) synced: Vec<String>,
     pub(super) refused: Vec<HookRefusal>,
+    pub(super) outcome: String,
+    pub(super) message: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -403,6 +405,7 @@ pub(super) struct Redelivered {
     #[serde(default)]
     pub(super) synced: Vec<String>,
     pub(super) refused: Vec<HookRefusal>,
+    pub(super) message: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pushed;
+use super::received;
 use super::rule::{Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
@@ -17,10 +17,7 @@ use crate::domain::{
     Actor, Catalog, CredentialName, CredentialType, DeploymentId, Event, EventType, Sealed, SecretBytes, Stack,
     StackKey, TraceContext, Trigger, Way, fits,
 };
-use crate::ledger::{
-    Batch, Hook, HookDelivery, HookProvider, HookRule, HookSecret, Once, RecordKey, RefusedStack, Versioned,
-    sealed_request,
-};
+use crate::ledger::{Batch, Hook, HookProvider, HookRule, HookSecret, Once, RecordKey, Versioned, sealed_request};
 
 /// What a `set` of a rule may begin with to name a service.
 const IMAGES: &str = "images.";
@@ -57,6 +54,15 @@ pub struct Delivered {
     pub synced: Vec<String>,
     /// Stacks a rule names for which nothing was done, and why.
     pub refused: Vec<(StackKey, Refusal)>,
+    /// Why nothing was to be done at all.
+    pub ignored: Option<String>,
+}
+
+impl Delivered {
+    /// Whether it led to nothing, and nothing was refused.
+    fn is_nothing(&self) -> bool {
+        self.deployments.is_empty() && self.reconciled.is_empty() && self.synced.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// What one rule asks for one stack.
@@ -67,9 +73,12 @@ pub(super) struct Wish<'r> {
 }
 
 /// What is gathered for one transaction.
+#[derive(Default)]
 struct Gathered {
     batch: Batch,
     delivered: Delivered,
+    /// Stacks that stand at the version already.
+    standing: Vec<StackKey>,
 }
 
 impl Declare {
@@ -126,7 +135,7 @@ impl Declare {
                 let deployments = once.value.deployments;
                 return Ok(Delivered { replayed: true, deployments, ..Delivered::default() });
             }
-            let Gathered { batch, delivered } = self.gather_delivery(hook, delivery)?;
+            let Gathered { batch, delivered, .. } = self.gather_delivery(hook, delivery)?;
             let once = Once {
                 request: self.sealer.digester().digest_of(&delivery.payload).as_str().to_owned(),
                 deployments: delivered.deployments.clone(),
@@ -134,7 +143,7 @@ impl Declare {
                 at: self.now(),
             };
             let batch = batch.event(&self.received(hook, delivery, &delivered)).put_once(&key, &once);
-            let record = recorded(&id, hook, delivery, (&delivered, once.at), body.is_some());
+            let record = received::recorded(&id, hook, delivery, (&delivered, once.at), body.is_some());
             let batch = batch.put_delivery(&record, body.as_ref());
             let old = self.too_many_deliveries(&hook.name)?;
             let batch = old.iter().fold(batch, |batch, delivery| batch.delete_delivery(delivery));
@@ -147,7 +156,7 @@ impl Declare {
     }
 
     fn gather_delivery(&self, hook: &Hook, delivery: &Delivery) -> Result<Gathered, DeclareError> {
-        let mut gathered = Gathered { batch: Batch::new(), delivered: Delivered::default() };
+        let mut gathered = Gathered::default();
         let facts = Facts::new(&delivery.payload, &delivery.event)
             .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
         let asked = self.asked_by(hook, delivery)?;
@@ -167,6 +176,9 @@ impl Declare {
             let batch = std::mem::take(&mut gathered.batch).expect(&key, Some(found.revision));
             gathered.batch = batch.put_catalog(&catalog);
             gathered.delivered.synced.push(catalog.name);
+        }
+        if gathered.delivered.is_nothing() {
+            gathered.delivered.ignored = Some(received::why_nothing(hook, delivery, &facts, &gathered.standing));
         }
         Ok(gathered)
     }
@@ -270,8 +282,11 @@ impl Declare {
 
     /// Adds one stack's part to the transaction; what would be too large for its record is refused for this stack alone.
     fn add(&self, to: &mut Gathered, wish: Wish<'_>, decision: Decision, ask: &Ask) -> Result<(), DeclareError> {
-        let Decision::Write(writing) = decision else { return Ok(()) };
         let key = wish.stack.value.key;
+        let Decision::Write(writing) = decision else {
+            to.standing.push(key);
+            return Ok(());
+        };
         match self.fits(&writing.stack, writing.deployment.as_ref()) {
             Ok(()) => {}
             Err(DeclareError::Refused(refusals)) => {
@@ -312,9 +327,14 @@ impl Declare {
             message.push_str(&format!("; nor {more} more"));
         }
         let refused = delivered.deployments.is_empty() && !delivered.refused.is_empty();
+        self.line(hook, if refused { EventType::HookRefused } else { EventType::HookReceived }, message)
+    }
+
+    /// A line of the log about a hook's delivery.
+    pub(super) fn line(&self, hook: &Hook, kind: EventType, message: String) -> Event {
         Event {
             time: self.now(),
-            kind: if refused { EventType::HookRefused } else { EventType::HookReceived },
+            kind,
             environment: hook.rules.first().map(|rule| rule.environment.clone()).unwrap_or_default(),
             stack: None,
             deployment: None,
@@ -326,35 +346,7 @@ impl Declare {
     }
 }
 
-/// What is kept of a delivery.
-fn recorded(
-    id: &str,
-    hook: &Hook,
-    delivery: &Delivery,
-    (delivered, at): (&Delivered, Timestamp),
-    kept: bool,
-) -> HookDelivery {
-    let refused = |(key, refusal): &(StackKey, Refusal)| RefusedStack {
-        stack: key.clone(),
-        code: refusal.code.as_str().to_owned(),
-        message: refusal.message.clone(),
-    };
-    HookDelivery {
-        id: id.to_owned(),
-        hook: hook.name.clone(),
-        delivery: delivery.id.clone(),
-        event: delivery.event.clone(),
-        at,
-        again_by: delivery.again_by.clone(),
-        deployments: delivered.deployments.clone(),
-        reconciled: delivered.reconciled.clone(),
-        synced: delivered.synced.clone(),
-        refused: delivered.refused.iter().map(refused).collect(),
-        kept,
-    }
-}
-
-fn actor(hook: &Hook) -> Actor {
+pub(super) fn actor(hook: &Hook) -> Actor {
     Actor::new(format!("hook/{}", hook.name))
 }
 

@@ -98,7 +98,10 @@ impl Declare {
         };
         let before = self.ledger.delivery(&hook.name, id)?.ok_or_else(missing)?;
         let Some(body) = self.ledger.delivery_body(&hook.name, id)? else {
-            let message = format!("what came with `{id}` was larger than {LARGEST_KEPT} bytes and was not kept");
+            let message = format!(
+                "what came with `{id}` was not kept: it was larger than {LARGEST_KEPT} bytes, could not be read, or is nothing \
+                 that a rule can be about"
+            );
             let hint = "have the sender send it again";
             return Err(Refusal::new(Code::Conflict, message).field("delivery").hint(hint).into());
         };

@@ -28,6 +28,7 @@ mod manifest;
 mod notifier;
 mod permit;
 mod pushed;
+mod received;
 mod reference;
 mod relay;
 mod rollback;
@@ -55,6 +56,7 @@ pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};
 pub use hook::{DELIVERIES, StackTrial, Trial, TrialOutcome};
 pub use manifest::{AskedCredential, AskedNotifier, Body, Document, Manifest};
+pub use received::Aside;
 pub use reference::{Reference, ReferenceKind, References, references};
 pub use token::{CreateToken, NewToken, TOKEN_PREFIX, token_digest};
 

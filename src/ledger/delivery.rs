@@ -33,6 +33,45 @@ pub struct HookDelivery {
     pub refused: Vec<RefusedStack>,
     /// Whether what came is kept, so that it can be done again.
     pub kept: bool,
+    /// Why nothing was done at all, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
+}
+
+/// Why nothing was done about a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Idle {
+    /// Its hook does not ask for it, or everything stands as it wants already.
+    Ignored(String),
+    /// It is not what its sender should send.
+    Refused(String),
+}
+
+/// What became of a delivery, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// It made deployments.
+    Deployed,
+    /// Stacks or catalogs were looked at again.
+    LookedAgain,
+    /// Nothing was done, rightly.
+    Ignored,
+    /// Nothing was done, because no stack took it, or because it is not what its sender should send.
+    Refused,
+}
+
+impl HookDelivery {
+    /// What became of it.
+    #[must_use]
+    pub fn outcome(&self) -> DeliveryOutcome {
+        match &self.idle {
+            _ if !self.deployments.is_empty() => DeliveryOutcome::Deployed,
+            _ if !self.reconciled.is_empty() || !self.synced.is_empty() => DeliveryOutcome::LookedAgain,
+            Some(Idle::Refused(_)) => DeliveryOutcome::Refused,
+            _ if !self.refused.is_empty() => DeliveryOutcome::Refused,
+            Some(Idle::Ignored(_)) | None => DeliveryOutcome::Ignored,
+        }
+    }
 }
 
 /// A stack that did not take what a rule wanted of it.

@@ -49,7 +49,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 pub use batch::Batch;
-pub use delivery::{HookDelivery, RefusedStack};
+pub use delivery::{DeliveryOutcome, HookDelivery, Idle, RefusedStack};
 pub use keyring::{LedgerKeyring, open_values};
 pub use notifier::{Owed, OwedPage};
 pub use record::{Hook, HookProvider, HookRule, HookSecret, Once, RecordKey};

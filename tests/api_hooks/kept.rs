@@ -3,9 +3,9 @@
 use super::*;
 
 const DELIVERIES: &str = "query Q($hook: String!, $first: Int) { it: hookDeliveries(hook: $hook, first: $first) { id \
-    deliveryId event againBy deployments kept reconciled { name } refused { stack { name } code message } } }";
+    deliveryId event againBy deployments kept outcome message reconciled { name } refused { stack { name } code message } } }";
 const REDELIVER: &str = "mutation M($input: RedeliverHookInput!) { it: redeliverHook(input: $input) { deliveryId \
-    deployments reconciled { name } refused { code } userErrors { code field hint } } }";
+    deployments reconciled { name } refused { code } message userErrors { code field hint } } }";
 
 #[tokio::test]
 async fn deliveries_are_kept_with_their_outcome_and_can_be_done_again() {
@@ -192,4 +192,126 @@ async fn a_push_has_a_catalog_looked_at() {
             .await
             .contains("`rules[0].stacks` is missing")
     );
+}
+
+/// A request to `shop-push` as GitHub signs it.
+fn of_github(world: &World, kind: &str, (event, id): (&str, &str), body: &str) -> reqwest::RequestBuilder {
+    let request = world
+        .http
+        .post(format!("http://{}/hooks/shop-push", world.address))
+        .header("content-type", kind)
+        .header("x-github-event", event)
+        .header("x-hub-signature-256", sign(body))
+        .body(body.to_owned());
+    if id.is_empty() { request } else { request.header("x-github-delivery", id) }
+}
+
+/// The newest delivery: its sender's id, outcome, and why nothing was done.
+async fn newest(world: &World) -> (String, String, String) {
+    let known = graph(world, DELIVERIES, json!({ "hook": "shop-push", "first": 1 })).await[0].clone();
+    let text = |name: &str| known[name].as_str().unwrap_or_default().to_owned();
+    (text("deliveryId"), text("outcome"), text("message"))
+}
+
+#[tokio::test]
+async fn a_delivery_that_leads_to_nothing_is_listed_with_the_reason() {
+    let world = world().await;
+    let known = |id: &str, outcome: &str, why: &str| (id.to_owned(), outcome.to_owned(), why.to_owned());
+    assert_eq!(deliver(&world, "one", &push("main")).await.status, 202);
+    assert_eq!(newest(&world).await, known("one", "Deployed", ""));
+    assert_eq!(deliver(&world, "two", &push("docs")).await.status, 202);
+    assert_eq!(newest(&world).await, known("two", "LookedAgain", ""));
+    assert_eq!(deliver(&world, "three", &push("feature")).await.status, 202);
+    let why = "no rule is about it (rule 1: its condition is false; rule 2: its condition is false)";
+    assert_eq!(newest(&world).await, known("three", "Ignored", why));
+    // A condition that cannot be answered says so, and nothing of the payload.
+    let odd = json!({ "ref": { "octocat": 1 }, "after": COMMIT }).to_string();
+    assert_eq!(deliver(&world, "four", &odd).await.status, 202);
+    let (_, outcome, why) = newest(&world).await;
+    assert!(outcome == "Ignored" && !why.contains("octocat"), "{why}");
+    for name in ["shop", "shop-eu"] {
+        let deleted = world.send(world.request("DELETE", &format!("/api/v1/stacks/{name}?confirm={name}"))).await;
+        assert_eq!(deleted.status, 202);
+    }
+    // Nobody took it: each stack says why.
+    assert_eq!(deliver(&world, "five", &push("main")).await.status, 202);
+    assert_eq!(newest(&world).await, known("five", "Refused", ""));
+    let refused = graph(&world, DELIVERIES, json!({ "hook": "shop-push", "first": 1 })).await[0]["refused"].clone();
+    let stacks: Vec<_> = refused.as_array().unwrap().iter().map(|it| &it["stack"]["name"]).collect();
+    assert_eq!(stacks, ["shop", "shop-eu"]);
+    assert!(refused[0]["message"].as_str().unwrap().contains("being deleted"), "{refused}");
+
+    world.apply(&HOOKS.replace("shop*", "blog*")).await;
+    assert_eq!(deliver(&world, "six", &push("main")).await.status, 202);
+    let why = "no stack or catalog that its rules name is there and is concerned";
+    assert_eq!(newest(&world).await, known("six", "Ignored", why));
+    // Done again it says the same.
+    let id = graph(&world, DELIVERIES, json!({ "hook": "shop-push", "first": 1 })).await[0]["id"].clone();
+    let again = graph(&world, REDELIVER, json!({ "input": { "hook": "shop-push", "delivery": id } })).await;
+    assert_eq!((&again["message"], &again["userErrors"]), (&json!(why), &json!([])));
+}
+
+#[tokio::test]
+async fn an_event_that_no_rule_can_be_about_is_listed_once_and_does_nothing() {
+    let world = world().await;
+    let (stacks, events) = (world.ledger.stacks(None).unwrap(), world.ledger.events(None, true, 1).unwrap());
+    for (event, id) in [("ping", "one"), ("issues", "two"), ("ping", "three"), ("ping", "three")] {
+        let answer = world.send(of_github(&world, "application/json", (event, id), &push("main"))).await;
+        assert_eq!(answer.status, 202);
+        assert_eq!(answer.json(), json!({ "deliveryId": id, "deployments": [], "refused": [] }));
+    }
+    assert_eq!(world.ledger.stacks(None).unwrap(), stacks);
+    assert_eq!(world.ledger.events(None, true, 1).unwrap(), events);
+    let known = graph(&world, DELIVERIES, json!({ "hook": "shop-push" })).await;
+    let known: Vec<_> =
+        known.as_array().unwrap().iter().map(|it| (&it["event"], &it["message"], &it["kept"])).collect();
+    let of = |event: &str| (json!(event), json!(format!("no rule can be about `{event}`")), json!(false));
+    let wanted = [of("ping"), of("issues")];
+    assert_eq!(known, wanted.each_ref().map(|(event, why, kept)| (event, why, kept)), "the newest of each");
+    assert_eq!(newest(&world).await.0, "three");
+}
+
+#[tokio::test]
+async fn a_proven_delivery_that_cannot_be_taken_is_listed_and_what_is_not_proven_is_not() {
+    let world = world().await;
+    let form = "payload=x";
+    let long = "x".repeat(129);
+    for (kind, id, body, status, why) in [
+        ("application/x-www-form-urlencoded", "form", form, 415, "the delivery is a form; set the content type"),
+        ("application/json", "broken", "{", 400, "the delivery is not JSON: line 1, column 1"),
+        ("application/json", "", "{}", 422, "the delivery lacks X-GitHub-Delivery"),
+        ("application/json", long.as_str(), "{}", 422, "the delivery's id has 1 to 128 characters"),
+    ] {
+        let answer = world.send(of_github(&world, kind, ("push", id), body)).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        let (listed, outcome, message) = newest(&world).await;
+        assert_eq!((listed.as_str(), outcome.as_str()), (&id[..id.len().min(128)], "Refused"));
+        assert!(message.starts_with(why), "{message}");
+        let event = &world.ledger.events(None, true, 1).unwrap()[0].1;
+        assert!(event.kind == EventType::HookRefused && event.message.contains(why), "{}", event.message);
+    }
+    // Its id stays good.
+    assert_eq!(deliver(&world, "broken", &push("main")).await.status, 202);
+    let input = json!({ "hook": "shop-push", "delivery": graph(&world, DELIVERIES, json!({ "hook": "shop-push" })).await[1]["id"] });
+    let again = graph(&world, REDELIVER, json!({ "input": input })).await;
+    assert_eq!(again["userErrors"][0]["code"], "CONFLICT", "{again}");
+
+    let (known, events) =
+        (world.ledger.deliveries("shop-push", 200).unwrap(), world.ledger.events(None, true, 1).unwrap());
+    assert_eq!(deliver(&world, "broken", &push("main")).await.status, 409, "a replay is the delivery that was listed");
+    let large = json!({ "x": "y".repeat(1 << 20) }).to_string();
+    assert_eq!(deliver(&world, "large", &large).await.status, 413);
+    for body in ["{", "payload=x", "{}"] {
+        let forged = of_github(&world, "application/json", ("push", "forged"), body);
+        let mut forged = forged.build().unwrap();
+        forged.headers_mut().insert("x-hub-signature-256", sign("else").parse().unwrap());
+        assert_eq!(world.http.execute(forged).await.unwrap().status(), 401);
+    }
+    assert_eq!(world.ledger.deliveries("shop-push", 200).unwrap(), known);
+    assert_eq!(world.ledger.events(None, true, 1).unwrap(), events);
+    // Who need not prove himself has nothing listed but what is carried out.
+    world.apply("kind: Hook\nname: hub\nprovider: DockerHub\nunsigned: true\nrules: [{ stacks: [shop] }]\n").await;
+    let post = world.http.post(format!("http://{}/hooks/hub", world.address)).body("{");
+    assert_eq!(world.send(post).await.status, 400);
+    assert_eq!(world.ledger.deliveries("hub", 200).unwrap(), []);
 }

@@ -169,27 +169,6 @@ async fn without_the_right_signature_nothing_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_ping_and_other_events_are_accepted_and_do_nothing() {
-    let world = world().await;
-    let before = world.ledger.revision();
-    for event in ["ping", "issues"] {
-        let body = push("main");
-        let request = world
-            .http
-            .post(format!("http://{}/hooks/shop-push", world.address))
-            .header("content-type", "application/json")
-            .header("x-github-event", event)
-            .header("x-github-delivery", event)
-            .header("x-hub-signature-256", sign(&body))
-            .body(body);
-        let answer = world.send(request).await;
-        assert_eq!(answer.status, 202);
-        assert_eq!(answer.json(), json!({ "deliveryId": event, "deployments": [], "refused": [] }));
-    }
-    assert_eq!(world.ledger.revision(), before);
-}
-
-#[tokio::test]
 async fn what_is_too_large_or_no_json_is_refused() {
     let world = world().await;
     let large = json!({ "x": "y".repeat(1 << 20) }).to_string();

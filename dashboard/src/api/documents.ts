@@ -297,7 +297,7 @@ export const Hooks = graphql(`
 export const Deliveries = graphql(`
   query Deliveries($hook: String!) {
     hookDeliveries(hook: $hook, first: 20) {
-      id deliveryId event at againBy kept deployments synced
+      id deliveryId event at againBy kept outcome message deployments synced
       reconciled { name environment }
       refused { stack { name environment } code message }
     }

@@ -131,7 +131,7 @@ function Deliveries({ hook }: { hook: string }) {
       {all?.length === 0 && <p class="faint">Nothing has come yet.</p>}
       <ol class="lines">
         {all?.map((it) => (
-          <li key={it.id} class={it.refused.length > 0 ? 'tone-bad' : 'tone-good'}>
+          <li key={it.id} class={it.outcome === 'Refused' || it.refused.length > 0 ? 'tone-bad' : 'tone-good'}>
             <span>
               <b class="kind">{it.event}</b> <Ago time={it.at} />
               {it.againBy && <span class="faint">, again by {it.againBy}</span>}
@@ -155,9 +155,8 @@ function Deliveries({ hook }: { hook: string }) {
                   {no.stack.name} refused: {no.message}
                 </span>
               ))}
-              {it.deployments.length + it.reconciled.length + it.synced.length + it.refused.length === 0 && (
-                <span class="faint">no rule was about it</span>
-              )}
+              {it.outcome === 'Refused' && it.message && <span class="refused">refused: {it.message}</span>}
+              {it.outcome === 'Ignored' && <span class="faint">{it.message ?? 'nothing was to be done'}</span>}
             </span>
             <span>
               {it.kept ? (
@@ -165,7 +164,7 @@ function Deliveries({ hook }: { hook: string }) {
                   Redeliver…
                 </button>
               ) : (
-                <span class="faint">too large to be kept</span>
+                <span class="faint">not kept</span>
               )}
             </span>
           </li>

@@ -9,7 +9,7 @@ use super::time::Time;
 use crate::api::hooks::imagine;
 use crate::declare::{Ask, Declare, DeclareError, Delivered, Delivery, StackTrial, TrialOutcome};
 use crate::domain::StackKey;
-use crate::ledger::{self, Hook, HookDelivery, HookRule, HookSecret};
+use crate::ledger::{self, Hook, HookDelivery, HookRule, HookSecret, Idle};
 
 /// Who sends to a hook.
 #[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
@@ -161,6 +161,24 @@ pub(super) struct HookDeliveryView {
     refused: Vec<HookRefusal>,
     /// Whether what came is kept, so that it can be done again.
     kept: bool,
+    /// What became of it, in one word.
+    outcome: HookDeliveryOutcome,
+    /// Why nothing was done at all, as far as that is known.
+    message: Option<String>,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "ledger::DeliveryOutcome", rename_items = "PascalCase")]
+pub(super) enum HookDeliveryOutcome {
+    /// It made deployments.
+    Deployed,
+    /// Stacks or catalogs were looked at again.
+    LookedAgain,
+    /// Nothing was done, rightly.
+    Ignored,
+    /// Nothing was done, because no stack took it, or because it is not what its sender should send.
+    Refused,
 }
 
 impl From<HookDelivery> for HookDeliveryView {
@@ -168,6 +186,10 @@ impl From<HookDelivery> for HookDeliveryView {
         let refusal =
             |it: ledger::RefusedStack| HookRefusal { stack: it.stack.into(), code: it.code, message: it.message };
         Self {
+            outcome: it.outcome().into(),
+            message: it.idle.map(|idle| match idle {
+                Idle::Ignored(why) | Idle::Refused(why) => why,
+            }),
             id: it.id,
             delivery_id: it.delivery,
             event: it.event,
@@ -305,6 +327,8 @@ pub(super) struct RedeliverHookPayload {
     synced: Vec<String>,
     /// Stacks that did not take it.
     refused: Vec<HookRefusal>,
+    /// Why nothing was to be done at all.
+    message: Option<String>,
     /// Why nothing was written; empty when the request was carried out.
     user_errors: Vec<UserError>,
 }
@@ -320,6 +344,7 @@ impl RedeliverHookPayload {
                     reconciled: Vec::new(),
                     synced: Vec::new(),
                     refused: Vec::new(),
+                    message: None,
                     user_errors: user_errors(cause)?,
                 });
             }
@@ -335,6 +360,7 @@ impl RedeliverHookPayload {
             reconciled: delivered.reconciled.into_iter().map(Into::into).collect(),
             synced: delivered.synced,
             refused: refused.collect(),
+            message: delivered.ignored,
             user_errors: Vec::new(),
         })
     }

@@ -24,8 +24,8 @@ use super::rest::{
 };
 use super::traced::Traced;
 use super::{ApiState, read_body};
-use crate::declare::{Delivered, Delivery};
-use crate::ledger::{HookProvider, HookSecret};
+use crate::declare::{Aside, Code, Delivered, Delivery};
+use crate::ledger::{Hook, HookProvider, HookSecret, Idle};
 
 /// The address of a hook.
 pub const PATH: &str = "/hooks/{name}";
@@ -63,25 +63,67 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         return Err(state.hook_rates().failure(sender).map_or_else(too_many, |()| refused));
     };
     state.hook_rates().delivery(&hook.name).map_err(too_many)?;
-    let payload = json_of(headers, &body)?;
+    let desk = Desk { state, hook: &hook, proven };
+    let payload = match json_of(headers, &body) {
+        Ok(payload) => payload,
+        Err(problem) => return Err(desk.refuse(provider::said(headers), problem).await),
+    };
     let original = original::original(&hook, &secret, headers, &payload);
-    let happened = provider::happened(provider, headers, &body, payload).map_err(|missing| {
-        let message = format!("the delivery lacks {missing}: an id works once, so each delivery needs one");
-        let hint = "see that the hook's `provider` is who sends; a sender of your own gives a fresh UUID each time";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint(hint)
-    })?;
+    let happened = match provider::happened(provider, headers, &body, payload) {
+        Ok(happened) => happened,
+        Err(missing) => return Err(desk.refuse(provider::said(headers), without(missing)).await),
+    };
     let trace = Traced::of(request).record();
     let mut all = Vec::new();
     for Happened { id, event, payload } in happened {
         // A ping, or something the sender was told to send and no rule can be about.
         if !is_for_rules(hook.provider, &event) {
+            let why = Idle::Ignored(format!("no rule can be about `{event}`"));
+            desk.list(Aside { id: id.clone(), event, why }).await;
             return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
         }
         let delivery = Delivery { id, event, payload, original: original.clone(), again_by: None, trace };
-        let delivered = state.declare().deliver(&hook, &delivery).await?;
+        let delivered = match state.declare().deliver(&hook, &delivery).await {
+            Ok(delivered) => delivered,
+            Err(error) if error.refusals().iter().any(|refusal| refusal.code == Code::Invalid) => {
+                return Err(desk.refuse((delivery.id, delivery.event), error.into()).await);
+            }
+            Err(error) => return Err(error.into()),
+        };
         all.push((delivery.id, delivered));
     }
     answer(&all)
+}
+
+/// Where it is listed what goes no further. Nothing is kept of who did not prove himself.
+struct Desk<'a> {
+    state: &'a ApiState,
+    hook: &'a Hook,
+    proven: bool,
+}
+
+impl Desk<'_> {
+    /// Lists a delivery that is not what its sender should send; gives the answer.
+    async fn refuse(&self, (id, event): (String, String), problem: Problem) -> Problem {
+        self.list(Aside { id, event, why: Idle::Refused(problem.line()) }).await;
+        problem
+    }
+
+    /// That it cannot be listed changes nothing of the answer.
+    async fn list(&self, aside: Aside) {
+        if !self.proven {
+            return;
+        }
+        if let Err(error) = self.state.declare().list_aside(self.hook, aside).await {
+            tracing::error!(hook = self.hook.name, %error, "a delivery is not listed");
+        }
+    }
+}
+
+fn without(missing: &str) -> Problem {
+    let message = format!("the delivery lacks {missing}: an id works once, so each delivery needs one");
+    let hint = "see that the hook's `provider` is who sends; a sender of your own gives a fresh UUID each time";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint(hint)
 }
 
 /// Whether rules can be about an event: GitHub sends some that none can be about.

@@ -137,6 +137,24 @@ pub(super) fn happened(
     }
 }
 
+/// What the headers of a request say whose body cannot be read: its id, and what happened; as far as they do.
+pub(super) fn said(headers: &HeaderMap) -> (String, String) {
+    const IDS: [&str; 8] = [
+        "x-github-delivery",
+        "idempotency-key",
+        "x-gitlab-event-uuid",
+        "x-gitea-delivery",
+        "x-request-uuid",
+        "x-skep-delivery",
+        "webhook-id",
+        "ce-id",
+    ];
+    const EVENTS: [&str; 6] =
+        ["x-github-event", "x-gitea-event", "x-event-key", "x-gitlab-event", "x-skep-event", "ce-type"];
+    let first = |names: &[&str]| names.iter().find_map(|name| text(headers, name)).unwrap_or_default().to_owned();
+    (first(&IDS), one_word(Some(&first(&EVENTS))).unwrap_or("unknown").to_owned())
+}
+
 /// The envelope of a registry's notifications holds several events; of those, the ones about manifests count. Its format:
 /// distribution.github.io/distribution/about/notifications.
 fn of_registry(envelope: &Value) -> Result<Vec<Happened>, &'static str> {

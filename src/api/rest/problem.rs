@@ -179,6 +179,15 @@ impl Problem {
         self
     }
 
+    /// What is wrong, and the mend, in one line.
+    pub(in crate::api) fn line(&self) -> String {
+        let Some(first) = self.errors.first() else { return String::new() };
+        match &first.hint {
+            Some(hint) => format!("{}; {hint}", first.message),
+            None => first.message.clone(),
+        }
+    }
+
     fn cause(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self

@@ -183,13 +183,13 @@ pub(in crate::cli) const DELETE_CATALOG: &str = "mutation DeleteCatalog($input: 
 pub(in crate::cli) const HOOKS: &str = "query Hooks { hooks { name path provider unsigned credential \
     rules { when stacks catalogs environment set { field value } } } }";
 pub(in crate::cli) const HOOK_DELIVERIES: &str = "query HookDeliveries($hook: String!, $first: Int) { \
-    hookDeliveries(hook: $hook, first: $first) { id deliveryId event at againBy deployments kept \
+    hookDeliveries(hook: $hook, first: $first) { id deliveryId event at againBy deployments kept outcome message \
     reconciled { name environment } synced refused { stack { name environment } code message } } }";
 pub(in crate::cli) const HOOK_TRIAL: &str = "query HookTrial($hook: String!, $event: String, $payload: String!) { \
     hookTrial(hook: $hook, event: $event, payload: $payload) { event rules { number holds objection } \
     stacks { stack { name environment } rule set { field value } outcome message } catalogs } }";
 pub(in crate::cli) const REDELIVER_HOOK: &str = "mutation RedeliverHook($input: RedeliverHookInput!) { \
-    redeliverHook(input: $input) { deliveryId deployments reconciled { name environment } synced \
+    redeliverHook(input: $input) { deliveryId deployments reconciled { name environment } synced message \
     refused { stack { name environment } code message } userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const DELETE_HOOK: &str = "mutation DeleteHook($input: DeleteHookInput!) { \
     deleteHook(input: $input) { name userErrors { code message field file line column hint } } }";

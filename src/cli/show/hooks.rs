@@ -7,6 +7,8 @@ use crate::cli::model::{Hook, HookDelivery, HookSet, HookStack, HookTrial, Redel
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{age, or_none};
 
+const NOTHING: &str = "nothing was to be done";
+
 /// A line for each hook.
 pub(in crate::cli) fn hooks(hooks: &[Hook]) -> Table {
     let mut table = Table::new(&["HOOK", "PROVIDER", "SECRET", "ADDRESS", "RULES"]);
@@ -51,12 +53,13 @@ pub(in crate::cli) fn hook_deliveries(deliveries: &[HookDelivery], now: Timestam
         let mut outcome: Vec<String> = it.deployments.iter().map(|id| format!("deployed {id}")).collect();
         outcome.extend(it.reconciled.iter().map(|it| format!("looked at {}", stack(it))));
         outcome.extend(it.synced.iter().map(|name| format!("looked at catalog {name}")));
-        let tone = if outcome.is_empty() && !refused.is_empty() { Tone::Bad } else { Tone::Plain };
         outcome.extend(refused);
-        let outcome = if outcome.is_empty() { "nothing was to be done".to_owned() } else { outcome.join("; ") };
+        outcome.extend(it.message.as_ref().map(|why| format!("{}: {why}", it.outcome.to_lowercase())));
+        let tone = if it.outcome == "Refused" { Tone::Bad } else { Tone::Plain };
+        let outcome = if outcome.is_empty() { NOTHING.to_owned() } else { outcome.join("; ") };
         let sender = match &it.again_by {
             Some(actor) => format!("again, by {actor}"),
-            None => it.delivery_id.clone(),
+            None => or_none(Some(&it.delivery_id)),
         };
         table.row([
             Cell::from(it.id.as_str()),
@@ -107,8 +110,10 @@ pub(in crate::cli) fn redelivered(it: &Redelivered, hook: &str) -> String {
     lines.extend(it.reconciled.iter().map(|it| format!("  looked at {}", clean(&stack(it)))));
     lines.extend(it.synced.iter().map(|name| format!("  looked at catalog {}", clean(name))));
     lines.extend(it.refused.iter().map(|it| format!("  not {}: {}", clean(&stack(&it.stack)), clean(&it.message))));
-    if lines.len() == 1 {
-        lines.push("  nothing was to be done".to_owned());
+    match &it.message {
+        Some(why) => lines.push(format!("  {NOTHING}: {}", clean(why))),
+        None if lines.len() == 1 => lines.push(format!("  {NOTHING}")),
+        None => {}
     }
     lines.join("\n")
 }
