@@ -4,4 +4,5 @@ mod documents;
 mod ends;
 mod fake;
 mod forms;
+mod hooks;
 pub(in crate::cli) mod sample;
