@@ -5,6 +5,7 @@
 #[path = "../support/http.rs"]
 pub mod http;
 
+mod document;
 mod kept;
 mod limits;
 mod providers;

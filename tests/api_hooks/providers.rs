@@ -47,13 +47,13 @@ rules: [{ when: 'event == \"dev.example.built\"', stacks: [shop], set: { images.
 ";
 
 /// A request as one of them sends it.
-struct Sent {
+pub(super) struct Sent {
     hook: &'static str,
     body: Value,
     /// Headers but the one that proves.
-    headers: Vec<(&'static str, &'static str)>,
+    pub(super) headers: Vec<(&'static str, &'static str)>,
     /// The header that proves, for a body.
-    proof: fn(&str) -> (&'static str, String),
+    pub(super) proof: fn(&str) -> (&'static str, String),
 }
 
 impl Sent {
@@ -71,7 +71,7 @@ impl Sent {
 }
 
 /// What each provider's documentation shows, shortened to what is asked about.
-fn sent() -> Vec<(Sent, Value)> {
+pub(super) fn sent() -> Vec<(Sent, Value)> {
     vec![
         (
             Sent {
@@ -239,19 +239,19 @@ async fn gitlabs_signing_token_signs_id_time_and_body() {
 }
 
 /// An event of a provider, its payload shortened from the provider's own documentation to what is asked about.
-struct Told {
+pub(super) struct Told {
     provider: &'static str,
-    headers: &'static [(&'static str, &'static str)],
+    pub(super) headers: &'static [(&'static str, &'static str)],
     /// The header that names the delivery.
-    id: &'static str,
+    pub(super) id: &'static str,
     payload: Value,
     when: &'static str,
     set: (&'static str, &'static str),
     wanted: &'static str,
-    proof: fn(&str) -> (&'static str, String),
+    pub(super) proof: fn(&str) -> (&'static str, String),
 }
 
-fn told() -> Vec<Told> {
+pub(super) fn told() -> Vec<Told> {
     let github = |event: &'static [(&'static str, &'static str)], payload, when, set, wanted| Told {
         provider: "GitHub",
         headers: event,

@@ -254,6 +254,13 @@ impl Document {
         calls
     }
 
+    /// The headers that a call is documented to take, in small letters.
+    pub fn headers(&self, method: &str, path: &str) -> BTreeSet<String> {
+        let parameters = self.call(method, path).map(|call| &call["parameters"]).and_then(Value::as_array);
+        let headers = parameters.into_iter().flatten().filter(|it| it["in"] == "header");
+        headers.map(|it| it["name"].as_str().unwrap().to_lowercase()).collect()
+    }
+
     /// The codes of problems that are documented.
     pub fn codes(&self) -> Vec<String> {
         serde_json::from_value(self.0["components"]["schemas"]["Code"]["enum"].clone()).unwrap()

@@ -9,7 +9,7 @@
 //! | Bitbucket Cloud | `X-Hub-Signature` | `X-Request-UUID` | `X-Event-Key` |
 //! | Registry | `Authorization: Bearer` | `id` of each event | `action` of each event |
 //! | Docker Hub | none | digest of the body | `push` |
-//! | CloudEvents | `X-Skep-Signature-256` | `source` and `id` of the event | its `type` |
+//! | CloudEvents | `X-Skep-Signature-256`, or `webhook-signature` | `source` and `id` of the event | its `type` |
 //! | Generic | `X-Skep-Signature-256`, or `webhook-signature` | `X-Skep-Delivery`, or `webhook-id` | `X-Skep-Event` |
 //!
 //! `webhook-signature` is that of the Standard Webhooks specification. GitLab's secret token and a registry's are the secret itself: they say nothing of the body, so such a hook wants TLS.
