@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compat::Difference;
 use super::dotenv;
 use super::field::Field;
 use super::files::attached;
@@ -14,7 +15,7 @@ use super::merge;
 use super::merge_cli;
 use super::near::closest;
 use super::path;
-use super::yaml::{self, Entry, Node, Position, Value};
+use super::yaml::{self, Documents, Entry, Node, Position, Value};
 
 /// How deep files may include files, and services extend services.
 const DEEPEST: usize = 16;
@@ -91,14 +92,23 @@ impl Assembler<'_> {
     }
 
     fn parsed(&mut self, index: usize, text: &str, values: &Values) -> Option<Node> {
-        match yaml::parse(index, text) {
-            Ok(mut node) => {
-                if !self.found.strict() {
-                    without_orders(&mut node, "", self.found);
+        let strict = self.found.strict();
+        match yaml::parse(index, text, strict) {
+            Ok(Documents { mut first, others, unread }) => {
+                if let Some(at) = unread {
+                    let message = "not read: of a file with several YAML documents `docker stack deploy` reads the first";
+                    self.found.warn(at, "another document", message);
+                }
+                if !strict {
+                    without_orders(&mut first, "", self.found);
                 }
                 let variables = Variables { values, unset: self.input.unset };
-                interpolate::interpolate(&mut node, "", &variables, self.found);
-                Some(node)
+                interpolate::interpolate(&mut first, "", &variables, self.found);
+                Some(others.into_iter().fold(first, |base, mut over| {
+                    self.found.differs(Difference::Documents, over.at, "another document");
+                    interpolate::interpolate(&mut over, "", &variables, self.found);
+                    merge::merge(base, over, &mut Vec::new())
+                }))
             }
             Err(faults) => {
                 for fault in faults {

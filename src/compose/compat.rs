@@ -16,6 +16,9 @@ pub enum Difference {
     EmptyEnvironment,
     NumbersInText,
     OctalText,
+    Documents,
+    TestWord,
+    NameServer,
     DriveLetter,
     MountOption,
     PortAddress,
@@ -65,7 +68,7 @@ pub struct Rule {
 
 impl Difference {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::UnsetVariable,
         Self::NestedVariable,
         Self::BareOperator,
@@ -75,6 +78,9 @@ impl Difference {
         Self::EmptyEnvironment,
         Self::NumbersInText,
         Self::OctalText,
+        Self::Documents,
+        Self::TestWord,
+        Self::NameServer,
         Self::DriveLetter,
         Self::MountOption,
         Self::PortAddress,
@@ -134,6 +140,17 @@ impl Difference {
                 "octal, as it is without quotes",
                 "decimal, when a variable was put into it",
             ),
+            Self::Documents => (
+                "several YAML documents in one file",
+                "the later ones are put on top of the first, as later files are",
+                "the first is read, with a warning that there are more",
+            ),
+            Self::TestWord => (
+                "a list in `healthcheck.test` that begins with none of `CMD`, `CMD-SHELL`, `NONE`",
+                "an error",
+                "taken, and a warning: the engine runs no such test, and the task never gets beyond `starting`",
+            ),
+            Self::NameServer => ("an entry of `dns` that is no address", "an error", "taken, and a warning"),
             Self::DriveLetter => (
                 "`x:/y`, a volume with a name of one letter",
                 "the volume `x` at `/y`",

@@ -150,15 +150,23 @@ fn line(host: &str, address: &str) -> String {
     format!("{} {}", bare.trim(), host.trim())
 }
 
-/// Name servers, search domains and options of the resolver, if any.
+/// Name servers, search domains and options of the resolver, if any. The CLI passes on what is no address.
 pub(super) fn dns(table: &Table<'_>) -> Option<DnsConfig> {
+    let strict = table.field.found.strict();
+    let read = if strict { Field::filled } else { Field::text };
     let texts = |key| -> Vec<String> {
         let field = table.given(key);
-        field.map(|field| field.text_or_list()).unwrap_or_default().iter().filter_map(Field::filled).collect()
+        field.map(|field| field.text_or_list()).unwrap_or_default().iter().filter_map(read).collect()
     };
     for server in table.given("dns").map(|servers| servers.text_or_list()).unwrap_or_default() {
-        if let Some(text) = server.node.written().filter(|text| text.parse::<std::net::IpAddr>().is_err()) {
-            server.error(format!("`{text}` is not an address"), "a name server is given by its IP address");
+        let Some(text) = server.node.written().filter(|text| text.parse::<std::net::IpAddr>().is_err()) else {
+            continue;
+        };
+        let message = format!("`{text}` is not an address");
+        if strict {
+            server.error(message, "a name server is given by its IP address");
+        } else {
+            server.warn(&format!("{message}: containers cannot ask such a name server"));
         }
     }
     let config = DnsConfig { nameservers: texts("dns"), search: texts("dns_search"), options: texts("dns_opt") };
@@ -242,7 +250,12 @@ pub(super) fn healthcheck(field: &Field<'_>) -> Option<Healthcheck> {
         };
         if let Some(first) = check.test.first().filter(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE"))
         {
-            test.error(format!("a test begins with CMD, CMD-SHELL or NONE, not with `{first}`"), "put `CMD` in front");
+            let message = format!("a test begins with CMD, CMD-SHELL or NONE, not with `{first}`");
+            if test.found.strict() {
+                test.error(message, "put `CMD` in front");
+            } else {
+                test.warn(&format!("{message}: the engine runs none, and the task never gets beyond `starting`"));
+            }
         }
     }
     for (key, slot) in [

@@ -123,8 +123,18 @@ impl Fault {
     }
 }
 
-/// The tree of the only document in `text`, or everything found wrong with it.
-pub(super) fn parse(file: usize, text: &str) -> Result<Node, Vec<Fault>> {
+/// The documents of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Documents {
+    pub(super) first: Node,
+    /// Those after it, as far as they were asked for; a document that says nothing is none.
+    pub(super) others: Vec<Node>,
+    /// Where those begin that were not asked for.
+    pub(super) unread: Option<Position>,
+}
+
+/// The documents in `text`, all of them or the first, or everything found wrong with them.
+pub(super) fn parse(file: usize, text: &str, all: bool) -> Result<Documents, Vec<Fault>> {
     let top = Position { file, line: 1, column: 1 };
     if text.len() > LARGEST_FILE {
         return Err(vec![Fault::new(top, format!("the file has {} bytes; 1 MiB is the most", text.len()), "")]);
@@ -139,12 +149,12 @@ pub(super) fn parse(file: usize, text: &str) -> Result<Node, Vec<Fault>> {
         faults: Vec::new(),
         path: String::new(),
     };
-    let node = builder.document().unwrap_or_else(|fault| {
+    let documents = builder.documents(all).unwrap_or_else(|fault| {
         builder.fault(fault);
         None
     });
-    match node {
-        Some(node) if builder.faults.is_empty() => Ok(node),
+    match documents {
+        Some(documents) if builder.faults.is_empty() => Ok(documents),
         None if builder.faults.is_empty() => Err(vec![Fault::new(top, "the file is empty", "declare `services`")]),
         _ => Err(builder.faults),
     }
@@ -168,18 +178,44 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
-    fn document(&mut self) -> Result<Option<Node>, Fault> {
-        let mut found = None;
-        loop {
-            let Some((event, span)) = self.next()? else { return Ok(found) };
-            match event {
-                Event::StreamEnd => return Ok(found),
-                Event::DocumentStart(..) if found.is_some() => {
-                    let at = self.position(&span);
-                    return Err(Fault::new(at, "a second YAML document", "put it into a file of its own"));
+    fn documents(&mut self, all: bool) -> Result<Option<Documents>, Fault> {
+        let Some(first) = self.document(all)? else { return Ok(None) };
+        let mut documents = Documents { first, others: Vec::new(), unread: None };
+        if all {
+            while let Some(other) = self.document(true)? {
+                documents.others.push(other);
+            }
+        } else {
+            documents.unread = self.more();
+        }
+        Ok(Some(documents))
+    }
+
+    /// The next document. One without content is passed over where all are read.
+    fn document(&mut self, pass_empty: bool) -> Result<Option<Node>, Fault> {
+        while let Some((event, span)) = self.next()? {
+            if event == Event::StreamEnd {
+                break;
+            }
+            if event.is_node() {
+                let (node, _) = self.node(event, &span, 0)?;
+                if !(pass_empty && node.is_null()) {
+                    return Ok(Some(node));
                 }
-                event if event.is_node() => found = Some(self.node(event, &span, 0)?.0),
-                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where something stands behind the first document, be it no YAML.
+    fn more(&mut self) -> Option<Position> {
+        loop {
+            match self.next() {
+                Ok(None | Some((Event::StreamEnd, _))) => return None,
+                Ok(Some((Event::Scalar(text, ScalarStyle::Plain, ..), _))) if resolve(&text) == Kind::Null => {}
+                Ok(Some((event, span))) if event.is_node() => return Some(self.position(&span)),
+                Ok(Some(_)) => {}
+                Err(fault) => return Some(fault.at),
             }
         }
     }
