@@ -96,13 +96,14 @@ impl Assembler<'_> {
         match yaml::parse(index, text, strict) {
             Ok(Documents { mut first, others, unread }) => {
                 if let Some(at) = unread {
-                    let message = "not read: of a file with several YAML documents `docker stack deploy` reads the first";
+                    let message =
+                        "not read: of a file with several YAML documents `docker stack deploy` reads the first";
                     self.found.warn(at, "another document", message);
                 }
                 if !strict {
                     without_orders(&mut first, "", self.found);
                 }
-                let variables = Variables { values, unset: self.input.unset };
+                let variables = Variables { values, below: None, unset: self.input.unset };
                 interpolate::interpolate(&mut first, "", &variables, self.found);
                 Some(others.into_iter().fold(first, |base, mut over| {
                     self.found.differs(Difference::Documents, over.at, "another document");
@@ -127,7 +128,7 @@ impl Assembler<'_> {
         }
         let data = attached(field, path, self.input, self.needs)??;
         let Ok(text) = std::str::from_utf8(&data) else {
-            field.error(format!("`{path}` is not UTF-8 text"), "");
+            field.error(format!("`{path}` is not UTF-8 text"), "save it as UTF-8");
             return None;
         };
         let index = self.found.add_file(path, folder);
@@ -275,9 +276,8 @@ impl Assembler<'_> {
                 for file in files {
                     let path = path::resolve(&file, &file.filled()?)?;
                     let data = attached(&file, &path, self.input, self.needs)??;
-                    match dotenv::parse(&data, values) {
-                        Ok(found) => own.extend(dotenv::kept_secret(found, &path, self.input)),
-                        Err(fault) => file.error(format!("`{path}` {fault}"), dotenv::HINT),
+                    if let Some(found) = dotenv::parse(&data, &path, values, self.found) {
+                        own.extend(dotenv::kept_secret(found, &path, self.input));
                     }
                 }
             }

@@ -394,7 +394,7 @@ impl<'a> Own<'a> {
         match input.confidential.credentials.get(&wanted) {
             Some(Ok(value)) => Some(Some(value.expose().to_vec())),
             Some(Err(why)) => {
-                credential.error(why.clone(), "");
+                credential.error(why.clone(), "name a credential of type Opaque that this stack may use, and its key");
                 None
             }
             None => {
@@ -404,6 +404,9 @@ impl<'a> Own<'a> {
         }
     }
 }
+
+/// How it is mended that an encrypted file cannot be opened.
+pub(super) const OPEN: &str = "`decryption.credential` of the stack names the credential of type Age that opens it";
 
 /// The content of an attachment; the inner `None` while it is wanted but not there.
 pub(super) fn attached(
@@ -415,7 +418,11 @@ pub(super) fn attached(
     match input.attachments.get(path) {
         Some(Ok(data)) => Some(Some(Arc::clone(data))),
         Some(Err(why)) => {
-            field.error(format!("cannot read `{path}`: {why}"), "");
+            let hint = match input.confidential.files.contains(path) {
+                true => OPEN,
+                false => "correct the path, which begins in the file's own folder, or add the file to the repository",
+            };
+            field.error(format!("cannot read `{path}`: {why}"), hint);
             None
         }
         None => {

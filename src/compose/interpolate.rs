@@ -25,7 +25,15 @@ const LONGEST: usize = 1024 * 1024;
 /// The values to put in, and what to do where there is none.
 pub(super) struct Variables<'a> {
     pub(super) values: &'a BTreeMap<String, VariableValue>,
+    /// Values that count where `values` has none.
+    pub(super) below: Option<&'a BTreeMap<String, VariableValue>>,
     pub(super) unset: UnsetVariables,
+}
+
+impl Variables<'_> {
+    fn get(&self, name: &str) -> Option<&VariableValue> {
+        self.values.get(name).or_else(|| self.below.and_then(|below| below.get(name)))
+    }
 }
 
 /// Puts variables into every text of the tree. What stands under `x-` keys at the top is left alone: it has no meaning, and
@@ -34,7 +42,7 @@ pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>
     let at = node.at;
     match &mut node.value {
         Value::Scalar(Scalar { text, kind: Kind::Text, interpolated }) if text.contains('$') => {
-            let mut text_of = Expander { variables, found, at, path };
+            let mut text_of = Expander { variables, found, at, path, compared: true, secret: false };
             match text_of.expand(text) {
                 Ok(expanded) => {
                     *interpolated = expanded != *text;
@@ -58,15 +66,31 @@ pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>
     }
 }
 
-struct Fault {
-    message: String,
-    hint: String,
+/// Puts variables into a text of a `.env`, which the CLI does not read: by the specification's rules, and a lone `$` is
+/// meant as such. Gives also whether something secret was put in.
+pub(super) fn put_in(
+    text: &str,
+    variables: &Variables<'_>,
+    found: &Findings,
+    at: Position,
+    path: &str,
+) -> Result<(String, bool), Fault> {
+    let mut expander = Expander { variables, found, at, path, compared: false, secret: false };
+    let text = expander.strict(text, 1)?;
+    Ok((text, expander.secret))
+}
+
+/// What is wrong with an expression, and the mend.
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) hint: String,
 }
 
 fn fault(message: impl Into<String>, hint: impl Into<String>) -> Fault {
     Fault { message: message.into(), hint: hint.into() }
 }
 
+const TOO_LONG: &str = "is longer than 1 MiB with its variables put in";
 const ESCAPE: &str = "write `$$` for a `$` that is meant as such";
 
 struct Expander<'a> {
@@ -74,20 +98,38 @@ struct Expander<'a> {
     found: &'a Findings,
     at: Position,
     path: &'a str,
+    /// Whether the CLI reads the text too.
+    compared: bool,
+    /// Whether something secret was put in.
+    secret: bool,
 }
 
 impl Expander<'_> {
+    fn differs(&self, difference: Difference) {
+        if self.compared {
+            self.found.differs(difference, self.at, self.path);
+        }
+    }
+
+    fn taken(&mut self, value: &VariableValue) -> String {
+        self.secret |= value.secret;
+        value.text.clone()
+    }
+
     fn expand(&mut self, text: &str) -> Result<String, Fault> {
         let expanded = if self.found.strict() { self.strict(text, 0)? } else { self.quirky(text)? };
         if expanded.len() > LONGEST {
-            return Err(fault("is longer than 1 MiB with its variables put in", ""));
+            return Err(fault(TOO_LONG, "put large contents into a file"));
         }
         Ok(expanded)
     }
 
     fn strict(&mut self, text: &str, depth: usize) -> Result<String, Fault> {
         if depth > DEEPEST {
-            return Err(fault(format!("variables inside variables, more than {DEEPEST} deep"), ""));
+            return Err(fault(
+                format!("variables inside variables, more than {DEEPEST} deep"),
+                "name the inner ones in variables of their own",
+            ));
         }
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -107,7 +149,7 @@ impl Expander<'_> {
                 if !name.is_empty() {
                     out.push_str(&self.plain(name)?);
                     if after.starts_with(['-', '?']) || after.starts_with(":-") || after.starts_with(":?") {
-                        self.found.differs(Difference::BareOperator, self.at, self.path);
+                        self.differs(Difference::BareOperator);
                     }
                 } else if depth > 0 {
                     // Inside a default a lone `$` is common (hashes of passwords) and cannot be misread.
@@ -121,7 +163,7 @@ impl Expander<'_> {
                 rest = after;
             }
             if out.len() > LONGEST {
-                return Err(fault("is longer than 1 MiB with its variables put in", ""));
+                return Err(fault(TOO_LONG, "put large contents into a file"));
             }
         }
         out.push_str(rest);
@@ -133,20 +175,21 @@ impl Expander<'_> {
         if name.is_empty() {
             return Err(fault(format!("`${{{expression}}}` does not begin with a variable's name"), ESCAPE));
         }
-        let value = self.variables.values.get(name).map(|value| value.text.as_str());
+        let variables = self.variables;
+        let value = variables.get(name);
         let (operation, filled) = match operation.strip_prefix(':') {
-            Some(operation) => (operation, value.filter(|value| !value.is_empty())),
+            Some(operation) => (operation, value.filter(|value| !value.text.is_empty())),
             None => (operation, value),
         };
         let mut operator = operation.chars();
         self.remark(expression, name, operation, filled.is_some());
         match (operator.next(), filled) {
             (None, _) if expression == name => self.plain(name),
-            (Some('-'), Some(value)) | (Some('?'), Some(value)) => Ok(value.to_owned()),
+            (Some('-'), Some(value)) | (Some('?'), Some(value)) => Ok(self.taken(value)),
             (Some('-'), None) => {
                 let default = self.strict(operator.as_str(), depth + 1)?;
                 if default != operator.as_str() {
-                    self.found.differs(Difference::NestedVariable, self.at, self.path);
+                    self.differs(Difference::NestedVariable);
                 }
                 Ok(default)
             }
@@ -167,16 +210,17 @@ impl Expander<'_> {
     fn remark(&self, expression: &str, name: &str, operation: &str, filled: bool) {
         let theirs = [":-", "-", ":?", "?"].iter().find_map(|operator| expression.split_once(operator));
         if theirs.is_some_and(|(theirs, _)| theirs != name) && operation.starts_with('?') {
-            self.found.differs(Difference::OperatorOrder, self.at, self.path);
+            self.differs(Difference::OperatorOrder);
         } else if operation.starts_with('-') && filled && operation.contains('}') {
-            self.found.differs(Difference::NestedVariable, self.at, self.path);
+            self.differs(Difference::NestedVariable);
         }
     }
 
     /// The value of a variable that has no operator.
-    fn plain(&self, name: &str) -> Result<String, Fault> {
-        match (self.variables.values.get(name), self.variables.unset) {
-            (Some(value), _) => Ok(value.text.clone()),
+    fn plain(&mut self, name: &str) -> Result<String, Fault> {
+        let variables = self.variables;
+        match (variables.get(name), variables.unset) {
+            (Some(value), _) => Ok(self.taken(value)),
             (None, UnsetVariables::Error) if self.found.strict() => Err(fault(
                 format!("variable `{name}` is not set"),
                 format!("set it in the stack's `variables`, or give it a default: `${{{name}:-}}`"),
@@ -221,8 +265,9 @@ impl Expander<'_> {
         Ok(out)
     }
 
-    fn operated(&self, expression: &str) -> Result<String, Fault> {
-        let value = |name: &str| self.variables.values.get(name).map(|value| value.text.clone());
+    fn operated(&mut self, expression: &str) -> Result<String, Fault> {
+        let variables = self.variables;
+        let value = |name: &str| variables.get(name).map(|value| value.text.clone());
         let filled = |name: &str| value(name).filter(|value| !value.is_empty());
         if let Some((name, default)) = expression.split_once(":-") {
             Ok(filled(name).unwrap_or_else(|| default.to_owned()))
@@ -278,9 +323,10 @@ mod tests {
             .into_iter()
             .map(|(name, text)| (name.to_owned(), VariableValue { text: text.to_owned(), secret: false }))
             .collect();
-        let variables = Variables { values: &values, unset: UnsetVariables::Error };
+        let variables = Variables { values: &values, below: None, unset: UnsetVariables::Error };
         let found = Findings::new(compat);
-        let mut expander = Expander { variables: &variables, found: &found, at: Position::default(), path: "p" };
+        let (at, path) = (Position::default(), "p");
+        let mut expander = Expander { variables: &variables, found: &found, at, path, compared: true, secret: false };
         expander.expand(text).map_err(|fault| fault.message)
     }
 

@@ -100,7 +100,7 @@ fn files_are_asked_for_and_their_faults_are_placed() {
             text,
             "s.yml:4:15: services.web.env_file: `all.env` line 2: has white space in the name; each line is `KEY=VALUE`, `KEY` or a `#` comment\n\
              s.yml:6:14: configs.c.file: the config has 1024000 bytes; Swarm takes less than 1024000; mount a volume for large files\n\
-             s.yml:8:14: secrets.s.file: cannot read `deploy/s.txt`: no such file",
+             s.yml:8:14: secrets.s.file: cannot read `deploy/s.txt`: no such file; correct the path, which begins in the file's own folder, or add the file to the repository",
         );
 }
 
