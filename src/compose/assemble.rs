@@ -310,7 +310,7 @@ impl Assembler<'_> {
             for thing in things {
                 match own.iter().find(|old| old.key == thing.key) {
                     None => own.push(thing),
-                    Some(old) if same(&old.value, &thing.value) => {}
+                    Some(old) if old.value.says_the_same(&thing.value) => {}
                     Some(old) => {
                         let path = format!("{}.{}", section.key, thing.key);
                         let message = format!("`{}` stands here and, otherwise, in a file that is included", thing.key);
@@ -345,16 +345,4 @@ fn without(mut node: Node, key: &str) -> Node {
         entries.retain(|entry| entry.key != key);
     }
     node
-}
-
-/// Whether two values are equal, wherever they stand.
-fn same(a: &Node, b: &Node) -> bool {
-    match (&a.value, &b.value) {
-        (Value::Scalar(a), Value::Scalar(b)) => (&a.text, a.kind) == (&b.text, b.kind),
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Map(a), Value::Map(b)) => {
-            a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| a.key == b.key && same(&a.value, &b.value)))
-        }
-        _ => false,
-    }
 }

@@ -18,6 +18,9 @@ pub enum Difference {
     OctalText,
     Documents,
     TestWord,
+    TestDisabled,
+    NullCommand,
+    Boolean,
     NameServer,
     DriveLetter,
     MountOption,
@@ -68,7 +71,7 @@ pub struct Rule {
 
 impl Difference {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::UnsetVariable,
         Self::NestedVariable,
         Self::BareOperator,
@@ -80,6 +83,9 @@ impl Difference {
         Self::OctalText,
         Self::Documents,
         Self::TestWord,
+        Self::TestDisabled,
+        Self::NullCommand,
+        Self::Boolean,
         Self::NameServer,
         Self::DriveLetter,
         Self::MountOption,
@@ -136,9 +142,9 @@ impl Difference {
                 "an error, unless a variable was put into it",
             ),
             Self::OctalText => (
-                "`mode: \"0440\"`, a mode from text",
-                "octal, as it is without quotes",
-                "decimal, when a variable was put into it",
+                "`mode: \"440\"`, a mode from text",
+                "octal, with a `0` in front or without",
+                "an error; decimal, when a variable was put into it",
             ),
             Self::Documents => (
                 "several YAML documents in one file",
@@ -149,6 +155,21 @@ impl Difference {
                 "a list in `healthcheck.test` that begins with none of `CMD`, `CMD-SHELL`, `NONE`",
                 "an error",
                 "taken, and a warning: the engine runs no such test, and the task never gets beyond `starting`",
+            ),
+            Self::TestDisabled => (
+                "`healthcheck.disable: true` beside a `test`, such as that of an earlier file",
+                "the check is switched off",
+                "an error",
+            ),
+            Self::NullCommand => (
+                "`command` or `entrypoint` without a value",
+                "the image's own, also in place of an earlier file's",
+                "an error",
+            ),
+            Self::Boolean => (
+                "a boolean in `environment`, `labels` or `sysctls`, such as `DEBUG: true`",
+                "the text `true` or `false`",
+                "an error",
             ),
             Self::NameServer => ("an entry of `dns` that is no address", "an error", "taken, and a warning"),
             Self::DriveLetter => (
@@ -210,7 +231,7 @@ impl Difference {
             Self::MergeTest => ("several files: `healthcheck.test`", "replaced", "the later one's words are appended"),
             Self::MergeSections => (
                 "several files: the same network, volume, config or secret, or the same attachment of a service",
-                "merged key by key",
+                "merged key by key, `ipam.config` by subnet",
                 "the later entry replaces the earlier one; of an attachment the aliases are replaced and options are lost",
             ),
             Self::MergeTags => ("`!reset` and `!override`", "followed", "not looked at"),

@@ -15,12 +15,20 @@ use super::yaml::{Node, Value};
 /// Docker takes no shorter interval.
 const SHORTEST_INTERVAL: i64 = 1_000_000;
 
-/// A command: one text is split into words, a list is taken as it is.
+/// A command: one text is split into words, a list is taken as it is. By the specification's rules null is the image's own.
 pub(super) fn words(field: &Field<'_>) -> Vec<String> {
-    match &field.node.value {
-        Value::List(_) => field.texts(),
-        _ => field.text().and_then(|text| field.check(shell::split(&text))).unwrap_or_default(),
+    let strict = field.found.strict();
+    if strict && field.node.is_null() {
+        return Vec::new();
     }
+    let words = match &field.node.value {
+        Value::List(_) => Some(field.texts()),
+        _ => field.text().and_then(|text| field.check(shell::split(&text))),
+    };
+    if strict && words.as_ref().is_some_and(Vec::is_empty) {
+        field.warn("is empty, and Swarm then runs the image's own; to run something else, say what");
+    }
+    words.unwrap_or_default()
 }
 
 /// `KEY=VALUE`, sorted. Files first, in order, then `environment`. A name without a value takes the variable of that
@@ -274,8 +282,13 @@ pub(super) fn healthcheck(field: &Field<'_>) -> Option<Healthcheck> {
     if let Some(disable) = table.given("disable")
         && disable.boolean() == Some(true)
     {
-        if test.is_some() {
-            disable.error("a test and `disable` are both given", "remove one of them");
+        match &test {
+            Some(_) if !disable.found.strict() => {
+                disable.error("a test and `disable` are both given", "remove one of them");
+            }
+            // A later file that switches off the test of an earlier one is what it is for.
+            Some(test) if test.at().file >= disable.at().file => test.warn("is not run: `disable` wins"),
+            _ => {}
         }
         check = Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() };
     }

@@ -118,12 +118,12 @@ impl<'a> Field<'a> {
     }
 
     /// A value of a variable, label or option: text, or a number as Go prints it; `None` inside for null.
-    pub(super) fn printed(&self) -> Option<Option<String>> {
+    fn printed(&self, booleans: bool) -> Option<Option<String>> {
         let Some(scalar) = self.scalar() else {
             self.wrong("text or a number");
             return None;
         };
-        if let Kind::Bool(_) = scalar.kind {
+        if matches!(scalar.kind, Kind::Bool(_)) && !booleans {
             self.error("must be text or a number, but is a boolean", format!("write \"{}\"", scalar.text));
             return None;
         }
@@ -344,7 +344,8 @@ impl<'a> Field<'a> {
         true
     }
 
-    /// `KEY: value` as a map, or `KEY=value` and `KEY` as a list; later ones win. The values print as Go prints them.
+    /// `KEY: value` as a map, or `KEY=value` and `KEY` as a list; later ones win. The values print as Go prints them;
+    /// booleans are taken by the specification's rules alone.
     pub(super) fn pairs(&self) -> BTreeMap<String, Option<String>> {
         let mut pairs = BTreeMap::new();
         match &self.node.value {
@@ -364,7 +365,7 @@ impl<'a> Field<'a> {
             }
             Value::Map(_) => {
                 for (entry, field) in self.entries() {
-                    if let Some(value) = field.printed() {
+                    if let Some(value) = field.printed(self.found.strict()) {
                         pairs.insert(entry.key.clone(), value);
                     }
                 }
@@ -383,7 +384,7 @@ impl<'a> Field<'a> {
     pub(super) fn options(&self) -> BTreeMap<String, String> {
         let mut options = BTreeMap::new();
         for (entry, field) in self.entries() {
-            if let Some(value) = field.printed() {
+            if let Some(value) = field.printed(false) {
                 options.insert(entry.key.clone(), value.unwrap_or_default());
             }
         }

@@ -26,6 +26,8 @@ const LARGEST_SECRET: usize = 500 * 1024;
 const LONGEST_NAME: usize = 64;
 /// What a file may be read by, unless the reference says otherwise.
 const DEFAULT_MODE: u32 = 0o444;
+/// All the bits of a mode.
+const MOST_MODE: u32 = 0o7777;
 
 /// Configs or secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -457,29 +459,35 @@ fn reference(field: &Field<'_>) -> Option<(String, FileTarget)> {
     Some((source?.filled()?, target))
 }
 
-/// Mode bits: `0440` and `0o440` are octal; a plain `440` is decimal, as the CLI takes it, and gets a warning.
+/// Mode bits: `0440` and `0o440` are octal; a plain `440` is decimal, as the CLI takes it, and gets a warning. Text is octal
+/// by the specification's rules; the CLI takes only text that a variable was put into, as decimal.
 pub(super) fn file_mode(field: &Field<'_>) -> Option<u32> {
-    let Value::Scalar(Scalar { text, kind, .. }) = &field.node.value else {
-        return field.within(0, 0).and(None);
+    let Value::Scalar(Scalar { text, kind, interpolated }) = &field.node.value else {
+        return field.integer().and(None);
     };
-    if *kind == Kind::Text && field.found.strict() && (text.starts_with('0') || text.starts_with("0o")) {
+    let refuse = || field.error(format!("`{text}` is not a file mode"), "write it like `0440`");
+    if *kind == Kind::Text && field.found.strict() {
         let digits = text.strip_prefix("0o").unwrap_or(text);
-        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
-        if mode.is_none() {
-            field.error(format!("`{text}` is not a file mode"), "write it like `0440`");
-        } else if digits != "0" {
-            field.found.differs(Difference::OctalText, field.at(), &field.path);
+        let octal = digits.bytes().all(|c| matches!(c, b'0'..=b'7'));
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= MOST_MODE);
+        match mode {
+            None => refuse(),
+            Some(mode) if *interpolated && text.parse() != Ok(mode) => {
+                field.found.differs(Difference::OctalText, field.at(), &field.path);
+            }
+            Some(_) => {}
         }
         return mode;
     }
     let mode = field.integer()?;
     let octal = !text.starts_with('0') || !text.contains(['8', '9']);
-    if !octal || !(0..=0o7777).contains(&mode) {
-        field.error(format!("`{text}` is not a file mode"), "write it like `0440`");
-        return None;
+    let mode = u32::try_from(mode).ok().filter(|mode| octal && *mode <= MOST_MODE);
+    match mode {
+        None => refuse(),
+        Some(mode) if !text.starts_with('0') && text.len() >= 3 && text.bytes().all(|c| matches!(c, b'0'..=b'7')) => {
+            field.warn(&format!("`{text}` is decimal, which is the mode {mode:04o}; write `0{text}` for octal"));
+        }
+        Some(_) => {}
     }
-    if !text.starts_with('0') && text.len() >= 3 && text.bytes().all(|c| matches!(c, b'0'..=b'7')) {
-        field.warn(&format!("`{text}` is decimal, which is the mode {mode:04o}; write `0{text}` for octal"));
-    }
-    u32::try_from(mode).ok()
+    mode
 }

@@ -1,12 +1,13 @@
 //! Several files into one tree, by the compose specification's rules: maps are merged key by key, lists are appended, single
 //! values are replaced, and
 //!
-//! - `command`, `entrypoint` and `healthcheck.test` are replaced;
+//! - `command`, `entrypoint` and `healthcheck.test` are replaced, the first two also by null, which is the image's own;
 //! - `environment`, `labels`, `sysctls` are merged by name, in either notation;
 //! - `ports` are merged by published port, target and protocol, `volumes`, `configs` and `secrets` by their target: the
 //!   later one wins whole;
+//! - `ipam.config` is merged by subnet: the entries for the same one key by key;
 //! - `logging` is merged unless the driver changes;
-//! - `!reset` removes what the files before said, `!override` replaces it, and null changes nothing.
+//! - `!reset` removes what the files before said, `!override` replaces it, and any other null changes nothing.
 //!
 //! Every value keeps the place it came from.
 
@@ -32,6 +33,8 @@ enum Rule {
     /// Lists of items with an identity.
     Keyed(fn(&Node) -> Option<String>),
     Logging,
+    /// Lists of address pools: those of the same subnet are merged, others appended.
+    Pools,
 }
 
 /// A place where `docker stack deploy` would have merged otherwise, with its path.
@@ -90,7 +93,7 @@ fn merge_at(base: Node, over: Node, walk: &mut Walk) -> Node {
     let rule = rule(&walk.path);
     let environment = walk.path.len() == 4 && is_pairs(&walk.path[..3]);
     if over.is_null() && !environment {
-        return base;
+        return if is_command(&walk.path) { over } else { base };
     }
     remark(&base, &over, rule, walk);
     match rule {
@@ -104,6 +107,7 @@ fn merge_at(base: Node, over: Node, walk: &mut Walk) -> Node {
             _ => texts(as_host_list(base), as_host_list(over)),
         },
         Rule::Keyed(identity) => keyed(base, over, identity),
+        Rule::Pools => pools(base, over, walk),
         Rule::Logging => {
             let driver = |node: &Node| node.get("driver").and_then(Node::written).map(str::to_owned);
             match (driver(&base), driver(&over)) {
@@ -121,8 +125,7 @@ fn remark(base: &Node, over: &Node, rule: Rule, walk: &mut Walk) {
     let difference = match (path.as_slice(), &base.value, &over.value) {
         (["services", _, "healthcheck", "test"], ..) => Some(Difference::MergeTest),
         (["networks" | "volumes" | "configs" | "secrets", _], Value::Map(entries), Value::Map(new)) => {
-            let lost = entries.iter().any(|old| new.iter().all(|new| new.key != old.key));
-            lost.then_some(Difference::MergeSections)
+            loses(entries, new).then_some(Difference::MergeSections)
         }
         (["services", _, "ports"], Value::List(items), Value::List(new)) => {
             let unpublished = items.iter().chain(new).filter(|item| is_unpublished(item)).count();
@@ -133,6 +136,8 @@ fn remark(base: &Node, over: &Node, rule: Rule, walk: &mut Walk) {
             repeated.then_some(Difference::MergeLists)
         }
         ([.., "replicas" | "parallelism" | "retries" | "max_attempts"], ..) | ([_, _, "labels", ..], ..) => None,
+        // The CLI refuses a boolean there.
+        ([before @ .., _], _, Value::Scalar(Scalar { kind: Kind::Bool(_), .. })) if is_pairs(before) => None,
         (_, Value::Scalar(old), Value::Scalar(new)) => (is_zero(new) && !is_zero(old)).then_some(Difference::MergeZero),
         _ => None,
     };
@@ -158,12 +163,28 @@ fn is_unpublished(port: &Node) -> bool {
     }
 }
 
-fn is_pairs(path: &[String]) -> bool {
+/// Whether something of the earlier entries is in none of the later ones.
+fn loses(entries: &[Entry], new: &[Entry]) -> bool {
+    entries.iter().any(|old| {
+        let Some(new) = new.iter().find(|new| new.key == old.key) else { return true };
+        match (&old.value.value, &new.value.value) {
+            (Value::Map(old), Value::Map(new)) => loses(old, new),
+            (Value::List(old), Value::List(new)) => old.iter().any(|old| new.iter().all(|new| !old.says_the_same(new))),
+            _ => false,
+        }
+    })
+}
+
+fn is_pairs<S: AsRef<str>>(path: &[S]) -> bool {
     matches!(rule(path), Rule::Pairs)
 }
 
-fn rule(path: &[String]) -> Rule {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+fn is_command(path: &[String]) -> bool {
+    matches!(path, [services, _, key] if services == "services" && matches!(key.as_str(), "command" | "entrypoint"))
+}
+
+fn rule<S: AsRef<str>>(path: &[S]) -> Rule {
+    let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
     match path.as_slice() {
         ["services", _, "command" | "entrypoint" | "extends"] | ["services", _, "healthcheck", "test"] => Rule::Replace,
         ["services", _, "environment" | "labels" | "sysctls"]
@@ -181,6 +202,7 @@ fn rule(path: &[String]) -> Rule {
         ["services", _, "volumes"] => Rule::Keyed(volume_identity),
         ["services", _, "configs" | "secrets"] => Rule::Keyed(file_identity),
         ["services", _, "logging"] => Rule::Logging,
+        ["networks", _, "ipam", "config"] => Rule::Pools,
         _ => Rule::Deep,
     }
 }
@@ -267,6 +289,26 @@ fn keyed(base: Node, over: Node, identity: fn(&Node) -> Option<String>) -> Node 
                 match same.and_then(|index| items.get_mut(index)) {
                     Some(old) => *old = item,
                     None => items.push(item),
+                }
+            }
+            Node { at, order, value: Value::List(items) }
+        }
+        (_, value) => Node { at: over.at, order: over.order, value },
+    }
+}
+
+fn pools(base: Node, over: Node, walk: &mut Walk) -> Node {
+    let (at, order) = (base.at, base.order);
+    match (base.value, over.value) {
+        (Value::List(mut items), Value::List(over)) => {
+            let subnet = |pool: &Node| pool.get("subnet").and_then(Node::written).map(str::to_owned);
+            for pool in over {
+                match items.iter().position(|old| subnet(old) == subnet(&pool)) {
+                    Some(index) => {
+                        let merged = deep(items.remove(index), pool, walk);
+                        items.insert(index, merged);
+                    }
+                    None => items.push(pool),
                 }
             }
             Node { at, order, value: Value::List(items) }

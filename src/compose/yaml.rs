@@ -101,6 +101,20 @@ impl Node {
         }
     }
 
+    /// Whether it is equal to another one, wherever both stand.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Scalar(a), Value::Scalar(b)) => (&a.text, a.kind) == (&b.text, b.kind),
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_the_same(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                let has =
+                    |entry: &Entry| b.iter().any(|it| it.key == entry.key && it.value.says_the_same(&entry.value));
+                a.len() == b.len() && a.iter().all(has)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is null.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))
