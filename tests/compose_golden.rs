@@ -265,7 +265,11 @@ fn broken_files_name_the_place_and_the_mend() {
         };
         let told = match case.try_render() {
             Ok(rendered) => panic!("{file}\nwas taken: {rendered:#?}"),
-            Err(errors) => errors.to_string(),
+            Err(errors) => {
+                let bare = errors.errors().iter().find(|error| error.hint.is_none());
+                assert!(bare.is_none(), "nothing says how to mend it: {bare:?}");
+                errors.to_string()
+            }
         };
         found.push_str(&format!("=== file\n{file}=== told\n{told}\n"));
         count += 1;

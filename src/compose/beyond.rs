@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{Mount, Platform, Resources, ServiceMode};
 
-use super::field::{Field, Table};
+use super::field::{BYTES, Field, Table};
 use super::input::VariableValue;
 use super::units;
 use super::yaml::{Node, Value};
@@ -51,7 +51,7 @@ pub(super) fn memory_mounts(table: &Table<'_>, mounts: &mut Vec<Mount>) {
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
                 Some(("size", size)) => {
-                    item.check(units::bytes(size)).map(|size| found.insert("SizeBytes".to_owned(), size.into()));
+                    item.check(units::bytes(size), BYTES).map(|size| found.insert("SizeBytes".to_owned(), size.into()));
                 }
                 Some(("mode", mode)) => match u32::from_str_radix(mode, 8) {
                     Ok(mode) if mode <= 0o7777 => {

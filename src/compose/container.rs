@@ -23,7 +23,7 @@ pub(super) fn words(field: &Field<'_>) -> Vec<String> {
     }
     let words = match &field.node.value {
         Value::List(_) => Some(field.texts()),
-        _ => field.text().and_then(|text| field.check(shell::split(&text))),
+        _ => field.text().and_then(|text| field.check(shell::split(&text), "close it, or write the words as a list")),
     };
     if strict && words.as_ref().is_some_and(Vec::is_empty) {
         field.warn("is empty, and Swarm then runs the image's own; to run something else, say what");

@@ -10,6 +10,7 @@ use crate::domain::{
 
 use super::beyond;
 use super::field::{Field, Table};
+use super::mend;
 use super::units;
 
 /// Swarm takes no less.
@@ -61,7 +62,8 @@ impl Deploy {
         if let Some(endpoint) = table.given("endpoint_mode").and_then(|mode| mode.text().map(|text| (mode, text))) {
             let lower = endpoint.1.to_lowercase();
             if lower != "vip" && lower != "dnsrr" && !lower.is_empty() {
-                endpoint.0.error(format!("`{}` is none of vip, dnsrr", endpoint.1), "");
+                let hint = mend::word(&lower, &["vip", "dnsrr"]);
+                endpoint.0.error(format!("`{}` is none of vip, dnsrr", endpoint.1), hint);
             }
             deploy.endpoint_mode = lower;
         }
@@ -131,7 +133,14 @@ fn restart_policy(field: &Field<'_>) -> Option<RestartPolicy> {
     let table = field.table()?;
     let mut policy = RestartPolicy::default();
     let words = ["none", "on-failure", "any"];
-    policy.condition = table.given("condition").and_then(|condition| condition.word(&words)).unwrap_or_default();
+    if let Some(condition) = table.given("condition") {
+        match condition.node.written() {
+            Some(word @ ("always" | "unless-stopped")) => {
+                condition.error(format!("`{word}` is none of {}", words.join(", ")), "write `any`");
+            }
+            _ => policy.condition = condition.word(&words).unwrap_or_default(),
+        }
+    }
     policy.delay = table.given("delay").and_then(|delay| delay.duration());
     policy.max_attempts = table.given("max_attempts").and_then(|attempts| attempts.count());
     policy.window = table.given("window").and_then(|window| window.duration());
@@ -164,7 +173,8 @@ pub(super) fn restart(field: &Field<'_>) -> Option<RestartPolicy> {
             None
         }
         _ => {
-            field.error(format!("`{text}` is none of no, always, on-failure, unless-stopped"), "");
+            let words = ["no", "always", "on-failure", "unless-stopped"];
+            field.error(format!("`{text}` is none of {}", words.join(", ")), mend::word(word, &words));
             None
         }
     }
@@ -198,7 +208,7 @@ fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
 
 /// A number of CPUs, in billionths.
 pub(super) fn cpus(field: &Field<'_>) -> Option<i64> {
-    let value = field.text_as_written().and_then(|text| field.check(units::cpus(&text)))?;
+    let value = field.text_as_written().and_then(|text| field.check(units::cpus(&text), "write it like `0.5`"))?;
     if value != 0 && value < LEAST_CPU {
         field.error("is less than 0.001 CPUs", "Swarm takes no less");
     }
@@ -227,7 +237,7 @@ fn generic_resource(field: &Field<'_>) -> Option<serde_json::Value> {
     let value = inner.get("value").and_then(|value| value.integer());
     inner.finish();
     if kind.is_none() || value.is_none() {
-        spec.error("needs `kind` and `value`", "");
+        spec.error("needs `kind` and `value`", "write it like `{ kind: gpu, value: 2 }`");
     }
     Some(json!({"DiscreteResourceSpec": {"Kind": kind?, "Value": value?}}))
 }

@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use super::compat::Difference;
 use super::findings::Findings;
 use super::keys::{self, Cli, Treatment};
-use super::near::closest;
+use super::mend;
 use super::scalar::{Kind, printed};
 use super::units;
 use super::yaml::{Entry, Node, Position, Scalar, Value};
+
+/// How a size is written.
+pub(super) const BYTES: &str = "write a number, of bytes or with `k`, `M` or `G` behind it";
 
 /// A value with the path that leads to it.
 #[derive(Clone)]
@@ -48,9 +51,9 @@ impl<'a> Field<'a> {
         self.found.warn(self.at(), &self.path, message);
     }
 
-    /// The value, or the error of what stands behind `result`.
-    pub(super) fn check<T>(&self, result: Result<T, String>) -> Option<T> {
-        result.map_err(|message| self.error(message, "")).ok()
+    /// The value, or the error of what stands behind `result`, with the mend.
+    pub(super) fn check<T>(&self, result: Result<T, String>, hint: &str) -> Option<T> {
+        result.map_err(|message| self.error(message, hint)).ok()
     }
 
     fn wrong(&self, expected: &str) {
@@ -59,12 +62,7 @@ impl<'a> Field<'a> {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         };
-        let hint = match &self.node.value {
-            Value::Scalar(Scalar { kind: Kind::Null, .. }) => "remove the key or give it a value",
-            Value::Scalar(_) if expected.starts_with("text") => "put it in quotes",
-            _ => "",
-        };
-        self.error(format!("must be {expected}, but is {found}"), hint);
+        self.error(format!("must be {expected}, but is {found}"), mend::kind(expected, &self.node.value));
     }
 
     fn scalar(&self) -> Option<&'a Scalar> {
@@ -109,11 +107,7 @@ impl<'a> Field<'a> {
         if words.contains(&text.as_str()) {
             return Some(text);
         }
-        let hint = match closest(&text, words) {
-            Some(word) => format!("did you mean `{word}`?"),
-            None => String::new(),
-        };
-        self.error(format!("`{text}` is none of {}", words.join(", ")), hint);
+        self.error(format!("`{text}` is none of {}", words.join(", ")), mend::word(&text, words));
         None
     }
 
@@ -164,7 +158,9 @@ impl<'a> Field<'a> {
         };
         if value.is_none() {
             match (scalar.kind, self.castable(scalar)) {
-                (Kind::Text, Some(text)) => self.error(format!("`{text}` is not a whole number"), ""),
+                (Kind::Text, Some(text)) => {
+                    self.error(format!("`{text}` is not a whole number"), mend::kind("a number", &self.node.value));
+                }
                 (Kind::Text, None) => self.error("must be a whole number, but is text", "remove the quotes"),
                 _ => self.wrong("a whole number"),
             }
@@ -183,7 +179,7 @@ impl<'a> Field<'a> {
         } else {
             format!("{value} is not between {least} and {most}")
         };
-        self.error(message, "");
+        self.error(message, mend::limits(least, most));
         None
     }
 
@@ -216,7 +212,7 @@ impl<'a> Field<'a> {
             },
         });
         if value.is_none() {
-            self.error("must be true or false", "");
+            self.error("must be true or false", "write `true` or `false`, without quotes");
         }
         value
     }
@@ -246,7 +242,7 @@ impl<'a> Field<'a> {
     pub(super) fn bytes(&self) -> Option<i64> {
         match self.scalar() {
             Some(Scalar { kind: Kind::Int(_), .. }) => self.within(0, i64::MAX),
-            Some(Scalar { kind: Kind::Text, text, .. }) => self.check(units::bytes(text)),
+            Some(Scalar { kind: Kind::Text, text, .. }) => self.check(units::bytes(text), BYTES),
             _ => {
                 self.wrong("a size such as `512M`");
                 None
@@ -357,7 +353,7 @@ impl<'a> Field<'a> {
                         None => (text, None),
                     };
                     if key.is_empty() {
-                        item.error("has no name in front of `=`", "");
+                        item.error("has no name in front of `=`", "write it as `NAME=VALUE`");
                     } else {
                         pairs.insert(key, value);
                     }
@@ -447,10 +443,7 @@ impl<'a> Table<'a> {
             if asked.contains(&key) || self.hidden.contains(&key) || key.starts_with("x-") {
                 continue;
             }
-            let hint = match closest(key, &asked) {
-                Some(key) => format!("did you mean `{key}`?"),
-                None => String::new(),
-            };
+            let hint = mend::unknown_key(key, &self.field.shape, &asked, self.field.found.strict());
             self.field.found.error(entry.at, &self.path_of(&entry.key), "unknown key", hint);
         }
     }

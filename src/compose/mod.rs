@@ -34,6 +34,7 @@ mod image;
 mod input;
 mod interpolate;
 mod keys;
+mod mend;
 mod merge;
 mod merge_cli;
 mod mounts;

@@ -97,7 +97,7 @@ pub(super) fn mounts(field: &Field<'_>, volumes: &BTreeMap<String, Volume>, used
             Value::Map(_) => long(&item),
             Value::Scalar(Scalar { kind: Kind::Text, text, .. }) => short(&item, text),
             _ => {
-                item.error("must be a mount such as `data:/var/lib/data`, or a map with `type`", "");
+                item.error("must be a mount", "write it like `data:/var/lib/data`, or as a map with `type`");
                 None
             }
         };
@@ -277,7 +277,8 @@ fn long(field: &Field<'_>) -> Option<Mount> {
     {
         let Some(options) = options else { continue };
         if !mount.kind.is_empty() && mount.kind != kind {
-            options.error(format!("options of a {kind} do not go with the type {}", mount.kind), "");
+            let hint = format!("remove them, or use `type: {kind}`");
+            options.error(format!("options of a {kind} do not go with the type {}", mount.kind), hint);
         }
         match kind {
             "bind" => mount.bind_options = bind(&options),

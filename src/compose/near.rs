@@ -1,6 +1,6 @@
 //! Names that were probably meant.
 
-/// The candidate that a typing error away from `word`, if there is one.
+/// The candidate that is a typing error away from `word`, or else the only one that contains it, if there is one.
 pub(super) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     let word = word.to_lowercase();
     let allowed = match word.chars().count() {
@@ -14,6 +14,10 @@ pub(super) fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)
+        .or_else(|| {
+            let mut around = candidates.iter().filter(|candidate| word.len() > 2 && candidate.contains(&word));
+            around.next().filter(|_| around.next().is_none()).copied()
+        })
 }
 
 /// The number of letters to add, remove, replace or swap with their neighbour.

@@ -7,7 +7,7 @@ use super::field::Field;
 pub(super) fn resolve(field: &Field<'_>, path: &str) -> Option<String> {
     let parts = inside(field, path)?;
     if parts.is_empty() || path.ends_with('/') || path.contains('\0') {
-        field.error(format!("`{path}` is not a file"), "");
+        field.error(format!("`{path}` is not a file"), "name a file of the repository");
         return None;
     }
     Some(parts)

@@ -88,13 +88,12 @@ pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
         None => (text, "tcp".to_owned()),
     };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err((format!("`{protocol}` is none of tcp, udp, sctp"), ""));
+        return Err((format!("`{protocol}` is none of tcp, udp, sctp"), "write one of these, or leave it out"));
     }
     let (host, target) = ports.rsplit_once(':').unwrap_or(("", ports));
     let (address, published) = host.rsplit_once(':').unwrap_or(("", host));
-    let plain = |message| (message, "");
-    let (first, last) = range(target).map_err(plain)?;
-    let published = if published.is_empty() { None } else { Some(range(published).map_err(plain)?) };
+    let (first, last) = range(target)?;
+    let published = if published.is_empty() { None } else { Some(range(published)?) };
     let port = |target_port, published_port| PortConfig {
         name: String::new(),
         protocol: protocol.clone(),
@@ -157,20 +156,20 @@ fn refers_to_all(address: &str) -> bool {
     matches!(address, "0.0.0.0" | "::")
 }
 
-fn range(text: &str) -> Result<(u32, u32), String> {
+fn range(text: &str) -> Result<(u32, u32), (String, &'static str)> {
     let port = |text: &str| match text.parse::<u16>() {
         Ok(port) if port > 0 && text.bytes().all(|c| c.is_ascii_digit()) => Ok(u32::from(port)),
-        _ => Err(format!("`{text}` is not a port from 1 to 65535")),
+        _ => Err((format!("`{text}` is not a port from 1 to 65535"), "write it like `8080:80`")),
     };
     let (first, last) = match text.split_once('-') {
         Some((first, last)) => (port(first)?, port(last)?),
         None => (port(text)?, port(text)?),
     };
     if first > last {
-        return Err(format!("the range `{text}` runs backwards"));
+        return Err((format!("the range `{text}` runs backwards"), "put the lower port first"));
     }
     if last - first >= LONGEST_RANGE {
-        return Err(format!("the range `{text}` has more than {LONGEST_RANGE} ports"));
+        return Err((format!("the range `{text}` has more than {LONGEST_RANGE} ports"), "publish fewer"));
     }
     Ok((first, last))
 }

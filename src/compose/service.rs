@@ -61,7 +61,8 @@ impl Surroundings<'_> {
         let mut container_spec = self.container(&table, stack.as_str());
         if let Some(image) = image_of(&table, self.input, key) {
             labels.insert(IMAGE_LABEL.to_owned(), image.clone());
-            container_spec.image = field_of(&table, "image").check(image::familiar(&image)).unwrap_or_default();
+            let hint = "write it like `registry.example.org/team/name:1.2`";
+            container_spec.image = field_of(&table, "image").check(image::familiar(&image), hint).unwrap_or_default();
         }
         let mut restart = table.given("restart").and_then(|restart| match deploy.restart_policy {
             Some(_) => None,
@@ -199,7 +200,8 @@ fn image_of(table: &Table<'_>, input: &RenderInput<'_>, key: &str) -> Option<Str
         return match image::overridden(image.as_deref(), version) {
             Ok(image) => Some(image),
             Err(why) => {
-                table.field.found.error(Default::default(), &format!("images.{key}"), why, "");
+                let hint = "give a tag, a digest, or a whole image";
+                table.field.found.error(Default::default(), &format!("images.{key}"), why, hint);
                 None
             }
         };

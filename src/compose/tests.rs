@@ -65,7 +65,10 @@ fn a_fault_in_a_later_file_is_placed_in_that_file() {
     let base = "services:\n  web:\n    image: demo:1\n";
     let over = "services:\n  web:\n    deploy:\n      replicas: many\n";
     let errors = World::default().render(&[("a.yml", base), ("b.yml", over)]).unwrap_err();
-    assert_eq!(errors.to_string(), "b.yml:4:17: services.web.deploy.replicas: `many` is not a whole number");
+    assert_eq!(
+        errors.to_string(),
+        "b.yml:4:17: services.web.deploy.replicas: `many` is not a whole number; write it in digits, such as `3`"
+    );
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn an_override_of_no_service_lists_the_services() {
     );
     World::image("web", "no tag").refuses(
         "services: { web: { image: demo } }",
-        "images.web: `no tag` is not a tag: letters, digits, `_`, `.`, `-`, at most 128",
+        "images.web: `no tag` is not a tag: letters, digits, `_`, `.`, `-`, at most 128; give a tag, a digest, or a whole image",
     );
 }
 
@@ -108,7 +111,7 @@ fn files_are_asked_for_and_their_faults_are_placed() {
 fn a_secret_variable_is_in_no_error_no_warning_and_no_plain_digest() {
     let text = "services:\n  web:\n    image: demo\n    restart: $KEY\n    x-note: 1\n";
     World::secret("KEY", "hunter2")
-        .refuses(text, "s.yml:4:14: services.web.restart: `***` is none of no, always, on-failure, unless-stopped");
+        .refuses(text, "s.yml:4:14: services.web.restart: `***` is none of no, always, on-failure, unless-stopped; write one of these, or remove the key");
     let text = "services: { web: { image: demo, labels: { a: $KEY } } }\nconfigs: { c: { content: \"key=$KEY\" } }\n";
     match World::secret("KEY", "hunter2").render(&[("s.yml", text)]) {
         Ok(Render::Done(rendered)) => {

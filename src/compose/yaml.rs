@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
+use super::mend;
 use super::scalar::{Kind, resolve};
 
 /// The most bytes of one file.
@@ -16,6 +17,9 @@ const LARGEST_FILE: usize = 1024 * 1024;
 const MOST_NODES: usize = 100_000;
 /// The deepest nesting.
 const DEEPEST: usize = 64;
+
+/// How a file becomes smaller.
+const SPLIT: &str = "put large contents into files of their own, and parts under `include`";
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -151,7 +155,7 @@ pub(super) struct Documents {
 pub(super) fn parse(file: usize, text: &str, all: bool) -> Result<Documents, Vec<Fault>> {
     let top = Position { file, line: 1, column: 1 };
     if text.len() > LARGEST_FILE {
-        return Err(vec![Fault::new(top, format!("the file has {} bytes; 1 MiB is the most", text.len()), "")]);
+        return Err(vec![Fault::new(top, format!("the file has {} bytes; 1 MiB is the most", text.len()), SPLIT)]);
     }
     // A last line without a line feed ends a block scalar as it ends in the CLI's parser.
     let options = granit_parser::options! { block_scalar_eof_without_line_feed: true };
@@ -241,7 +245,8 @@ impl<'t> Builder<'t> {
             Some(Err(error)) => {
                 let marker = error.marker();
                 let at = Position { file: self.file, line: wide(marker.line()), column: wide(marker.col()) + 1 };
-                Err(Fault::new(at, format!("not valid YAML: {}", error.info()), ""))
+                let why = error.info();
+                Err(Fault::new(at, format!("not valid YAML: {why}"), mend::yaml(&why)))
             }
         }
     }
@@ -266,10 +271,10 @@ impl<'t> Builder<'t> {
     fn count(&mut self, at: Position, nodes: usize, depth: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MOST_NODES {
-            return Err(Fault::new(at, format!("more than {MOST_NODES} values, aliases included"), ""));
+            return Err(Fault::new(at, format!("more than {MOST_NODES} values, aliases included"), SPLIT));
         }
         if depth > DEEPEST {
-            return Err(Fault::new(at, format!("nested more than {DEEPEST} deep"), ""));
+            return Err(Fault::new(at, format!("nested more than {DEEPEST} deep"), "nest less"));
         }
         Ok(())
     }
@@ -288,7 +293,7 @@ impl<'t> Builder<'t> {
             Event::Scalar(text, style, ..) => (Value::Scalar(scalar(text.into_owned(), style, forced.as_deref())), 0),
             Event::SequenceStart(..) => self.list(depth)?,
             Event::MappingStart(..) => self.map(depth)?,
-            _ => return Err(Fault::new(at, "not valid YAML here", "")),
+            _ => return Err(Fault::new(at, "not valid YAML here", "remove it")),
         };
         let node = Node { at, order, value };
         if let Some(id) = anchor {
@@ -300,13 +305,13 @@ impl<'t> Builder<'t> {
 
     fn alias(&mut self, id: usize, at: Position, depth: usize) -> Result<(Node, usize), Fault> {
         let Some(Anchor { nodes, depth: inner, .. }) = self.anchors.get(&id) else {
-            return Err(Fault::new(at, "an alias inside the value it stands for", ""));
+            return Err(Fault::new(at, "an alias inside the value it stands for", "remove it"));
         };
         let (nodes, inner) = (*nodes, *inner);
         self.count(at, nodes, depth + inner)?;
         match self.anchors.get(&id) {
             Some(anchor) => Ok((anchor.node.clone(), inner)),
-            None => Err(Fault::new(at, "an alias of nothing", "")),
+            None => Err(Fault::new(at, "an alias of nothing", "name the value with `&NAME` before")),
         }
     }
 
@@ -341,7 +346,7 @@ impl<'t> Builder<'t> {
                 match self.next()? {
                     Some((event, span)) if event.is_node() => break self.below(&step, event, &span, depth + 1)?,
                     Some(_) => {}
-                    None => return Err(Fault::new(key.1, "a key without a value", "")),
+                    None => return Err(Fault::new(key.1, "a key without a value", "give it one")),
                 }
             };
             deepest = deepest.max(inner + 1);
