@@ -19,6 +19,8 @@ pub(crate) struct Case {
     pub(crate) compose: usize,
     /// Whether the two ways of reading must give the same here.
     pub(crate) alike: bool,
+    /// Whether what the CLI makes of it cannot be said in a file that is read strictly.
+    pub(crate) one_way: bool,
 }
 
 /// All cases of `cases/*.txt`. A case begins with `=== NAME`, then come lines `# KEY: VALUE`, then files, the first one
@@ -58,6 +60,7 @@ fn read(text: &str) -> Case {
             }
             (Some(("compat", _)), _) => case.compat = Compat::Cli,
             (Some(("differs", _)), _) => case.alike = false,
+            (Some(("one way", _)), _) => case.one_way = true,
             (_, Some(path)) => files.push((path.trim().to_owned(), String::new())),
             _ => {
                 let (_, text) = files.last_mut().expect("a file");

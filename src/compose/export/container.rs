@@ -1,10 +1,12 @@
 //! A service's container.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::objects::Objects;
 use super::{labels, pairs, put, put_text, span, text, texts};
-use crate::domain::{ContainerSpec, FileTarget, Healthcheck, Mount};
+use crate::domain::{ContainerSpec, DnsConfig, FileTarget, Healthcheck, Mount};
 
 /// Writes what a container is into a service's entry.
 pub(super) fn container(key: &str, spec: &ContainerSpec, objects: &mut Objects<'_>, service: &mut Map<String, Value>) {
@@ -22,14 +24,10 @@ pub(super) fn container(key: &str, spec: &ContainerSpec, objects: &mut Objects<'
     put(service, "init", spec.init.map(Value::Bool));
     put_text(service, "stop_signal", &spec.stop_signal);
     put(service, "stop_grace_period", spec.stop_grace_period.map(span));
-    put(service, "healthcheck", spec.healthcheck.as_ref().map(healthcheck));
+    put(service, "healthcheck", spec.healthcheck.as_ref().and_then(|check| healthcheck(key, check, objects)));
     let hosts: Vec<Value> = spec.hosts.iter().filter_map(|line| host(key, line, objects)).collect();
     put(service, "extra_hosts", (!hosts.is_empty()).then_some(Value::Array(hosts)));
-    if let Some(dns) = &spec.dns_config {
-        put(service, "dns", texts(&dns.nameservers));
-        put(service, "dns_search", texts(&dns.search));
-        put(service, "dns_opt", texts(&dns.options));
-    }
+    resolver(key, spec.dns_config.as_ref(), objects, service);
     let mounts: Vec<Value> = spec.mounts.iter().map(|it| mount(it, objects)).collect();
     put(service, "volumes", (!mounts.is_empty()).then_some(Value::Array(mounts)));
     let secrets = spec.secrets.iter().filter_map(|used| Some((used.secret_name.as_str(), used.file.as_ref()?)));
@@ -78,7 +76,26 @@ fn host(key: &str, line: &str, objects: &mut Objects<'_>) -> Option<Value> {
     }
 }
 
-fn healthcheck(check: &Healthcheck) -> Value {
+/// Who resolves names. What the CLI passes on and no resolver can use is left out.
+fn resolver(key: &str, config: Option<&DnsConfig>, objects: &mut Objects<'_>, service: &mut Map<String, Value>) {
+    let Some(config) = config else { return };
+    let (servers, others): (Vec<&String>, Vec<&String>) =
+        config.nameservers.iter().partition(|server| server.parse::<IpAddr>().is_ok());
+    for server in others {
+        objects.remarks.push(format!("service `{key}`: the name server `{server}` is left out: it is no address"));
+    }
+    put(service, "dns", texts(servers));
+    put(service, "dns_search", texts(config.search.iter().filter(|domain| !domain.is_empty())));
+    put(service, "dns_opt", texts(&config.options));
+}
+
+fn healthcheck(key: &str, check: &Healthcheck, objects: &mut Objects<'_>) -> Option<Value> {
+    if let Some(first) = check.test.first().filter(|first| !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")) {
+        let remark =
+            format!("service `{key}`: the health check is left out: no engine runs one that begins with `{first}`");
+        objects.remarks.push(remark);
+        return None;
+    }
     let mut found = Map::new();
     put(&mut found, "test", texts(&check.test));
     for (name, duration) in [
@@ -90,7 +107,7 @@ fn healthcheck(check: &Healthcheck) -> Value {
         put(&mut found, name, (duration != 0).then(|| span(duration)));
     }
     put(&mut found, "retries", (check.retries != 0).then(|| check.retries.into()));
-    Value::Object(found)
+    Some(Value::Object(found))
 }
 
 fn mount(mount: &Mount, objects: &mut Objects<'_>) -> Value {

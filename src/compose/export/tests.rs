@@ -150,6 +150,7 @@ fn objects_that_skep_has_made_go_by_their_keys_again() {
 fn what_no_file_can_say_is_remarked_upon() {
     let container = json!({
         "Image": "nginx:1", "Env": ["A=1", "A=2"], "Hosts": ["10.0.0.1 a b", "10.0.0.1 c"],
+        "Healthcheck": {"Test": ["curl", "-f"]}, "DNSConfig": {"Nameservers": ["one.one", "1.1.1.1"], "Search": [""]},
         "Privileges": {
             "SELinuxContext": {"Disable": true, "Level": "s0"}, "NoNewPrivileges": true,
             "Seccomp": {"Mode": "custom", "Profile": "e30="}, "AppArmor": {"Mode": "disabled"},
@@ -182,6 +183,8 @@ fn what_no_file_can_say_is_remarked_upon() {
           A: "2"
         extra_hosts:
         - c=10.0.0.1
+        dns:
+        - "1.1.1.1"
         security_opt:
         - label:disable
         - label:level:s0
@@ -202,7 +205,9 @@ fn what_no_file_can_say_is_remarked_upon() {
     service `elsewhere` is left out: its name does not begin with `shop_`
     service `shop_alone` is on no network; a file puts it on the stack's default one
     service `job`: the variable `A` is set twice; the later one counts
+    service `job`: the health check is left out: no engine runs one that begins with `curl`
     service `job`: the host `10.0.0.1 a b` cannot be said as one name and one address
+    service `job`: the name server `one.one` is left out: it is no address
     service `job`: Seccomp `custom` cannot be said
     service `job`: how many of the job's tasks run at a time is not said apart
     service `job`: a generic resource by name cannot be said
