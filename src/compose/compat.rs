@@ -205,7 +205,7 @@ impl Difference {
             Self::Replicas => (
                 "`deploy.replicas` left out",
                 "the number that runs is kept, so that an autoscaler or a person may own it; 1 for a new service",
-                "1, with every deployment",
+                "1, with every deployment, and a warning that names the services",
             ),
             Self::DependsOn => (
                 "`depends_on`",

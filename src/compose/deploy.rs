@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::{Map, json};
 
 use crate::domain::{
-    Placement, Replicated, ReplicatedJob, ResourceSet, Resources, RestartPolicy, ServiceMode, UpdateConfig,
+    Desired, Placement, Replicated, ReplicatedJob, ResourceSet, Resources, RestartPolicy, ServiceMode, StackName,
+    UpdateConfig,
 };
 
 use super::beyond;
 use super::field::{Field, Table};
+use super::findings::Findings;
 use super::mend;
 use super::units;
+use super::yaml::{Entry, Node, Position};
 
 /// Swarm takes no less.
 const LEAST_MEMORY: i64 = 4 * 1024 * 1024;
@@ -101,6 +104,32 @@ fn mode(table: &Table<'_>) -> ServiceMode {
         }
     }
     mode
+}
+
+/// Says which services are set to one replica although the files name no number: what was scaled is scaled back.
+pub(super) fn warn_of_single_replicas(
+    services: &[(&Entry, Field<'_>)],
+    stack: &StackName,
+    desired: &Desired,
+    at: Position,
+    found: &Findings,
+) {
+    let is_replicated = |key: &str| {
+        let service = desired.services.get(&format!("{stack}_{key}"));
+        service.is_some_and(|service| service.spec.mode.replicated.is_some())
+    };
+    let is_named = |node: &Node| {
+        node.get("deploy").and_then(|deploy| deploy.get("replicas")).is_some_and(|replicas| !replicas.is_null())
+    };
+    let unnamed = services.iter().filter(|(entry, field)| is_replicated(&entry.key) && !is_named(field.node));
+    let unnamed: Vec<String> = unnamed.map(|(entry, _)| format!("`{}`", entry.key)).collect();
+    if !unnamed.is_empty() {
+        let message = format!(
+            "no number of replicas is named for {}: each deployment sets 1, as `docker stack deploy` does, also where a person or an autoscaler has set another; `compat: strict` keeps the number that runs",
+            unnamed.join(", ")
+        );
+        found.warn(at, "services", &message);
+    }
 }
 
 fn update_config(field: &Field<'_>, rollback: bool) -> Option<UpdateConfig> {

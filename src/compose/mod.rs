@@ -177,6 +177,9 @@ fn convert(
             None => {}
         }
     }
+    if !found.strict() {
+        deploy::warn_of_single_replicas(&services, input.stack, &desired, top.key_at("services"), found);
+    }
     for (entry, field) in
         volumes.iter().flat_map(Field::entries).filter(|(entry, _)| !around.used_volumes.contains(&entry.key))
     {
