@@ -276,9 +276,8 @@ impl Assembler<'_> {
                 for file in files {
                     let path = path::resolve(&file, &file.filled()?)?;
                     let data = attached(&file, &path, self.input, self.needs)??;
-                    if let Some(found) = dotenv::parse(&data, &path, values, self.found) {
-                        own.extend(dotenv::kept_secret(found, &path, self.input));
-                    }
+                    let secret = self.input.confidential.files.contains(&path);
+                    own.extend(dotenv::parse(&data, (&path, secret), values, self.found).unwrap_or_default());
                 }
             }
             None if folder == self.input.folder => {}

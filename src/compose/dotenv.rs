@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::UnsetVariables;
+use crate::domain::{Compat, Masker, UnsetVariables};
 
 use super::files::OPEN;
 use super::findings::Findings;
@@ -18,6 +18,10 @@ use super::yaml::Position;
 
 /// The name of the file that is read by itself.
 const NAME: &str = ".env";
+/// A file may have so many bytes.
+const LARGEST: usize = 1 << 20;
+/// What is said of a mistake in a file that was encrypted.
+const HIDDEN: &str = "cannot be understood from here on; the file is encrypted, so nothing of it is shown";
 /// How a line is mended.
 const FORM: &str = "each line is `NAME=value` or a `#` comment";
 
@@ -44,45 +48,66 @@ pub(super) fn of_folder(
         }
         // Most repositories have none.
         Some(Err(_)) => Some(Values::new()),
-        Some(Ok(data)) => parse(data, &path, outer, found).map(|values| kept_secret(values, &path, input)),
+        Some(Ok(data)) => parse(data, (&path, input.confidential.files.contains(&path)), outer, found),
     }
-}
-
-/// The values of a file, as secret as the file.
-pub(super) fn kept_secret(mut values: Values, path: &str, input: &RenderInput<'_>) -> Values {
-    if input.confidential.files.contains(path) {
-        values.values_mut().for_each(|value| value.secret = true);
-    }
-    values
 }
 
 /// The values in a file; `outer` may be referred to, and counts more than what stands above. `None` when it is wrong, which
-/// has been reported.
-pub(super) fn parse(data: &[u8], path: &str, outer: &Values, found: &Findings) -> Option<Values> {
+/// has been reported. The values of a file that was encrypted are secret, and nothing of them is said.
+pub(super) fn parse(data: &[u8], (path, secret): (&str, bool), outer: &Values, found: &Findings) -> Option<Values> {
     let file = found.add_file(path, folder_of(path));
+    let top = Position { file, line: 1, column: 1 };
+    if data.len() > LARGEST {
+        found.error(top, "", "is larger than 1 MiB", "split it, or keep large texts in files of their own");
+        return None;
+    }
     let Ok(text) = std::str::from_utf8(data) else {
-        let top = Position { file, line: 1, column: 1 };
         found.error(top, "", "is not UTF-8 text", "save it as UTF-8");
         return None;
     };
     let text = text.trim_start_matches('\u{feff}');
-    let mut reader = Reader { text, rest: text, file, outer, found, values: Values::new() };
+    // What would be said of a secret file holds parts of it.
+    let apart = secret.then(|| Findings::new(Compat::Strict));
+    let said = apart.as_ref().unwrap_or(found);
+    let mut reader =
+        Reader { text, rest: text, file, seen: 0, line: 1, begin: 0, outer, found: said, values: Values::new() };
     loop {
         match reader.assignment() {
             Ok(true) => {}
-            Ok(false) => return Some(reader.values),
+            Ok(false) => break,
             Err((at, Fault { message, hint })) => {
-                found.error(at, "", message, hint);
+                match secret {
+                    true => found.error(at, "", HIDDEN, FORM),
+                    false => found.error(at, "", message, hint),
+                }
                 return None;
             }
         }
     }
+    let mut values = reader.values;
+    if let Some(apart) = apart {
+        values.values_mut().for_each(|value| value.secret = true);
+        if !apart.warnings(&Masker::new(&[])).is_empty() {
+            found.warn(
+                top,
+                "",
+                "a variable in it is not set; it counts as empty (the file is encrypted: no names are told)",
+            );
+        }
+    }
+    Some(values)
 }
 
 struct Reader<'t> {
     text: &'t str,
     rest: &'t str,
     file: usize,
+    /// Bytes that lines were counted in.
+    seen: usize,
+    /// The line that they end in.
+    line: u64,
+    /// Where that line begins.
+    begin: usize,
     outer: &'t Values,
     found: &'t Findings,
     values: Values,
@@ -90,11 +115,15 @@ struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     /// Where the rest begins.
-    fn here(&self) -> Position {
-        let read = self.text.get(..self.text.len() - self.rest.len()).unwrap_or_default();
-        let count = |number: usize| u64::try_from(number + 1).unwrap_or(u64::MAX);
-        let column = read.chars().rev().take_while(|c| *c != '\n').count();
-        Position { file: self.file, line: count(read.matches('\n').count()), column: count(column) }
+    fn here(&mut self) -> Position {
+        let now = self.text.len() - self.rest.len();
+        for (at, _) in self.text.get(self.seen..now).unwrap_or_default().match_indices('\n') {
+            self.line += 1;
+            self.begin = self.seen + at + 1;
+        }
+        self.seen = now;
+        let column = self.text.get(self.begin..now).unwrap_or_default().chars().count();
+        Position { file: self.file, line: self.line, column: u64::try_from(column + 1).unwrap_or(u64::MAX) }
     }
 
     /// Reads one assignment; `false` at the end.
@@ -234,13 +263,45 @@ fn double(c: char) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Compat, Masker};
+
+    /// All that was said of a file that was encrypted, and its values.
+    fn told(text: &str) -> (Option<Values>, String) {
+        let found = Findings::new(Compat::Strict);
+        let values = parse(text.as_bytes(), (".env", true), &Values::new(), &found);
+        let mask = Masker::new(&[]);
+        let warnings: Vec<String> = found.warnings(&mask).into_iter().map(|warning| warning.message).collect();
+        let errors = found.errors(&mask).map(|errors| errors.to_string()).unwrap_or_default();
+        (values, warnings.join("\n") + &errors)
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_encrypted() {
+        let (values, said) = told("PASSWORD=abc$Hunter2x");
+        assert!(values.unwrap_or_default()["PASSWORD"].secret);
+        assert!(said.contains("is not set") && !said.contains("Hunter2x"), "{said}");
+        for text in ["A=ab${hunter2", "A='hunter2", "hunter 2=1", "A='1' hunter2"] {
+            let (values, said) = told(text);
+            assert!(values.is_none() && said.contains("the file is encrypted") && !said.contains("hunter"), "{said}");
+        }
+    }
+
+    #[test]
+    fn many_lines_are_read_in_one_go_and_too_many_not_at_all() {
+        let many = "A=$X\n".repeat(LARGEST / 5);
+        let found = Findings::new(Compat::Strict);
+        let values = parse(many.as_bytes(), (".env", false), &Values::new(), &found).unwrap_or_default();
+        assert_eq!(values.len(), 1);
+        let last = found.warnings(&Masker::new(&[])).pop().map(|warning| (warning.line, warning.column));
+        assert_eq!(last, Some((u64::try_from(LARGEST / 5).unwrap_or(0), 3)));
+        let more = many + "A=$X\n";
+        assert!(parse(more.as_bytes(), (".env", false), &Values::new(), &found).is_none());
+    }
 
     fn read(text: &str) -> Result<Vec<(String, String)>, String> {
         let known = VariableValue { text: "stack".to_owned(), secret: true };
         let outer = Values::from([("S".to_owned(), known)]);
         let found = Findings::new(Compat::Strict);
-        let values = parse(text.as_bytes(), "deploy/.env", &outer, &found);
+        let values = parse(text.as_bytes(), ("deploy/.env", false), &outer, &found);
         match found.errors(&Masker::new(&[])) {
             Some(errors) => Err(errors.to_string()),
             None => Ok(values.unwrap_or_default().into_iter().map(|(name, value)| (name, value.text)).collect()),
@@ -307,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_not_set_is_empty_with_a_warning() {
         let found = Findings::new(Compat::Strict);
-        let values = parse(b"A=1\nB=x${NONE}", ".env", &Values::new(), &found).unwrap();
+        let values = parse(b"A=1\nB=x${NONE}", (".env", false), &Values::new(), &found).unwrap();
         assert_eq!(values["B"].text, "x");
         let warnings = found.warnings(&Masker::new(&[]));
         let told: Vec<String> = warnings.iter().map(|it| format!("{}:{}: {}", it.file, it.line, it.message)).collect();
@@ -319,7 +380,7 @@ mod tests {
         let known = VariableValue { text: "s".to_owned(), secret: true };
         let outer = Values::from([("S".to_owned(), known)]);
         let text = b"A=x$S\nB=$A\nC=1\nD=${S:+set}\nE=${NONE:-$S}";
-        let values = parse(text, ".env", &outer, &Findings::new(Compat::Strict)).unwrap_or_default();
+        let values = parse(text, (".env", false), &outer, &Findings::new(Compat::Strict)).unwrap_or_default();
         let secret: Vec<&str> =
             values.iter().filter(|(_, value)| value.secret).map(|(name, _)| name.as_str()).collect();
         assert_eq!(secret, ["A", "B", "E"]);

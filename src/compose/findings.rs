@@ -1,6 +1,7 @@
 //! Errors and warnings as they are found: a rendering goes on as far as it makes sense and reports all of them.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::domain::{Compat, Masker, Warning};
 
@@ -21,12 +22,20 @@ pub(super) struct Findings {
     compat: Compat,
     errors: RefCell<Vec<(Position, RenderError)>>,
     warnings: RefCell<Vec<(Position, Warning)>>,
+    /// What was warned of, and where: each is kept once.
+    warned: RefCell<BTreeSet<(Position, String)>>,
 }
 
 impl Findings {
     /// Nothing found yet.
     pub(super) fn new(compat: Compat) -> Self {
-        Self { files: RefCell::default(), compat, errors: RefCell::default(), warnings: RefCell::default() }
+        Self {
+            files: RefCell::default(),
+            compat,
+            errors: RefCell::default(),
+            warnings: RefCell::default(),
+            warned: RefCell::default(),
+        }
     }
 
     /// Takes up a file; gives the number that positions in it carry.
@@ -63,10 +72,9 @@ impl Findings {
     /// Something deserves a remark. `field` is put in front of it.
     pub(super) fn warn(&self, at: Position, field: &str, message: &str) {
         let message = format!("{field}: {message}");
-        let mut warnings = self.warnings.borrow_mut();
-        if !warnings.iter().any(|(place, warning)| *place == at && warning.message == message) {
+        if self.warned.borrow_mut().insert((at, message.clone())) {
             let file = self.file(at);
-            warnings.push((at, Warning { file, line: at.line, column: at.column, message }));
+            self.warnings.borrow_mut().push((at, Warning { file, line: at.line, column: at.column, message }));
         }
     }
 

@@ -303,7 +303,8 @@ fn pools(base: Node, over: Node, walk: &mut Walk) -> Node {
         (Value::List(mut items), Value::List(over)) => {
             let subnet = |pool: &Node| pool.get("subnet").and_then(Node::written).map(str::to_owned);
             for pool in over {
-                match items.iter().position(|old| subnet(old) == subnet(&pool)) {
+                let same = subnet(&pool).and_then(|of| items.iter().position(|old| subnet(old) == Some(of.clone())));
+                match same {
                     Some(index) => {
                         let merged = deep(items.remove(index), pool, walk);
                         items.insert(index, merged);
