@@ -255,8 +255,16 @@ impl Pass<'_> {
         is(self.status.last_good.as_ref().map(|good| &good.version)) && is(self.status.live.as_ref())
     }
 
+    /// A version that has come about is one to go back to. A correction of drift is no new word about that.
+    pub(super) fn leave_the_point_of_no_return(&mut self, deployment: &Deployment) {
+        if deployment.origin.trigger != Trigger::Drift {
+            self.status.point_of_no_return = None;
+        }
+    }
+
     fn nothing_to_do(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
         self.own_what_is_wanted(rendition);
+        self.leave_the_point_of_no_return(&deployment);
         self.converged_pointers(&deployment);
         deployment.kept = self.status.last_good.as_ref().map(|good| good.kept.clone());
         self.enter(&mut deployment, Phase::Converged, "this version runs already: nothing to do");

@@ -313,11 +313,8 @@ impl Observed {
     fn note(&self, event: SwarmEvent) {
         let mut known = self.known();
         let own_and_fixed = !event.removed
-            && match event.kind {
-                WatchedKind::Network => known.snapshot.networks.values().any(|live| live.id == event.id),
-                WatchedKind::Secret => known.snapshot.secrets.values().any(|live| live.id == event.id),
-                _ => false,
-            };
+            && event.kind == WatchedKind::Network
+            && known.snapshot.networks.values().any(|live| live.id == event.id);
         if !own_and_fixed {
             known.dirty.insert((event.kind, event.id));
             drop(known);

@@ -42,7 +42,7 @@ impl Pass<'_> {
         }
         let mut pinned = Rendition { pinned: true, ..Rendition::clone(&rendition) };
         let policy = self.stack.spec.policy.images;
-        let known = self.known_pins(deployment, policy)?;
+        let known = self.known_pins(deployment, policy, &open)?;
         let mut wanted: Vec<String> = Vec::new();
         for service in pinned.desired.all_services_mut().filter(|service| open.contains(&service.spec.name)) {
             match known.get(&service.spec.name).filter(|known| same_text(known, &service.spec)) {
@@ -80,10 +80,12 @@ impl Pass<'_> {
         &mut self,
         deployment: &Deployment,
         policy: ImagesPolicy,
+        open: &[String],
     ) -> Result<BTreeMap<String, Box<ServiceSpec>>, PassError> {
         if self.is_adopting() {
             let live = self.environment.snapshot();
-            return Ok(live.services.iter().map(|(name, live)| (name.clone(), Box::new(live.spec.clone()))).collect());
+            let runs = |name: &String| Some((name.clone(), Box::new(live.services.get(name)?.spec.clone())));
+            return Ok(open.iter().filter_map(runs).collect());
         }
         // Going on after a restart: what was found before the digest of the version was recorded is found again.
         let again = deployment.version.digest.is_some();

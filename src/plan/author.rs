@@ -1,12 +1,12 @@
 //! Who changed what was applied. The engine keeps no names; it leaves traces.
 
-use crate::domain::{INSTANCE_LABEL, LiveService, Snapshot, Step, UpdateState};
+use crate::domain::{INSTANCE_LABEL, LiveService, ObjectKind, Snapshot, Step, UpdateState};
 
 /// Who or what made a service differ from what was applied, as far as the engine tells. `None` for what is missing, and for
 /// what is no service.
 #[must_use]
 pub fn author(step: &Step, live: &Snapshot, instance: &str) -> Option<String> {
-    let live = live.services.get(&step.object.name)?;
+    let live = live.services.get(&step.object.name).filter(|_| step.object.kind == ObjectKind::Service)?;
     let when = live.updated_at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     Some(format!("{}{when}", trace(step, live, instance)))
 }

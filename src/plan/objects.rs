@@ -1,4 +1,4 @@
-//! Networks, configs, secrets: made when they are missing, never changed. Swarm changes nothing of them but labels.
+//! Networks, configs, secrets: made when they are missing. Swarm changes nothing of them but the labels of configs and secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,8 @@ use super::ownership::{owner, stamp, stated, takes_over};
 use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, Waiting, create, why_missing};
 use crate::domain::{
-    Action, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL, Step, VersionIndex,
+    Action, Change, Course, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL, Step,
+    VersionIndex,
 };
 
 /// An option that the engine adds by itself.
@@ -48,15 +49,37 @@ fn relabel(
     digest: Digest,
     plan: &mut Plan,
 ) {
-    if stated(wanted) == stated(live) {
-        plan.unchanged += 1;
-        return;
+    let (from, to) = (stated(live), stated(wanted));
+    let takes = takes_over(input, &object, id, live);
+    if from == to {
+        return as_it_is(plan, object, id, takes);
     }
+    let names: BTreeSet<&str> = from.keys().chain(to.keys()).copied().collect();
+    let text = |labels: &BTreeMap<&str, &str>, name: &str| labels.get(name).map(|value| Value::from(*value));
+    let changes = names.into_iter().filter(|name| from.get(name) != to.get(name)).map(|name| Change {
+        path: format!("/Labels/{}", name.replace('~', "~0").replace('/', "~1")),
+        from: text(&from, name),
+        to: text(&to, name),
+    });
+    let changes = changes.collect();
     let mut labels = wanted.clone();
     stamp(input, &mut labels, &digest);
     let effect = Effect::Relabel { object: object.clone(), id: id.to_owned(), version, labels };
-    let reason = "its labels differ".to_owned();
-    plan.steps.push(Step { object, action: Action::Update, reason, changes: Vec::new(), effect });
+    let (action, reason) = match takes {
+        true => (Action::Adopt, "taken over; its labels differ"),
+        false => (Action::Update, "its labels differ"),
+    };
+    plan.steps.push(Step { object, action, reason: reason.to_owned(), changes, effect });
+}
+
+/// Nothing of it changes, but that it may be taken over.
+fn as_it_is(plan: &mut Plan, object: ObjectRef, id: &str, takes: bool) {
+    if takes {
+        let reason = adopt::as_it_is(object.kind);
+        adopt::own(plan, object, id, reason);
+    } else {
+        plan.unchanged += 1;
+    }
 }
 
 /// What is to be said of an object that is there: it is foreign, it would have to change, or it is as it should be, so
@@ -72,10 +95,6 @@ fn judge(
     match owner(input, &object, id, labels) {
         Owner::ThisStack => match difference() {
             Some(what) => plan.refused.push(Refusal::immutable(input, object, what)),
-            None if takes_over(input, &object, id, labels) => {
-                let reason = adopt::as_it_is(object.kind);
-                adopt::own(plan, object, id, reason);
-            }
             None => return true,
         },
         owner => plan.refused.push(Refusal::Foreign { object, owner }),
@@ -101,7 +120,8 @@ pub(super) fn networks(input: &PlanInput<'_>, again: &Again<'_>, plan: &mut Plan
         } else if let Some(live) = input.live.networks.get(&wanted.name) {
             let difference = || network_difference(input, wanted, live);
             if judge(input, object.clone(), &live.id, &live.labels, difference, plan) {
-                plan.unchanged += 1;
+                let takes = takes_over(input, &object, &live.id, &live.labels);
+                as_it_is(plan, object.clone(), &live.id, takes);
                 if stated(&wanted.labels) != stated(&live.labels) {
                     plan.waiting.push(Waiting::NetworkLabels(object));
                 }
@@ -140,8 +160,8 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
         let object = ObjectRef::new(ObjectKind::Secret, &wanted.name);
         if let Some(live) = input.live.secrets.get(&wanted.name) {
             let labels = Labels { wanted: &wanted.labels, live: &live.labels, version: live.version };
-            let difference =
-                || (live.driver != wanted.driver).then(|| "its driver, or the driver's options".to_owned());
+            let other = live.driver != wanted.driver && input.course == Course::Deploy;
+            let difference = || other.then(|| "its driver, or the driver's options".to_owned());
             if judge(input, object.clone(), &live.id, &live.labels, difference, plan) {
                 relabel(input, object, &live.id, labels, input.digester.digest_of(wanted), plan);
             }
@@ -155,8 +175,9 @@ pub(super) fn secrets(input: &PlanInput<'_>, plan: &mut Plan) {
 }
 
 /// What of a network Swarm would have to change. Only what the file states is compared: the engine adds options and
-/// addresses of its own. What the file states no more is told by the digest of what the network was made from. Driver, options
-/// and addresses read back empty until Swarm's allocator has taken the network up.
+/// addresses of its own. That an option is stated no more is told by the digest of what the network was made from, and matters to
+/// new versions alone: what was accepted once is kept as it is. Driver, options and addresses read back empty until Swarm's
+/// allocator has taken the network up.
 pub(super) fn network_difference(input: &PlanInput<'_>, wanted: &NetworkSpec, live: &LiveNetwork) -> Option<String> {
     let allocated = !live.driver.is_empty();
     if allocated && wanted.driver != live.driver {
@@ -178,8 +199,13 @@ pub(super) fn network_difference(input: &PlanInput<'_>, wanted: &NetworkSpec, li
         let from = live.options.get(key).map_or("none".to_owned(), |from| format!("{from:?}"));
         return Some(format!("option {key} {from} → {value:?}"));
     }
-    let made_from_another =
-        || live.labels.get(SPEC_LABEL).is_some_and(|made| *made != input.digester.digest_of(wanted).to_string());
+    let made_from_another = || {
+        // Its labels cannot have changed with the file.
+        let labels =
+            stated(&live.labels).into_iter().map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
+        let now = input.digester.digest_of(&NetworkSpec { labels, ..wanted.clone() }).to_string();
+        input.course == Course::Deploy && live.labels.get(SPEC_LABEL).is_some_and(|made| *made != now)
+    };
     if live.enable_ipv6 && !wanted.enable_ipv6 && made_from_another() {
         return Some("IPv6 true → false".to_owned());
     }

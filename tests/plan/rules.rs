@@ -203,6 +203,8 @@ fn labels_follow_the_file_where_swarm_can_change_them() {
         })
         .collect();
     assert_eq!(relabelled.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [ObjectKind::Config, ObjectKind::Secret]);
+    let changed: Vec<&str> = found.steps[0].changes.iter().map(|change| change.path.as_str()).collect();
+    assert_eq!(changed, ["/Labels/dev.skep.protect", "/Labels/old", "/Labels/team"]);
     for (_, labels) in &relabelled {
         assert_eq!((labels.get("team").map(String::as_str), labels.contains_key("old")), (Some("b"), false));
         assert!(labels.contains_key(STACK_LABEL) && labels.contains_key(PROTECT_LABEL), "{labels:?}");
@@ -248,6 +250,13 @@ fn what_the_file_states_of_a_network_no_more_is_a_difference() {
     live.options.insert("of.a.newer.engine".to_owned(), "1".to_owned());
     live.enable_ipv6 = true;
     assert!(plan(&world, &with(&[("encrypted", "")]), Prune::Later, false).is_empty());
+    // Nor are they when the file says other labels, which stay as they are; nor for what was accepted as it is.
+    let mut labelled = with(&[("encrypted", "")]);
+    labelled.networks.get_mut("shop_net").unwrap().labels.insert("team".to_owned(), "a".to_owned());
+    assert!(plan(&world, &labelled, Prune::Later, true).is_empty());
+    for course in [Course::Repair, Course::Rollback] {
+        assert!(plan_on(course, &world, &with(&[]), Prune::Later, true).is_empty());
+    }
     let refused = plan(&world, &with(&[]), Prune::Later, false);
     assert!(matches!(&refused.refused[..], [Refusal::Immutable { .. }]), "{:?}", refused.refused);
     assert_eq!(told(&plan(&world, &with(&[]), Prune::Later, true)).len(), 2);
