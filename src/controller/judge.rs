@@ -100,7 +100,8 @@ impl Pass<'_> {
         match &assessment.verdict {
             Verdict::Converged => match self.jobs_after(&mut deployment, rendition, &runs.ended).await? {
                 None | Some(Carried::All) => {
-                    self.keep_output(&deployment, self.output_of_converged(&deployment, rendition).await)?;
+                    let output = self.output_of_converged(&deployment, rendition).await;
+                    self.keep_output(&deployment, output, true)?;
                     self.converge(deployment, rendition)?;
                     Ok(Judged::Ended)
                 }
@@ -111,7 +112,7 @@ impl Pass<'_> {
                 let fault = blame(&input, failure);
                 let evidence = self.with_evidence(failure.clone(), rendition);
                 let (failure, output) = tokio::join!(evidence, self.output_of_failed(&deployment, failure, rendition));
-                self.keep_output(&deployment, output)?;
+                self.keep_output(&deployment, output, false)?;
                 self.end_failed(deployment, failure, fault)?;
                 Ok(Judged::Ended)
             }
@@ -301,7 +302,7 @@ impl Pass<'_> {
             None => self.kept(&deployment, rendition)?,
         };
         deployment.kept = Some(kept.clone());
-        self.status.point_of_no_return = None;
+        self.leave_the_point_of_no_return(&deployment);
         if is_new {
             let version = Self::pointer(&deployment);
             self.status.last_good = Some(LastGood { version, kept, since: self.now });

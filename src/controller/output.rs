@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use super::logs::{Names, Writer, shown};
 use super::pass::{Pass, PassError};
 use super::rendition::Rendition;
-use crate::domain::{Deployment, Failure, Masker, Sealed};
+use crate::domain::{Deployment, DeploymentPhase as Phase, Failure, Masker, Sealed};
 use crate::ports::{EngineLog, LogLine, LogRange, LogStream};
 
 /// It is worth no more time than this when a version failed, and its tasks are about to be removed.
@@ -25,8 +25,8 @@ const LINES: u32 = 500;
 const SERVICES: usize = 3;
 /// Services that are read of one that converged.
 const SERVICES_OF_CONVERGED: usize = 16;
-/// It is kept for so many deployments of a stack, the newest.
-const KEPT: usize = 20;
+/// It is kept for so many deployments of a stack that converged, and for so many that did not: the newest.
+const KEPT: usize = 10;
 
 /// What is kept of an output.
 struct Extent {
@@ -141,10 +141,20 @@ impl Pass<'_> {
     }
 
     /// Has it written with what else this pass finds; of older ones some are forgotten.
-    pub(super) fn keep_output(&mut self, deployment: &Deployment, output: Option<Sealed>) -> Result<(), PassError> {
+    pub(super) fn keep_output(
+        &mut self,
+        deployment: &Deployment,
+        output: Option<Sealed>,
+        converged: bool,
+    ) -> Result<(), PassError> {
         let Some(sealed) = output else { return Ok(()) };
-        let mut older = self.shared.ledger.outputs(self.key())?;
-        older.retain(|id| *id != deployment.id);
+        let mut older = Vec::new();
+        for id in self.shared.ledger.outputs(self.key())? {
+            let phase = self.shared.ledger.deployment(&id)?.map(|found| found.value.phase);
+            if id != deployment.id && phase.is_none_or(|phase| (phase == Phase::Converged) == converged) {
+                older.push(id);
+            }
+        }
         let surplus = (older.len() + 1).saturating_sub(KEPT);
         self.outputs.extend(older.into_iter().take(surplus).map(|id| (id, None)));
         self.outputs.push((deployment.id.clone(), Some(sealed)));

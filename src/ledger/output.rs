@@ -1,4 +1,4 @@
-//! What the services of a deployment wrote last, sealed: kept for the newest that failed.
+//! What the services of a deployment wrote last, sealed: kept for the newest that failed, and that converged.
 
 use super::record::RecordKey;
 use super::{Batch, Ledger, LedgerError};
