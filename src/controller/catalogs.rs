@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backoff::{backoff, jittered};
-use crate::declare::{CatalogFiles, Declare, DeclareError};
+use crate::declare::{CatalogFiles, Code, Declare, DeclareError};
 use crate::domain::{Catalog, CatalogCommit, CredentialName, Revision, is_manifest};
 use crate::ledger::{Ledger, LedgerError};
 use crate::ports::{Ambient, Source, SourceError};
@@ -34,9 +34,14 @@ enum CatalogError {
 }
 
 impl CatalogError {
-    /// Whether it is to be said of the catalog: what is wrong with the store is not.
+    /// Whether it is to be said of the catalog: what is wrong with the store is not, nor that it was changed while it was
+    /// looked at.
     fn is_told(&self) -> bool {
-        !matches!(self, Self::Ledger(_) | Self::Declare(DeclareError::Ledger(_)))
+        match self {
+            Self::Ledger(_) | Self::Declare(DeclareError::Ledger(_)) => false,
+            Self::Declare(error) => !error.refusals().iter().any(|refusal| refusal.code == Code::Conflict),
+            Self::Source(_) | Self::NoFiles(_) | Self::TooMany(_) => true,
+        }
     }
 }
 

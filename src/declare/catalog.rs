@@ -46,6 +46,17 @@ impl Set<'_> {
         }
     }
 
+    /// Notes the files of these refusals as broken; whether that is news.
+    fn breaks(&mut self, refusals: &[Refusal]) -> bool {
+        let known = self.broken.len();
+        for refusal in refusals {
+            if let Some(file) = refusal.file.as_deref().filter(|file| !self.is_broken(file)) {
+                self.broken(&file.to_owned(), std::slice::from_ref(refusal));
+            }
+        }
+        self.broken.len() > known
+    }
+
     fn is_broken(&self, file: &str) -> bool {
         self.broken.iter().any(|broken| broken.file == file)
     }
@@ -56,8 +67,7 @@ impl Declare {
     /// from what was declared before, nothing is written.
     ///
     /// # Errors
-    /// [`DeclareError::Refused`] when the catalog is gone or has changed meanwhile, or when its stacks would wait for each
-    /// other in a circle; nothing is written then.
+    /// [`DeclareError::Refused`] when the catalog is gone or has changed meanwhile; nothing is written then.
     pub async fn apply_catalog(
         &self,
         catalog: &Catalog,
@@ -143,7 +153,32 @@ impl Declare {
             deleted: 0,
         };
         let documents = self.read_catalog(&mut set, files)?;
-        for (file, document) in &documents {
+        loop {
+            self.gather_documents(&mut set, commit, &documents)?;
+            let manifest = Manifest { documents: documents.iter().map(|(_, document)| document.clone()).collect() };
+            let batch = std::mem::take(&mut set.batch);
+            match self.without_circles(&manifest, &set.specs, batch, &set.ask.grant) {
+                Ok(batch) => {
+                    set.batch = batch;
+                    return Ok(set);
+                }
+                // The files of those that would wait for each other are broken; all others are taken.
+                Err(DeclareError::Refused(refusals)) if set.breaks(&refusals) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gathers what the documents of files that are not broken declare, from the beginning.
+    fn gather_documents(
+        &self,
+        set: &mut Set<'_>,
+        commit: &CatalogCommit,
+        documents: &[(String, Document)],
+    ) -> Result<(), DeclareError> {
+        let catalog = set.catalog;
+        (set.batch, set.specs, set.changed) = (Batch::new(), BTreeMap::new(), 0);
+        for (file, document) in documents {
             let Body::Stack(key, spec) = &document.body else { continue };
             if set.is_broken(file) {
                 continue;
@@ -166,10 +201,7 @@ impl Declare {
                 Err(error) => return Err(error),
             }
         }
-        let manifest = Manifest { documents: documents.into_iter().map(|(_, document)| document).collect() };
-        let batch = std::mem::take(&mut set.batch);
-        set.batch = self.without_circles(&manifest, &set.specs, batch, &set.ask.grant)?;
-        Ok(set)
+        Ok(())
     }
 
     /// The documents of all files that can be read. What is wrong with the others is noted.
@@ -192,17 +224,34 @@ impl Declare {
                 }
                 Err(error) => return Err(error),
             };
-            for document in manifest.documents {
-                match of_catalog(set, &document, &environments) {
-                    Ok(key) => {
-                        set.declared.insert(key, file.clone());
-                        documents.push((file.clone(), document));
-                    }
-                    Err(refusal) => set.broken(file, &[*refusal]),
+            documents.extend(manifest.documents.into_iter().map(|document| (file.clone(), document)));
+        }
+        // A stack belongs to the file that declares it, for as long as that does: another one that names it is wrong.
+        let mut owners = Vec::new();
+        let mut others = Vec::new();
+        for (file, document) in documents {
+            let owns = self.owns(set.catalog, &file, &document)?;
+            if owns { &mut owners } else { &mut others }.push((file, document));
+        }
+        let mut taken = Vec::new();
+        for (file, document) in owners.into_iter().chain(others) {
+            match of_catalog(set, &document, &environments) {
+                Ok(key) => {
+                    set.declared.insert(key, file.clone());
+                    taken.push((file, document));
                 }
+                Err(refusal) => set.broken(&file, &[*refusal]),
             }
         }
-        Ok(documents)
+        taken.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(taken)
+    }
+
+    /// Whether a document declares a stack that its file has declared before.
+    fn owns(&self, catalog: &Catalog, file: &str, document: &Document) -> Result<bool, DeclareError> {
+        let Body::Stack(key, _) = &document.body else { return Ok(false) };
+        let entry = self.ledger.stack(key)?.and_then(|found| found.value.control.catalog);
+        Ok(entry.is_some_and(|entry| entry.catalog == catalog.name && entry.file == file))
     }
 
     /// What is to be deleted, and what is known of the catalog then. The batch is empty when nothing differs.

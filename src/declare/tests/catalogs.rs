@@ -209,7 +209,7 @@ async fn each_field_has_one_owner() {
 }
 
 #[tokio::test]
-async fn two_files_may_not_declare_one_stack_and_circles_are_refused() {
+async fn two_files_may_not_declare_one_stack_and_circles_break_their_files_alone() {
     let platform = Platform::new().await;
     let a = stack("web-a", "1");
     let status = platform.at(1, &[("stacks/a.yml", &a), ("stacks/b.yml", &a)]).await.unwrap();
@@ -217,10 +217,30 @@ async fn two_files_may_not_declare_one_stack_and_circles_are_refused() {
     assert!(status.broken[0].message.contains("declared in `stacks/a.yml` already"));
     let waits = |name: &str, other: &str| format!("{}dependsOn: [{{ stack: {other} }}]\n", stack(name, "1"));
     let (a, b) = (waits("web-a", "web-b"), waits("web-b", "web-a"));
-    let before = platform.0.ledger.revision();
-    let refused = platform.at(2, &[("stacks/a.yml", &a), ("stacks/b.yml", &b)]).await.unwrap_err();
-    assert!(code(refused).1.contains("would wait for itself"));
-    assert_eq!(platform.0.ledger.revision(), before);
+    // All others are taken: a new one, and what is new of one that was there.
+    let (c, d) = (stack("web-c", "2"), waits("web-d", "web-c"));
+    let files = [("stacks/a.yml", a.as_str()), ("stacks/b.yml", &b), ("stacks/c.yml", &c), ("stacks/d.yml", &d)];
+    let status = platform.at(2, &files).await.unwrap();
+    let broken: Vec<&str> = status.broken.iter().map(|broken| broken.file.as_str()).collect();
+    assert_eq!(broken, ["stacks/a.yml", "stacks/b.yml"]);
+    assert!(status.broken.iter().all(|broken| broken.message.contains("would wait for itself")), "{status:?}");
+    assert!(platform.stack("web-a").spec.depends_on.is_empty());
+    assert_eq!(platform.stacks().keys().map(String::as_str).collect::<Vec<_>>(), ["web-a", "web-c", "web-d"]);
+}
+
+#[tokio::test]
+async fn a_new_file_takes_no_stack_from_the_file_that_declares_it() {
+    let platform = Platform::new().await;
+    let shop = stack("shop", "1");
+    platform.at(1, &[("stacks/shop.yml", &shop)]).await.unwrap();
+    // A copy whose name was left as it was, and which comes first in the order of the files.
+    let copy = stack("shop", "2");
+    let status = platform.at(2, &[("stacks/aaa.yml", &copy), ("stacks/shop.yml", &shop)]).await.unwrap();
+    assert_eq!(status.broken.iter().map(|broken| broken.file.as_str()).collect::<Vec<_>>(), ["stacks/aaa.yml"]);
+    assert_eq!((platform.stack("shop").generation, platform.stacks().len()), (1, 1));
+    // Moved to it, the stack is its own.
+    let status = platform.at(3, &[("stacks/aaa.yml", &copy)]).await.unwrap();
+    assert_eq!((status.broken.len(), platform.stack("shop").generation), (0, 2));
 }
 
 #[tokio::test]
