@@ -254,6 +254,7 @@ async fn the_same_request_under_one_key_works_once() {
     let made = made_of(post().await);
     let again = post().await;
     assert_eq!((again.status, again.json()["deploymentId"].clone()), (200, made["deploymentId"].clone()));
+    assert_eq!(again.header("location"), "/api/v1/stacks/new");
     let taken = world.call("POST", "/api/v1/stacks?expectedGeneration=0", &stack("new")).await;
     assert_eq!(taken.status, 409);
 }

@@ -296,6 +296,12 @@ impl Repositories {
         };
         // The semaphore is never closed.
         let _place = places.acquire().await;
+        // Others that were asked meanwhile may have been told to wait.
+        if let Some((until, why)) = self.state().left_alone.get(&repository.host)
+            && *until > self.ambient.now()
+        {
+            return Err(why.clone());
+        }
         let asked = tokio::time::timeout(LONGEST, async {
             let tags = if tags_wanted { Some(self.registry.tags(repository, tags.as_ref()).await?) } else { None };
             let mut found = BTreeMap::new();

@@ -48,7 +48,9 @@ pub fn of(kind: NotifierType, answer: &Answer, now: Timestamp) -> Verdict {
         // It has that state already: GitLab takes each only once.
         400 if kind == NotifierType::GitLabStatus && said.contains("Cannot transition status") => Verdict::Delivered,
         408 | 425 | 429 | 500.. => Verdict::Again { after, why },
-        403 if after.is_some() => Verdict::Again { after, why },
+        // What signs in is not the message's: it may be renewed.
+        401 => Verdict::Again { after, why },
+        403 if after.is_some() || said.to_lowercase().contains("rate limit") => Verdict::Again { after, why },
         300..400 => match kind.is_status() {
             true => Verdict::GivenUp { why: format!("{why}; redirects are not followed") },
             false => Verdict::Again { after, why: format!("{why}; redirects are not followed: name that address") },

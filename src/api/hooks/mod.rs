@@ -92,7 +92,7 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         };
         all.push((delivery.id, delivered));
     }
-    answer(&all)
+    answer(hook.provider, &all)
 }
 
 /// Where it is listed what goes no further. Nothing is kept of who did not prove himself.
@@ -196,10 +196,15 @@ fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
 }
 
 /// One answer for all that a request told of; most tell of one thing.
-fn answer(all: &[(String, Delivered)]) -> Answer {
+///
+/// A registry of the Distribution project sends its notifications in order, and each until it is taken with 2xx or 3xx
+/// (distribution.github.io/distribution/about/notifications): one that it sends again, because the first answer was lost, is
+/// taken like the first, or it would send nothing else any more.
+fn answer(provider: HookProvider, all: &[(String, Delivered)]) -> Answer {
     let id = all.first().map_or_else(String::new, |(id, _)| id.clone());
     let made: Vec<&str> = all.iter().flat_map(|(_, it)| it.deployments.iter().map(|id| id.as_str())).collect();
-    if !all.is_empty() && all.iter().all(|(_, delivered)| delivered.replayed) {
+    let replayed = !all.is_empty() && all.iter().all(|(_, delivered)| delivered.replayed);
+    if replayed && provider != HookProvider::Registry {
         let message = match made.as_slice() {
             [] => format!("the delivery `{id}` was received before; it made no deployment then"),
             made => format!("the delivery `{id}` was received before; it made {} then", made.join(", ")),

@@ -116,21 +116,23 @@ pub(super) fn happened(
     };
     let word = |name, or: &str| one_word(text(headers, name)).unwrap_or(or).to_owned();
     let one = |id: String, event: String, payload| Ok(vec![Happened { id, event, payload }]);
+    // An id that is signed counts before one that anybody on the way could change.
+    let signed = || named("webhook-id").ok().filter(|_| text(headers, "webhook-signature").is_some());
     match provider {
         HookProvider::GitHub => one(named("X-GitHub-Delivery")?, word("x-github-event", "unknown"), payload),
         HookProvider::GitLab => {
-            let id =
-                named("Idempotency-Key").or_else(|_| named("webhook-id")).or_else(|_| named("X-Gitlab-Event-UUID"))?;
+            let id = match signed() {
+                Some(id) => id,
+                None => named("Idempotency-Key").or_else(|_| named("X-Gitlab-Event-UUID"))?,
+            };
             let event = one_word(payload["object_kind"].as_str()).unwrap_or("unknown").to_owned();
             one(id, event, payload)
         }
         HookProvider::Gitea => one(named("X-Gitea-Delivery")?, word("x-gitea-event", "unknown"), payload),
         HookProvider::Bitbucket => one(named("X-Request-UUID")?, word("x-event-key", "unknown"), payload),
-        HookProvider::Generic => one(
-            named("X-Skep-Delivery").or_else(|missing| named("webhook-id").map_err(|_| missing))?,
-            word("x-skep-event", "delivery"),
-            payload,
-        ),
+        HookProvider::Generic => {
+            one(signed().map_or_else(|| named("X-Skep-Delivery"), Ok)?, word("x-skep-event", "delivery"), payload)
+        }
         HookProvider::DockerHub => one(digest(body), "push".to_owned(), payload),
         HookProvider::Registry => of_registry(&payload),
         HookProvider::CloudEvents => of_cloud_event(headers, payload).map(|event| vec![event]),

@@ -50,10 +50,12 @@ pub(super) async fn post(mut call: Call) -> Answer {
     query.finish()?;
     let body = ManifestBody::read(&call.body().await?, None, environment.as_ref())?;
     let (applied, view) = apply(&call, &body, &ask).await?;
-    match applied.created || !applied.changes.is_empty() {
-        true => Ok(HttpResponse::Created().insert_header((LOCATION, address(&view))).json(view)),
-        false => Ok(HttpResponse::Ok().json(view)),
-    }
+    // Also of what was made by the same request before, whose answer may have been lost.
+    let mut answer = match applied.created || !applied.changes.is_empty() {
+        true => HttpResponse::Created(),
+        false => HttpResponse::Ok(),
+    };
+    Ok(answer.insert_header((LOCATION, address(&view))).json(view))
 }
 
 /// `GET /api/v1/stacks/{name}`.

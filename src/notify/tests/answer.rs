@@ -23,7 +23,8 @@ fn an_answer_means_one_thing() {
         (Webhook, 500, "again"),
         (Webhook, 429, "again"),
         (GitHubStatus, 404, "given up"),
-        (GitHubStatus, 401, "given up"),
+        (GitHubStatus, 401, "again"),
+        (GitHubStatus, 403, "given up"),
         (GitHubStatus, 422, "given up"),
         (GitHubStatus, 301, "given up"),
         (GitHubStatus, 502, "again"),
@@ -38,6 +39,8 @@ fn an_answer_means_one_thing() {
     let limited = Answer { limit_resets: Some(start().as_second() + 90), ..answer(403, "API rate limit exceeded") };
     let Verdict::Again { after, .. } = verdict::of(GitHubStatus, &limited, start()) else { panic!("{limited:?}") };
     assert_eq!(after, Some(Duration::from_secs(90)));
+    let secondary = answer(403, "You have exceeded a secondary rate limit");
+    assert_eq!(of(GitHubStatus, &secondary), "again");
     for (text, seconds) in
         [("30", Some(30)), ("Sat, 31 Jan 2026 12:01:00 GMT", Some(60)), ("999999", Some(3600)), ("soon", None)]
     {
