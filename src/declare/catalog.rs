@@ -51,7 +51,7 @@ impl Set<'_> {
         let known = self.broken.len();
         for refusal in refusals {
             if let Some(file) = refusal.file.as_deref().filter(|file| !self.is_broken(file)) {
-                self.broken(&file.to_owned(), std::slice::from_ref(refusal));
+                self.broken(file, std::slice::from_ref(refusal));
             }
         }
         self.broken.len() > known
