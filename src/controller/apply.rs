@@ -1,7 +1,6 @@
 //! Carrying a plan out. Doubt is written before the first call, certainty after the last.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -72,30 +71,6 @@ impl Pass<'_> {
         may
     }
 
-    /// Configs and secrets that a version worth going back to needs.
-    pub(super) fn needed(&mut self, with: &Rendition) -> Result<BTreeSet<ObjectRef>, PassError> {
-        let mut needed = objects(with);
-        if let Some(good) = self.status.last_good.clone()
-            && let Some(rendition) = self.last_good_rendition()?
-            && good.version.digest.as_ref() != Some(&with.digest)
-        {
-            needed.extend(objects(&rendition));
-        }
-        Ok(needed)
-    }
-
-    /// The last good version's objects.
-    pub(super) fn last_good_rendition(&mut self) -> Result<Option<Arc<Rendition>>, PassError> {
-        let Some(good) = self.status.last_good.clone() else { return Ok(None) };
-        let id = &good.version.deployment;
-        if let Some(known) = self.shared.renditions.get_of(self.key(), id) {
-            return Ok(Some(known));
-        }
-        let rendition = Arc::new(self.shared.renderer.kept(&good.kept)?);
-        self.shared.renditions.put(self.key(), id, rendition.clone());
-        Ok(Some(rendition))
-    }
-
     /// The plan towards `rendition` from what is live now.
     pub(super) fn plan(
         &mut self,
@@ -119,7 +94,7 @@ impl Pass<'_> {
         // What it would take to go back is not known: then nothing is removed.
         let (needed, known) = match self.needed(rendition) {
             Ok(needed) => (needed, true),
-            Err(PassError::Rendition(_)) => (objects(rendition), false),
+            Err(PassError::Rendition(_)) => (super::way_back::objects(rendition), false),
             Err(error) => return Err(error),
         };
         let prune = if self.stack.spec.policy.prune && known { prune } else { Prune::Never };
@@ -253,13 +228,6 @@ impl Pass<'_> {
             digest.is_some() && version.and_then(|version| version.digest.as_ref()) == digest
         };
         is(self.status.last_good.as_ref().map(|good| &good.version)) && is(self.status.live.as_ref())
-    }
-
-    /// A version that has come about is one to go back to. A correction of drift is no new word about that.
-    pub(super) fn leave_the_point_of_no_return(&mut self, deployment: &Deployment) {
-        if deployment.origin.trigger != Trigger::Drift {
-            self.status.point_of_no_return = None;
-        }
     }
 
     fn nothing_to_do(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
@@ -505,9 +473,4 @@ impl Pass<'_> {
             _ => Prune::Guarded,
         }
     }
-}
-
-fn objects(rendition: &Rendition) -> BTreeSet<ObjectRef> {
-    let configs = rendition.desired.configs.keys().map(|name| ObjectRef::new(ObjectKind::Config, name));
-    configs.chain(rendition.desired.secrets.keys().map(|name| ObjectRef::new(ObjectKind::Secret, name))).collect()
 }

@@ -1,8 +1,13 @@
 //! Whether the way back is open: what the last good version ran can be read back, and its images can still be had.
 
-use super::pass::Pass;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::pass::{Pass, PassError};
 use super::rendition::Rendition;
-use crate::domain::{ConditionStatus as Is, ConditionType as Kind, Deployment, Reason, VersionSource};
+use crate::domain::{
+    ConditionStatus as Is, ConditionType as Kind, Deployment, ObjectKind, ObjectRef, Reason, Trigger, VersionSource,
+};
 use crate::ports::ImageError;
 
 impl Pass<'_> {
@@ -42,6 +47,37 @@ impl Pass<'_> {
         }
     }
 
+    /// Configs and secrets that a version worth going back to needs.
+    pub(super) fn needed(&mut self, with: &Rendition) -> Result<BTreeSet<ObjectRef>, PassError> {
+        let mut needed = objects(with);
+        if let Some(good) = self.status.last_good.clone()
+            && let Some(rendition) = self.last_good_rendition()?
+            && good.version.digest.as_ref() != Some(&with.digest)
+        {
+            needed.extend(objects(&rendition));
+        }
+        Ok(needed)
+    }
+
+    /// The last good version's objects.
+    pub(super) fn last_good_rendition(&mut self) -> Result<Option<Arc<Rendition>>, PassError> {
+        let Some(good) = self.status.last_good.clone() else { return Ok(None) };
+        let id = &good.version.deployment;
+        if let Some(known) = self.shared.renditions.get_of(self.key(), id) {
+            return Ok(Some(known));
+        }
+        let rendition = Arc::new(self.shared.renderer.kept(&good.kept)?);
+        self.shared.renditions.put(self.key(), id, rendition.clone());
+        Ok(Some(rendition))
+    }
+
+    /// A version that has come about is one to go back to. A correction of drift is no new word about that.
+    pub(super) fn leave_the_point_of_no_return(&mut self, deployment: &Deployment) {
+        if deployment.origin.trigger != Trigger::Drift {
+            self.status.point_of_no_return = None;
+        }
+    }
+
     fn way_back(&mut self) -> (Is, Reason, String) {
         let Some(good) = self.status.last_good.as_ref().map(|good| good.version.deployment.clone()) else {
             return (Is::False, Reason::NoLastGood, "no version of this stack has converged yet".to_owned());
@@ -73,4 +109,10 @@ impl Pass<'_> {
 
 fn images_of(desired: &crate::domain::Desired) -> impl Iterator<Item = &str> {
     desired.all_services().map(|service| service.spec.task_template.container_spec.image.as_str())
+}
+
+/// The configs and secrets of a version.
+pub(super) fn objects(rendition: &Rendition) -> BTreeSet<ObjectRef> {
+    let configs = rendition.desired.configs.keys().map(|name| ObjectRef::new(ObjectKind::Config, name));
+    configs.chain(rendition.desired.secrets.keys().map(|name| ObjectRef::new(ObjectKind::Secret, name))).collect()
 }
