@@ -1,9 +1,11 @@
 //! Backup, restore and check, by the binary itself; and data folders of every format there was, opened by this version.
 #![expect(clippy::unwrap_used, reason = "tests: what fails here fails the test")]
 
+#[path = "support/serving.rs"]
+pub mod serving;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -30,15 +32,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended");
-            if let Some(address) = line.trim().strip_prefix("skep: listening on ") {
-                break address.to_owned();
-            }
-        };
-        std::thread::spawn(move || lines.lines().for_each(drop));
+        let address = serving::address_of(&mut child);
         Self { child, address, data: data.to_owned() }
     }
 

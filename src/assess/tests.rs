@@ -2,6 +2,7 @@
 
 mod blame;
 mod classify;
+mod ending;
 mod jobs;
 mod scene;
 mod verdicts;

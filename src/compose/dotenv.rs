@@ -234,6 +234,8 @@ fn unescaped(text: &str, meaning: fn(char) -> Option<&'static str>) -> String {
     while let Some(c) = chars.next() {
         match (c, (c == '\\').then(|| chars.next()).flatten()) {
             (_, Some(next)) => match meaning(next) {
+                // A lone `$` in front of one that is meant as such would make a pair with it.
+                Some("$$") if out.bytes().rev().take_while(|c| *c == b'$').count() % 2 == 1 => out.push_str("$$$"),
                 Some(meant) => out.push_str(meant),
                 None => out.extend([c, next]),
             },
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn variables_are_put_in_as_in_a_compose_file() {
-        let text = "A=1\nB=${A:+y}|${X:+y}|${X+y}\nC=${X:-${Y:-${A}}/d}\nD=${A:?no}${S?no}\nE=$$A \\$A\nF=\"\\$A ${X:-a\\\"b}\"\nG='it\\'s $A \\n'\nS=mine\nH=$S\nI=$2y$05$";
+        let text = "A=1\nB=${A:+y}|${X:+y}|${X+y}\nC=${X:-${Y:-${A}}/d}\nD=${A:?no}${S?no}\nE=$$A \\$A\nF=\"\\$A ${X:-a\\\"b}\"\nG='it\\'s $A \\n'\nS=mine\nH=$S\nI=$2y$05$\nJ=\"$\\$A $$\\$A\"";
         let pairs = [
             ("A", "1"),
             ("B", "y||"),
@@ -340,6 +342,7 @@ mod tests {
             ("G", "it's $A \\n"),
             ("H", "stack"),
             ("I", "$2y$05$"),
+            ("J", "$$A $$A"),
             ("S", "mine"),
         ];
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -228,14 +228,12 @@ impl Controller {
                     let pushed = spread::of_one_push(&note);
                     for (key, value) in &note.records {
                         match key {
-                            RecordKey::Stack(stack) if pushed.contains(stack) => {
-                                self.shared.relays.wake(stack);
-                                self.wake_waiting(stack);
-                            }
+                            RecordKey::Stack(stack) if pushed.contains(stack) => self.wake_waiting(stack),
                             key => self.noted(key, value.is_some()),
                         }
                     }
                     self.shared.environments.wake_spread(&pushed);
+                    self.hand_over_spread(&pushed);
                 }
                 Some(Noted::Missed) => self.read_all()?,
                 None => break,
@@ -246,6 +244,24 @@ impl Controller {
             tracing::warn!("some work was still under way when the controller stopped; it goes on from the records");
         }
         Ok(())
+    }
+
+    /// Those of other Skeps are handed over one after the other: each is a change of its own there.
+    fn hand_over_spread(&self, pushed: &[StackKey]) {
+        let link = |key: &StackKey| Some((self.shared.relays.get(&key.environment)?, key.clone()));
+        let relayed: Vec<_> = pushed.iter().filter_map(link).collect();
+        let (step, cancel) = (spread::step(pushed.len()), self.cancel.clone());
+        if relayed.is_empty() {
+            return;
+        }
+        self.shared.tasks.spawn(cancel.run_until_cancelled_owned(async move {
+            for (at, (link, key)) in relayed.iter().enumerate() {
+                if at > 0 {
+                    tokio::time::sleep(step).await;
+                }
+                link.wake(key);
+            }
+        }));
     }
 
     /// Everything is looked at: at the start, and after the watch missed something.

@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use super::logs::{Names, Writer, shown};
 use super::pass::{Pass, PassError};
@@ -74,35 +76,24 @@ impl Pass<'_> {
         let progress = deployment.progress.as_ref()?;
         let masker = rendition.masker();
         let live = self.environment.snapshot();
-        let writers: Vec<Writer> = extent
-            .services
-            .iter()
-            .filter_map(|full| {
-                let name = full.strip_prefix(&format!("{}_", self.key().name)).unwrap_or(full).to_owned();
-                Some(Writer { name, id: live.services.get(full)?.id.clone() })
-            })
-            .collect();
+        let writer = |full: &String| {
+            let name = full.strip_prefix(&format!("{}_", self.key().name)).unwrap_or(full).to_owned();
+            Some(Writer { name, id: live.services.get(full)?.id.clone() })
+        };
+        let (mut writers, mut reads) = (Vec::new(), Vec::new());
+        for full in &extent.services {
+            let Some(writer) = writer(full) else { continue };
+            let before = progress.services.get(full).map(|service| &service.baseline);
+            reads.push(self.written(writer.clone(), progress.started_at, before, extent.patience));
+            writers.push(writer);
+        }
         if writers.is_empty() {
             return None;
         }
-        let (mut lines, mut names) = (Vec::new(), Names::default());
-        let read = async {
-            names.learn(&self.environment, &writers).await;
-            for (writer, full) in writers.iter().zip(&extent.services) {
-                let range = LogRange { since: Some(progress.started_at), tail: Some(LINES), follow: false };
-                let mut log = self.environment.swarm.service_log(&writer.id, &range);
-                let nobodys = BTreeSet::new();
-                let before = progress.services.get(full).map_or(&nobodys, |service| &service.baseline);
-                while let Some(Ok(line)) = log.next().await {
-                    // What tasks of an older version write is not this deployment's.
-                    if line.task.as_ref().is_none_or(|task| !before.contains(task)) {
-                        lines.push((writer.clone(), line));
-                    }
-                }
-            }
-        };
-        // What has come by then is better than nothing.
-        let _in_time = tokio::time::timeout(extent.patience, read).await;
+        let mut names = Names::default();
+        let learnt = tokio::time::timeout(extent.patience, names.learn(&self.environment, &writers));
+        let (lines, _in_time) = tokio::join!(join_all(reads), learnt);
+        let lines = lines.concat();
         let lines = self.lines(lines, extent.most, &names, &masker);
         if lines.is_empty() {
             return None;
@@ -112,6 +103,29 @@ impl Pass<'_> {
             tracing::warn!(deployment = %deployment.id, "the output of a deployment cannot be sealed");
         }
         sealed
+    }
+
+    /// What tasks of one service have written since, but for those that were there before: what tasks of an older version
+    /// write is not this deployment's. What has come in time is better than nothing.
+    async fn written(
+        &self,
+        writer: Writer,
+        since: Timestamp,
+        before: Option<&BTreeSet<String>>,
+        patience: Duration,
+    ) -> Vec<(Writer, EngineLog)> {
+        let range = LogRange { since: Some(since), tail: Some(LINES), follow: false };
+        let mut log = self.environment.swarm.service_log(&writer.id, &range);
+        let mut lines = Vec::new();
+        let read = async {
+            while let Some(Ok(line)) = log.next().await {
+                if line.task.as_ref().is_none_or(|task| before.is_none_or(|before| !before.contains(task))) {
+                    lines.push((writer.clone(), line));
+                }
+            }
+        };
+        let _in_time = tokio::time::timeout(patience, read).await;
+        lines
     }
 
     /// The newest lines that there is room for, masked, in the order of time.

@@ -19,6 +19,11 @@ const STEP: Duration = Duration::from_millis(250);
 /// ... and all of them within this time.
 const WINDOW: Duration = Duration::from_secs(30);
 
+/// How long after each other so many go to work.
+pub(super) fn step(count: usize) -> Duration {
+    STEP.min(WINDOW / u32::try_from(count.max(1)).unwrap_or(u32::MAX))
+}
+
 impl Environments {
     /// Has stacks looked at that what they follow has moved for.
     pub(super) fn waker(self: &Arc<Self>) -> Wake {
@@ -28,7 +33,7 @@ impl Environments {
 
     /// Asks for a look at all of these, one after the other.
     pub(super) fn wake_spread(&self, keys: &[StackKey]) {
-        let step = STEP.min(WINDOW / u32::try_from(keys.len().max(1)).unwrap_or(u32::MAX));
+        let step = step(keys.len());
         let mut at = Instant::now();
         for key in keys {
             if let Some(environment) = self.get(&key.environment) {

@@ -374,6 +374,16 @@ pub(super) fn objection(hook: &Hook, rule: &HookRule, delivery: &Delivery, facts
     when.and_then(|when| when.objection(facts))
 }
 
+/// Whether any rule of a hook can be about an event. One that cannot be read may be about any.
+#[must_use]
+pub fn asks_for(hook: &Hook, event: &str) -> bool {
+    let asks = |rule: &HookRule| {
+        let when = rule.when.as_deref().map(Expression::parse);
+        when.is_some_and(|when| when.as_ref().map_or(true, Expression::asks_for_the_event))
+    };
+    is_push(hook.provider, event) || hook.rules.iter().any(asks)
+}
+
 /// Whether an event is a push of commits or tags; where there is only one kind of event, it counts as one.
 fn is_push(provider: HookProvider, event: &str) -> bool {
     match provider {

@@ -50,7 +50,7 @@ pub use adopt::Adopt;
 pub use apply::{Applied, AppliedDocument, ApplyOptions, DocumentKind};
 pub use catalog::CatalogFiles;
 pub use credential::{CredentialUser, Keyed, SetCredential};
-pub use deliver::{Delivered, Delivery};
+pub use deliver::{Delivered, Delivery, asks_for};
 pub use deploy::{DeployRequest, VariableValue};
 pub use duration::{format_duration, parse_duration};
 pub use error::{Code, DeclareError, Refusal};

@@ -63,7 +63,7 @@ pub use notifier::{Notifier, NotifierStatus, NotifierType, Transition};
 pub use object::{
     ConfigSpec, DEPLOYMENT_LABEL, HOOK_LABEL, IMAGE_LABEL, INSTANCE_LABEL, Inventory, InventoryEntry, LABEL_PREFIX,
     NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, REVISION_LABEL, SPEC_LABEL, STACK_LABEL,
-    SecretSpec, content_name,
+    SecretSpec, TUNNELS_OPTION, content_name,
 };
 pub use order::Course;
 pub use range::{Range, tag_version};

@@ -109,6 +109,9 @@ mod entries {
     }
 }
 
+/// The option of a network in which the overlay driver itself notes its tunnels.
+pub const TUNNELS_OPTION: &str = "com.docker.network.driver.overlay.vxlanid_list";
+
 /// A network to be made. `driver` is what the compose file says, or `overlay`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

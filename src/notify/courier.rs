@@ -12,8 +12,8 @@ use super::status::{self, Next, Repository, Telling};
 use super::verdict::{self, Verdict};
 use super::{News, NotifyParts};
 use crate::domain::{
-    Deployment, GitUrl, Masker, Notifier, NotifierStatus, NotifierType, SecretBytes, Source, Stack, StackKey, Variable,
-    VersionSource,
+    Deployment, GitUrl, Masker, Notifier, NotifierStatus, NotifierType, SecretBytes, Source, Stack, StackKey,
+    StackStatus, Variable, VersionSource,
 };
 use crate::ledger::{Batch, LedgerError, Owed, RecordKey};
 use crate::ports::{NotifierAnswer, OpenCredential, StoreError};
@@ -250,13 +250,13 @@ impl Courier {
 
     fn message(&self, owed: &Owed) -> Result<Message, LedgerError> {
         let stack = self.stack(owed)?;
-        let held = match (&owed.deployment, &stack) {
-            (Some(Deployment { version, .. }), Some(stack)) => {
-                let status = self.parts.ledger.status(&stack.key)?.map(|found| found.value).unwrap_or_default();
-                version.digest.as_ref().is_some_and(|digest| status.is_held(digest))
-            }
-            _ => false,
+        let status = match &stack {
+            Some(stack) => self.parts.ledger.status(&stack.key)?.map(|found| found.value).unwrap_or_default(),
+            None => StackStatus::default(),
         };
+        let digest = owed.deployment.as_ref().and_then(|deployment| deployment.version.digest.as_ref());
+        let held = digest.is_some_and(|digest| status.is_held(digest));
+        let returns = stack.as_ref().is_none_or(|stack| status.may_go_back(&stack.spec.policy));
         let facts = Facts {
             instance: &self.parts.instance,
             sequence: owed.sequence,
@@ -265,6 +265,7 @@ impl Courier {
             deployment: owed.deployment.as_ref(),
             stack: stack.as_ref(),
             held,
+            returns,
             public_url: self.parts.options.public_url.as_deref(),
         };
         Ok(message::message(&facts).masked(&self.masker(stack.as_ref(), owed.deployment.as_ref())))

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{
-    Deployment, DeploymentId, Digest, EnvironmentName, Event, FailureClass, Masker, OnFailure, Stack, StackKey,
-    StackName, Transition, Trigger,
+    Deployment, DeploymentId, Digest, EnvironmentName, Event, FailureClass, Masker, Stack, StackKey, StackName,
+    Transition, Trigger,
 };
 
 /// The word of a message that only tries a notifier out.
@@ -28,6 +28,8 @@ pub struct Facts<'a> {
     pub stack: Option<&'a Stack>,
     /// Whether the deployment's version is held.
     pub held: bool,
+    /// Whether the last good version comes back by itself, should this one fail.
+    pub returns: bool,
     /// The address that people reach the page at.
     pub public_url: Option<&'a str>,
 }
@@ -220,10 +222,8 @@ fn next(facts: &Facts<'_>) -> String {
     };
     let stack = facts.event.stack.as_ref().map_or("", |name| name.as_str());
     let release = command(&format!("release-hold {stack}"));
-    let policy = facts.stack.map(|stack| &stack.spec.policy);
-    let returns = policy.is_none_or(|policy| policy.on_failure == OnFailure::Rollback && !policy.irreversible);
     match facts.transition {
-        Transition::Started if returns => {
+        Transition::Started if facts.returns => {
             "Its tasks are judged; it converges, or the last good version comes back.".to_owned()
         }
         Transition::Started => {

@@ -10,11 +10,9 @@ use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, Waiting, create, why_missing};
 use crate::domain::{
     Action, Change, Course, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL, Step,
-    VersionIndex,
+    TUNNELS_OPTION, VersionIndex,
 };
 
-/// An option that the engine adds by itself.
-const TUNNELS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 /// Networks that every node has by itself.
 const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
@@ -209,7 +207,7 @@ pub(super) fn network_difference(input: &PlanInput<'_>, wanted: &NetworkSpec, li
     if live.enable_ipv6 && !wanted.enable_ipv6 && made_from_another() {
         return Some("IPv6 true → false".to_owned());
     }
-    let no_more = |key: &&String| !wanted.options.contains_key(*key) && *key != TUNNELS;
+    let no_more = |key: &&String| !wanted.options.contains_key(*key) && *key != TUNNELS_OPTION;
     if let Some(key) = live.options.keys().find(no_more).filter(|_| made_from_another()) {
         return Some(format!("option {key} {:?} → none", live.options[key]));
     }

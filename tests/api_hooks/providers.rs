@@ -461,6 +461,33 @@ async fn every_event_is_mapped_and_none_that_is_tampered_with_replayed_or_oversi
 }
 
 #[tokio::test]
+async fn what_nodes_pull_pushes_no_delivery_out() {
+    let world = with_providers().await;
+    let event = |id: &str, action: &str| {
+        json!({ "id": id, "action": action, "target": { "repository": "team/web", "tag": "1.4.3",
+            "mediaType": "application/vnd.oci.image.index.v1+json" } })
+    };
+    let send = async |events: Value| {
+        let request = world
+            .http
+            .post(format!("http://{}/hooks/registry", world.address))
+            .header("content-type", "application/vnd.docker.distribution.events.v1+json")
+            .header("authorization", format!("Bearer {SECRET}"))
+            .body(json!({ "events": events }).to_string());
+        world.send(request).await
+    };
+    // In one envelope with a push, before it and behind it; and alone.
+    let answer = send(json!([event("one", "pull"), event("two", "push"), event("three", "pull")])).await;
+    assert_eq!((answer.status, answer.json()["deployments"].as_array().unwrap().len()), (202, 1), "{}", answer.text);
+    for n in 0..150 {
+        assert_eq!(send(json!([event(&format!("pull-{n}"), "pull")])).await.status, 202);
+    }
+    let known: Vec<_> = world.ledger.deliveries("registry", 200).unwrap();
+    let events: Vec<(&str, bool)> = known.iter().map(|it| (it.event.as_str(), it.kept)).collect();
+    assert_eq!(events, [("pull", false), ("push", true)]);
+}
+
+#[tokio::test]
 async fn a_push_of_an_image_wakes_the_stacks_that_follow_it() {
     use skep::domain::{FollowRule, FollowedStatus, Repository, StackStatus};
     use skep::ledger::Batch;

@@ -6,6 +6,8 @@
 pub mod git_http;
 #[path = "../support/receiver.rs"]
 pub mod receiver;
+#[path = "../support/serving.rs"]
+pub mod serving;
 #[path = "../support/tls_front.rs"]
 pub mod tls_front;
 

@@ -1,7 +1,6 @@
 //! A server of its own for each test, and what its stacks are.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -41,15 +40,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended");
-            if let Some(address) = line.trim().strip_prefix("skep: listening on ") {
-                break address.to_owned();
-            }
-        };
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()).ok());
+        let address = crate::serving::address_of(&mut child);
         Self { child, data: data.to_owned(), address }
     }
 

@@ -16,6 +16,46 @@ async fn origin(skep: &crate::pair::Skep, environment: &str, stack: &str) -> Val
     skep.client().query(&document).await["deployments"]["edges"][0]["node"].take()
 }
 
+/// Many stacks of one delivery are spread there as they are here: each is handed over a quarter of a second after the one
+/// before it.
+#[tokio::test]
+async fn many_stacks_of_one_delivery_are_handed_over_one_after_the_other() {
+    let pair = Pair::linked(NO_ENGINE).await;
+    let names = ["shop-a", "shop-b", "shop-c", "shop-d"];
+    for name in names {
+        pair.near.apply(&manifest(name, 1)).await;
+        pair.agree(name, waits_at(1)).await;
+    }
+    pair.near
+        .apply(
+            "kind: Hook\nname: ci\nprovider: Generic\nunsigned: true\n\
+             rules: [{ stacks: ['shop-*'], environment: prod, set: { images.web: tag } }]\n",
+        )
+        .await;
+    let url = format!("http://{}/hooks/ci", pair.near.address);
+    let sent = reqwest::Client::new().post(url).header("X-Skep-Delivery", "1").json(&json!({ "tag": "2" }));
+    assert_eq!(sent.send().await.unwrap().status().as_u16(), 202);
+    let mut times = Vec::new();
+    for name in names {
+        pair.agree(name, waits_at(2)).await;
+        let document =
+            format!("{{ events(stack: {name:?}, first: 50) {{ edges {{ node {{ type time deploymentId }} }} }} }}");
+        let data = pair.far.client().query(&document).await;
+        let newest = origin(&pair.far, "default", name).await["deploymentId"].clone();
+        let made = data["events"]["edges"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["node"])
+            .find(|it| it["type"] == "DeploymentCreated" && it["deploymentId"] == newest);
+        times.push(made.unwrap()["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
+    }
+    times.sort();
+    for pair in times.windows(2) {
+        assert!(pair[1].duration_since(pair[0]).as_millis() >= 200, "{times:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_comes_from_outside_and_goes_outside_passes_through_a_relay() {
     let pair = Pair::linked(NO_ENGINE).await;

@@ -24,7 +24,7 @@ use super::rest::{
 };
 use super::traced::Traced;
 use super::{ApiState, read_body};
-use crate::declare::{Aside, Code, Delivered, Delivery};
+use crate::declare::{Aside, Code, Delivered, Delivery, asks_for};
 use crate::ledger::{Hook, HookProvider, HookSecret, Idle};
 
 /// The address of a hook.
@@ -76,11 +76,12 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
     let trace = Traced::of(request).record();
     let mut all = Vec::new();
     for Happened { id, event, payload } in happened {
-        // A ping, or something the sender was told to send and no rule can be about.
-        if !is_for_rules(hook.provider, &event) {
+        // A ping, or something that the sender sends as well and no rule asks for: it is not to push out what is kept.
+        if !is_for_rules(hook.provider, &event) || !asks_for(&hook, &event) {
             let why = Idle::Ignored(format!("no rule can be about `{event}`"));
             desk.list(Aside { id: id.clone(), event, why }).await;
-            return Ok(accepted(&id, &Value::Array(Vec::new()), &[]));
+            all.push((id, Delivered::default()));
+            continue;
         }
         let delivery = Delivery { id, event, payload, original: original.clone(), again_by: None, trace };
         let delivered = match state.declare().deliver(&hook, &delivery).await {

@@ -382,3 +382,12 @@ pub(super) fn word(verdict: &Verdict) -> String {
         Verdict::Failed(failure) => format!("Failed {}", failure.class),
     }
 }
+
+/// `web` goes from demo:1 to demo:2.
+pub(super) fn update() -> Scene {
+    Scene::after([service("web")], [service("web").image("demo:2")])
+}
+
+pub(super) fn update_of(replicas: u64) -> Scene {
+    Scene::after([service("web").replicas(replicas)], [service("web").replicas(replicas).image("demo:2")])
+}

@@ -6,11 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{labels, of_stack, pairs, put, put_text, text};
 use crate::domain::{
-    Digest, INSTANCE_LABEL, LiveConfig, LiveNetwork, PROTECT_LABEL, Snapshot, StackName, content_name,
+    Digest, INSTANCE_LABEL, LiveConfig, LiveNetwork, PROTECT_LABEL, Snapshot, StackName, TUNNELS_OPTION, content_name,
 };
 
-/// What the engine notes in a network's options by itself.
-const TUNNELS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 /// The longest key of a section that is taken from a name.
 const SECTIONS: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
 
@@ -171,7 +169,7 @@ fn protect(map: &mut Map<String, Value>, labels: &BTreeMap<String, String>) {
 fn network(live: &LiveNetwork, follows: bool) -> Value {
     let mut network = named(&live.name, follows);
     put_text(&mut network, "driver", if live.driver == "overlay" { "" } else { &live.driver });
-    put(&mut network, "driver_opts", pairs(live.options.iter().filter(|(key, _)| *key != TUNNELS)));
+    put(&mut network, "driver_opts", pairs(live.options.iter().filter(|(key, _)| *key != TUNNELS_OPTION)));
     for (key, flag) in [("internal", live.internal), ("attachable", live.attachable), ("enable_ipv6", live.enable_ipv6)]
     {
         put(&mut network, key, flag.then_some(Value::Bool(true)));

@@ -22,8 +22,9 @@ use super::verdict::Verdict;
 use super::*;
 use crate::declare::{ApplyOptions, Ask, Declare, Limits};
 use crate::domain::{
-    Actor, Deployment, DeploymentPhase, Environment, EnvironmentName, Event, EventType, Failure, FailureClass, GitUrl,
-    Kept, NotifierStatus, NotifierType, Progress, Revision, Stack, StackKey, StackName, Transition, Trigger,
+    Actor, Deployment, DeploymentId, DeploymentPhase, Environment, EnvironmentName, Event, EventType, Failure,
+    FailureClass, GitUrl, Kept, NotifierStatus, NotifierType, Progress, Revision, Stack, StackKey, StackName,
+    StackStatus, Transition, Trigger,
 };
 use crate::ledger::{Batch, LedgerKeyring};
 use crate::ports::{Committed, Entry, Scan, Store, StoreError, Transaction, Watched};
@@ -356,6 +357,7 @@ impl Pieces {
             deployment,
             stack: Some(&self.stack),
             held,
+            returns: StackStatus::default().may_go_back(&self.stack.spec.policy),
             public_url: None,
         };
         Some(message::message(&facts))

@@ -58,6 +58,21 @@ async fn what_is_not_taken_is_sent_again_under_the_same_id_with_longer_waits() {
     assert_eq!((status.attempts, status.next_attempt_at), (0, None));
 }
 
+/// What an earlier version has done for good is known, whatever the policy says by now.
+#[tokio::test(start_paused = true)]
+async fn no_way_back_is_promised_where_there_is_none() {
+    for passed in [false, true] {
+        let world = World::new(HOOK).await;
+        let point_of_no_return = passed.then(|| DeploymentId("01irreversible".to_owned()));
+        let status = StackStatus { point_of_no_return, ..StackStatus::default() };
+        world.ledger.commit(Batch::new().put_status(&shop(), &status)).await.unwrap();
+        world.start_and_converge().await;
+        let bodies = world.receiver.bodies(TEAM, 2).await;
+        let next = bodies[0]["next"].as_str().unwrap();
+        assert_eq!(next.contains("or the last good version comes back"), !passed, "{next}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_asks_for_time_gets_it_also_after_a_restart() {
     let mut world = World::new(HOOK).await;

@@ -8,8 +8,8 @@ use super::check;
 use super::world::{Secret, Service, Tick, World};
 use crate::domain::{
     Applied, ConfigSpec, Effect, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, NetworkSpec, Node,
-    NodeAvailability, NodeState, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, TaskState, UpdateState, UpdateStatus,
-    VersionIndex,
+    NodeAvailability, NodeState, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, TUNNELS_OPTION, TaskState,
+    UpdateState, UpdateStatus, VersionIndex,
 };
 use crate::ports::{SwarmError, WatchedKind};
 
@@ -417,7 +417,7 @@ fn no_such(object: &ObjectRef, id: &str) -> SwarmError {
 /// The driver writes into the options which tunnel it took.
 fn network_options(spec: &NetworkSpec, tunnel: usize) -> BTreeMap<String, String> {
     let mut options = spec.options.clone();
-    options.insert("com.docker.network.driver.overlay.vxlanid_list".to_owned(), tunnel.to_string());
+    options.insert(TUNNELS_OPTION.to_owned(), tunnel.to_string());
     options
 }
 
