@@ -104,10 +104,10 @@ impl Assembler<'_> {
                     without_orders(&mut first, "", self.found);
                 }
                 let variables = Variables { values, below: None, unset: self.input.unset };
-                interpolate::interpolate(&mut first, "", &variables, self.found);
+                interpolate::interpolate(&mut first, &variables, self.found);
                 Some(others.into_iter().fold(first, |base, mut over| {
                     self.found.differs(Difference::Documents, over.at, "another document");
-                    interpolate::interpolate(&mut over, "", &variables, self.found);
+                    interpolate::interpolate(&mut over, &variables, self.found);
                     merge::merge(base, over, &mut Vec::new())
                 }))
             }
@@ -140,7 +140,12 @@ impl Assembler<'_> {
 
     /// Puts every service on top of the one that it extends.
     fn extends(&mut self, root: &mut Node, values: &Values) {
-        let Some(services) = root.get("services").cloned() else { return };
+        let extends = |service: &Entry| service.value.get("extends").is_some();
+        let services = root.get("services").filter(|services| match &services.value {
+            Value::Map(entries) => entries.iter().any(extends),
+            _ => false,
+        });
+        let Some(services) = services.cloned() else { return };
         let Value::Map(entries) = &services.value else { return };
         let mut done = Vec::new();
         for entry in entries {

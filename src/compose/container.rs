@@ -51,7 +51,7 @@ pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mu
                 && value.as_ref().is_some_and(String::is_empty)
                 && input.variables.get(&key).is_some_and(|value| !value.text.is_empty())
             {
-                let path = format!("{}.environment.{key}", table.field.path);
+                let path = format!("{}.environment.{key}", table.field.path());
                 table.field.found.differs(Difference::EmptyEnvironment, table.key_at("environment"), &path);
             }
             let open = value.as_ref().is_none_or(|value| cli && value.is_empty());

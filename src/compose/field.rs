@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use super::compat::Difference;
 use super::findings::Findings;
-use super::keys::{self, Cli, Treatment};
+use super::keys::{self, Cli, Place, Treatment};
 use super::mend;
 use super::scalar::{Kind, printed};
+use super::trail::Trail;
 use super::units;
 use super::yaml::{Entry, Node, Position, Scalar, Value};
 
@@ -20,21 +21,26 @@ pub(super) const BYTES: &str = "write a number, of bytes or with `k`, `M` or `G`
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
-    pub(super) path: String,
-    /// The path as [`keys::KEYS`] has it.
-    shape: String,
+    trail: Trail<'a>,
+    /// Where the table of all keys has it, if it does.
+    place: Option<&'static Place>,
     pub(super) found: &'a Findings,
 }
 
 impl<'a> Field<'a> {
     /// The root of a file, with the empty path.
     pub(super) fn root(node: &'a Node, found: &'a Findings) -> Self {
-        Self::at_path(node, String::new(), "", found)
+        Self { node, trail: Trail::from(String::new()), place: Some(Place::top()), found }
     }
 
     /// A value somewhere; `shape` is its path as [`keys::KEYS`] has it.
     pub(super) fn at_path(node: &'a Node, path: String, shape: &str, found: &'a Findings) -> Self {
-        Self { node, path, shape: shape.to_owned(), found }
+        Self { node, trail: Trail::from(path), place: Place::find(shape), found }
+    }
+
+    /// The dotted path.
+    pub(super) fn path(&self) -> String {
+        self.trail.path()
     }
 
     pub(super) fn at(&self) -> Position {
@@ -43,12 +49,12 @@ impl<'a> Field<'a> {
 
     /// Reports an error here.
     pub(super) fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
-        self.found.error(self.at(), &self.path, message, hint);
+        self.found.error(self.at(), &self.path(), message, hint);
     }
 
     /// Reports a warning here.
     pub(super) fn warn(&self, message: &str) {
-        self.found.warn(self.at(), &self.path, message);
+        self.found.warn(self.at(), &self.path(), message);
     }
 
     /// The value, or the error of what stands behind `result`, with the mend.
@@ -256,10 +262,8 @@ impl<'a> Field<'a> {
             self.wrong("a list");
             return Vec::new();
         };
-        let item = |(index, node)| {
-            let shape = format!("{}[]", self.shape);
-            Field { node, path: format!("{}[{index}]", self.path), shape, found: self.found }
-        };
+        let place = self.below(keys::ITEM);
+        let item = |(index, node)| Field { node, trail: self.trail.item(index), place, found: self.found };
         items.iter().enumerate().map(item).collect()
     }
 
@@ -286,13 +290,16 @@ impl<'a> Field<'a> {
             self.wrong("a map");
             return Vec::new();
         };
-        entries.iter().map(|entry| (entry, self.child(entry, "*"))).collect()
+        entries.iter().map(|entry| (entry, self.child(entry, keys::ANY))).collect()
     }
 
     fn child(&self, entry: &'a Entry, step: &str) -> Field<'a> {
-        let join = |path: &str, step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
-        let (path, shape) = (join(&self.path, &entry.key), join(&self.shape, step));
-        Field { node: &entry.value, path, shape, found: self.found }
+        let (trail, place) = (self.trail.key(&entry.key), self.below(step));
+        Field { node: &entry.value, trail, place, found: self.found }
+    }
+
+    fn below(&self, step: &str) -> Option<&'static Place> {
+        self.place?.below(step)
     }
 
     /// A map whose keys are known.
@@ -308,31 +315,29 @@ impl<'a> Field<'a> {
 
     /// Whether an entry is not to be read: it is refused or left out, which is said here.
     fn is_left_out(&self, entry: &Entry) -> bool {
-        let child = self.child(entry, &entry.key);
-        let Some(key) = keys::find(&child.shape) else { return false };
+        let Some(key) = self.below(&entry.key).and_then(|place| place.key) else { return false };
+        let path = || self.trail.key(&entry.key).path();
         let strict = self.found.strict();
         let (treatment, note) = (key.treatment, key.note);
         match (treatment, key.cli) {
             (_, Cli::Refuses) if !strict => {
                 let hint = if treatment == Treatment::Refused { note } else { "remove it, or use `compat: strict`" };
-                self.found.error(entry.at, &child.path, "`docker stack deploy` refuses it", hint);
+                self.found.error(entry.at, &path(), "`docker stack deploy` refuses it", hint);
             }
             _ if key.by_reader => return false,
             (Treatment::Refused, Cli::Ignores) if is_off(&entry.value) => {}
             (Treatment::Refused, Cli::Ignores) if strict => {
                 let message = format!("Swarm cannot do this: `{}` is not part of a service", entry.key);
-                self.found.error(entry.at, &child.path, message, note);
+                self.found.error(entry.at, &path(), message, note);
             }
-            (Treatment::Refused, _) if strict => {
-                self.found.error(entry.at, &child.path, "not supported in a stack", note)
-            }
-            (Treatment::Warned, _) => self.found.warn(entry.at, &child.path, &format!("ignored: {note}")),
+            (Treatment::Refused, _) if strict => self.found.error(entry.at, &path(), "not supported in a stack", note),
+            (Treatment::Warned, _) => self.found.warn(entry.at, &path(), &format!("ignored: {note}")),
             (_, Cli::Ignores) if !strict && !is_off(&entry.value) => {
-                self.found.warn(entry.at, &child.path, "ignored, as `docker stack deploy` ignores it");
+                self.found.warn(entry.at, &path(), "ignored, as `docker stack deploy` ignores it");
             }
             (_, Cli::Ignores) if !strict => {}
             (Treatment::Better, Cli::Ignores) => {
-                self.found.differs(Difference::Honoured, entry.at, &child.path);
+                self.found.differs(Difference::Honoured, entry.at, &path());
                 return false;
             }
             _ => return false,
@@ -432,7 +437,8 @@ impl<'a> Table<'a> {
 
     /// The path of a key.
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.field.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.field.path) }
+        let above = self.field.path();
+        if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") }
     }
 
     /// Reports every key that was never asked for, `x-…` apart.
@@ -443,7 +449,7 @@ impl<'a> Table<'a> {
             if asked.contains(&key) || self.hidden.contains(&key) || key.starts_with("x-") {
                 continue;
             }
-            let hint = mend::unknown_key(key, &self.field.shape, &asked, self.field.found.strict());
+            let hint = mend::unknown_key(key, self.field.place, &asked, self.field.found.strict());
             self.field.found.error(entry.at, &self.path_of(&entry.key), "unknown key", hint);
         }
     }

@@ -473,7 +473,7 @@ pub(super) fn file_mode(field: &Field<'_>) -> Option<u32> {
         match mode {
             None => refuse(),
             Some(mode) if *interpolated && text.parse() != Ok(mode) => {
-                field.found.differs(Difference::OctalText, field.at(), &field.path);
+                field.found.differs(Difference::OctalText, field.at(), &field.path());
             }
             Some(_) => {}
         }

@@ -15,6 +15,7 @@ use super::compat::Difference;
 use super::findings::Findings;
 use super::input::VariableValue;
 use super::scalar::Kind;
+use super::trail::Walk;
 use super::yaml::{Node, Position, Scalar, Value};
 
 /// How deep variables may stand inside variables.
@@ -38,10 +39,15 @@ impl Variables<'_> {
 
 /// Puts variables into every text of the tree. What stands under `x-` keys at the top is left alone: it has no meaning, and
 /// where an anchor carries it elsewhere it is done there.
-pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>, found: &Findings) {
+pub(super) fn interpolate(tree: &mut Node, variables: &Variables<'_>, found: &Findings) {
+    below(tree, &mut Walk::default(), variables, found);
+}
+
+fn below(node: &mut Node, walk: &mut Walk, variables: &Variables<'_>, found: &Findings) {
     let at = node.at;
     match &mut node.value {
         Value::Scalar(Scalar { text, kind: Kind::Text, interpolated }) if text.contains('$') => {
+            let path = walk.path();
             let mut text_of = Expander { variables, found, at, path, compared: true, secret: false };
             match text_of.expand(text) {
                 Ok(expanded) => {
@@ -54,13 +60,17 @@ pub(super) fn interpolate(node: &mut Node, path: &str, variables: &Variables<'_>
         Value::Scalar(_) => {}
         Value::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                interpolate(item, &format!("{path}[{index}]"), variables, found);
+                let before = walk.item(index);
+                below(item, walk, variables, found);
+                walk.back(before);
             }
         }
         Value::Map(entries) => {
-            for entry in entries.iter_mut().filter(|entry| !(path.is_empty() && entry.key.starts_with("x-"))) {
-                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-                interpolate(&mut entry.value, &path, variables, found);
+            let top = walk.path().is_empty();
+            for entry in entries.iter_mut().filter(|entry| !(top && entry.key.starts_with("x-"))) {
+                let before = walk.key(&entry.key);
+                below(&mut entry.value, walk, variables, found);
+                walk.back(before);
             }
         }
     }

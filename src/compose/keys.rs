@@ -43,10 +43,61 @@ pub struct Key {
     pub(super) by_reader: bool,
 }
 
-/// The key that stands at this path.
-pub(super) fn find(path: &str) -> Option<&'static Key> {
-    static INDEX: LazyLock<HashMap<&str, &Key>> = LazyLock::new(|| KEYS.iter().map(|key| (key.path, key)).collect());
-    INDEX.get(path).copied()
+/// A place in a compose file, whatever the names and numbers on the way to it.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// As the table of all keys has it.
+    pub(super) path: String,
+    /// What the table says of it.
+    pub(super) key: Option<&'static Key>,
+    below: HashMap<&'static str, Place>,
+}
+
+/// The step to a value under any name.
+pub(super) const ANY: &str = "*";
+/// The step to an item of a list.
+pub(super) const ITEM: &str = "[]";
+
+impl Place {
+    /// The top of a file.
+    pub(super) fn top() -> &'static Self {
+        static TOP: LazyLock<Place> = LazyLock::new(|| {
+            let mut top = Place::default();
+            KEYS.iter().for_each(|key| top.put(key));
+            top
+        });
+        &TOP
+    }
+
+    /// The place at a path of the table; `None` where it has none.
+    pub(super) fn find(path: &str) -> Option<&'static Self> {
+        steps(path).try_fold(Self::top(), |place, step| place.below(step))
+    }
+
+    /// One step further: to a key, [`ANY`] or [`ITEM`].
+    pub(super) fn below(&self, step: &str) -> Option<&Self> {
+        self.below.get(step)
+    }
+
+    fn put(&mut self, key: &'static Key) {
+        let mut place = self;
+        for step in steps(key.path) {
+            let dot = if place.path.is_empty() || step == ITEM { "" } else { "." };
+            let path = format!("{}{dot}{step}", place.path);
+            place = place.below.entry(step).or_insert_with(|| Self { path, ..Self::default() });
+        }
+        place.key = Some(key);
+    }
+}
+
+/// The steps of a path of the table.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.split('.')
+        .flat_map(|part| match part.strip_suffix(ITEM) {
+            Some(list) => [Some(list), Some(ITEM)],
+            None => [Some(part), None],
+        })
+        .flatten()
 }
 
 const fn key(path: &'static str, treatment: Treatment, cli: Cli, note: &'static str) -> Key {

@@ -1,6 +1,6 @@
 //! How an error is mended where its message alone does not say it.
 
-use super::keys::{self, Cli, KEYS, Key, Treatment};
+use super::keys::{Cli, KEYS, Key, Place, Treatment};
 use super::near::closest;
 use super::scalar::Kind;
 use super::yaml::{Scalar, Value};
@@ -45,14 +45,15 @@ pub(super) fn limits(least: i64, most: i64) -> String {
     if most == i64::MAX { format!("write {least} or more") } else { format!("write a number from {least} to {most}") }
 }
 
-/// For a key that may not stand in the map at `shape`, whose reader asked for `known`: the key that was meant, where it
+/// For a key that may not stand in the map at `place`, whose reader asked for `known`: the key that was meant, where it
 /// stands, or which keys there are.
-pub(super) fn unknown_key(key: &str, shape: &str, known: &[&str], strict: bool) -> String {
-    let at = |key: &str| if shape.is_empty() { key.to_owned() } else { format!("{shape}.{key}") };
+pub(super) fn unknown_key(key: &str, place: Option<&Place>, known: &[&str], strict: bool) -> String {
+    let shape = place.map_or("", |place| place.path.as_str());
+    let at = |key: &str| place?.below(key)?.key;
     let may = |entry: &Key| {
         if strict { entry.treatment != Treatment::Refused } else { entry.cli != Cli::Refuses }
     };
-    let mut known: Vec<&str> = known.iter().copied().filter(|key| keys::find(&at(key)).is_none_or(may)).collect();
+    let mut known: Vec<&str> = known.iter().copied().filter(|key| at(key).is_none_or(may)).collect();
     known.sort_unstable();
     known.dedup();
     if let Some(near) = closest(key, &known) {

@@ -47,6 +47,7 @@ mod relations;
 mod scalar;
 mod service;
 mod shell;
+mod trail;
 mod units;
 mod yaml;
 
@@ -183,7 +184,7 @@ fn convert(
     for (entry, field) in
         volumes.iter().flat_map(Field::entries).filter(|(entry, _)| !around.used_volumes.contains(&entry.key))
     {
-        found.warn(entry.at, &field.path, "no service uses this volume");
+        found.warn(entry.at, &field.path(), "no service uses this volume");
     }
     (desired.networks, desired.external_networks) = around.networks.finish(networks.as_ref());
     desired.external_configs = around.configs.used_external;

@@ -216,7 +216,7 @@ fn short(field: &Field<'_>, text: &str) -> Option<Mount> {
     let strict = field.found.strict();
     let (parts, drive) = sections(text, strict);
     if strict && !drive && sections(text, false).1 {
-        field.found.differs(Difference::DriveLetter, field.at(), &field.path);
+        field.found.differs(Difference::DriveLetter, field.at(), &field.path());
     }
     if parts.iter().any(String::is_empty) {
         field.error(format!("`{text}` has an empty part"), "write it as `source:/target:options`");

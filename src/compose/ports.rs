@@ -30,7 +30,7 @@ pub(super) fn ports(field: &Field<'_>) -> Vec<Published> {
                 Vec::new()
             }
         };
-        ports.extend(found.into_iter().map(|port| Published { port, at: item.at(), path: item.path.clone() }));
+        ports.extend(found.into_iter().map(|port| Published { port, at: item.at(), path: item.path() }));
     }
     let mut seen = BTreeMap::new();
     for Published { port, at, path } in &ports {

@@ -72,7 +72,7 @@ fn depends_on(field: &Field<'_>, known: &Known<'_>, strict: bool) -> Dependences
         return found;
     }
     let mut add = |name: &str, field: &Field<'_>, condition| {
-        let (at, path) = (field.at(), field.path.clone());
+        let (at, path) = (field.at(), field.path());
         found.insert(name.to_owned(), Dependence { condition, at, path });
     };
     if let Value::Map(_) = field.node.value {
@@ -124,14 +124,14 @@ fn is_known(field: &Field<'_>, at: Position, name: &str, known: &Known<'_>) -> b
     }
     if known.sleeping.contains(name) {
         let hint = "name the profile in the variable `COMPOSE_PROFILES`, or write `required: false`";
-        field.found.error(at, &field.path, format!("`{name}` waits for a profile that is not asked for"), hint);
+        field.found.error(at, &field.path(), format!("`{name}` waits for a profile that is not asked for"), hint);
         return false;
     }
     let hint = match super::near::closest(name, known.services) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the services are {}", known.services.join(", ")),
     };
-    field.found.error(at, &field.path, format!("undefined service `{name}`"), hint);
+    field.found.error(at, &field.path(), format!("undefined service `{name}`"), hint);
     false
 }
 

@@ -4,12 +4,13 @@
 //! are copied. Beyond it: `!reset` and `!override` are kept for merging, a tag nobody knows is an error, and sizes are
 //! limited, so that a few lines of aliases cannot fill the memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::mend;
 use super::scalar::{Kind, resolve};
+use super::trail::Walk;
 
 /// The most bytes of one file.
 const LARGEST_FILE: usize = 1024 * 1024;
@@ -18,6 +19,8 @@ const MOST_NODES: usize = 100_000;
 /// The deepest nesting.
 const DEEPEST: usize = 64;
 
+/// The key whose maps are merged into the one that it stands in.
+const MERGE: &str = "<<";
 /// How a file becomes smaller.
 const SPLIT: &str = "put large contents into files of their own, and parts under `include`";
 
@@ -165,7 +168,7 @@ pub(super) fn parse(file: usize, text: &str, all: bool) -> Result<Documents, Vec
         nodes: 0,
         anchors: HashMap::new(),
         faults: Vec::new(),
-        path: String::new(),
+        walk: Walk::default(),
     };
     let documents = builder.documents(all).unwrap_or_else(|fault| {
         builder.fault(fault);
@@ -191,8 +194,8 @@ struct Builder<'t> {
     nodes: usize,
     anchors: HashMap<usize, Anchor>,
     faults: Vec<Fault>,
-    /// Of the value that is being read.
-    path: String,
+    /// To the value that is being read.
+    walk: Walk,
 }
 
 impl<'t> Builder<'t> {
@@ -252,16 +255,7 @@ impl<'t> Builder<'t> {
     }
 
     fn fault(&mut self, fault: Fault) {
-        self.faults.push(Fault { field: self.path.clone(), ..fault });
-    }
-
-    /// Reads a value one step further down the path.
-    fn below(&mut self, step: &str, event: Event<'t>, span: &Span, depth: usize) -> Result<(Node, usize), Fault> {
-        let length = self.path.len();
-        self.path.push_str(step);
-        let found = self.node(event, span, depth)?;
-        self.path.truncate(length);
-        Ok(found)
+        self.faults.push(Fault { field: self.walk.path().to_owned(), ..fault });
     }
 
     fn position(&self, span: &Span) -> Position {
@@ -322,7 +316,9 @@ impl<'t> Builder<'t> {
                 break;
             }
             if event.is_node() {
-                let (node, inner) = self.below(&format!("[{}]", items.len()), event, &span, depth + 1)?;
+                let before = self.walk.item(items.len());
+                let (node, inner) = self.node(event, &span, depth + 1)?;
+                self.walk.back(before);
                 deepest = deepest.max(inner + 1);
                 items.push(node);
             }
@@ -331,8 +327,7 @@ impl<'t> Builder<'t> {
     }
 
     fn map(&mut self, depth: usize) -> Result<(Value, usize), Fault> {
-        let (mut entries, mut merged, mut deepest) = (Vec::<Entry>::new(), None, 0);
-        let mut places = HashMap::<String, Position>::new();
+        let (mut entries, mut merges, mut deepest) = (Vec::<Entry>::new(), false, 0);
         while let Some((event, span)) = self.next()? {
             if event == Event::MappingEnd {
                 break;
@@ -340,33 +335,41 @@ impl<'t> Builder<'t> {
             if !event.is_node() {
                 continue;
             }
-            let (key, plain) = self.key(event, &span, depth)?;
-            let step = if self.path.is_empty() { key.0.clone() } else { format!(".{}", key.0) };
+            let ((key, at), plain) = self.key(event, &span, depth)?;
+            let before = self.walk.key(&key);
             let (value, inner) = loop {
                 match self.next()? {
-                    Some((event, span)) if event.is_node() => break self.below(&step, event, &span, depth + 1)?,
+                    Some((event, span)) if event.is_node() => break self.node(event, &span, depth + 1)?,
                     Some(_) => {}
-                    None => return Err(Fault::new(key.1, "a key without a value", "give it one")),
+                    None => return Err(Fault::new(at, "a key without a value", "give it one")),
                 }
             };
+            self.walk.back(before);
             deepest = deepest.max(inner + 1);
-            let (key, at) = key;
-            if let Some(first) = places.insert(key.clone(), at) {
-                let message = format!("`{key}` stands here twice; first in line {}", first.line);
-                let length = self.path.len();
-                self.path.push_str(&step);
-                self.fault(Fault::new(at, message, "keep one of them"));
-                self.path.truncate(length);
-            } else if plain && key == "<<" {
-                merged = Some(value);
-            } else {
-                entries.push(Entry { key, at, value });
-            }
+            merges |= plain && key == MERGE;
+            entries.push(Entry { key, at, value });
         }
-        if let Some(merged) = merged {
+        self.refuse_twice(&entries);
+        if merges && let Some(at) = entries.iter().position(|entry| entry.key == MERGE) {
+            let merged = entries.remove(at).value;
             self.merge(&mut entries, merged);
         }
         Ok((Value::Map(entries), deepest))
+    }
+
+    /// Finds fault with each key that stands in a map for the second time.
+    fn refuse_twice(&mut self, entries: &[Entry]) {
+        let mut order: Vec<&Entry> = entries.iter().collect();
+        order.sort_by_key(|entry| entry.key.as_str());
+        for same in order.chunk_by(|a, b| a.key == b.key) {
+            let [first, others @ ..] = same else { continue };
+            for Entry { key, at, .. } in others {
+                let before = self.walk.key(key);
+                let message = format!("`{key}` stands here twice; first in line {}", first.at.line);
+                self.fault(Fault::new(*at, message, "keep one of them"));
+                self.walk.back(before);
+            }
+        }
     }
 
     /// A key with its place, and whether it is plain.
@@ -396,8 +399,9 @@ impl<'t> Builder<'t> {
                 self.fault(Fault::new(source.at, "`<<` takes a map or a list of maps", "name an anchor: `*name`"));
                 continue;
             };
-            let known: std::collections::HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
-            entries.extend(inherited.into_iter().filter(|entry| !known.contains(&entry.key)));
+            let known: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+            let new: Vec<Entry> = inherited.into_iter().filter(|entry| !known.contains(entry.key.as_str())).collect();
+            entries.extend(new);
         }
     }
 

@@ -61,18 +61,18 @@ fn one(input: &PlanInput<'_>, wanted: &DesiredService, again: &Again<'_>, plan: 
         pace::hasten(&mut spec, &live.spec);
     }
     let mut changes = diff::changes(&live.spec, &spec);
-    if drops(input) && changes.iter().any(canonical::is_dropped) && (takes || was_sent(input, wanted, live)) {
+    if changes.iter().any(canonical::is_dropped) && drops(input) && (takes || was_sent(input, wanted, live)) {
         changes.retain(|change| !canonical::is_dropped(change));
     }
-    let digest = input.digester.digest_of(&wanted.spec);
+    let stamped = |spec: &mut ServiceSpec| stamp(input, &mut spec.labels, &input.digester.digest_of(&wanted.spec));
     if takes {
-        return adopt::service(input, live, spec, changes, |spec| stamp(input, &mut spec.labels, &digest), plan);
+        return adopt::service(input, live, spec, changes, stamped, plan);
     }
     if changes.is_empty() && !planted!("an update that changes nothing is sent") {
         plan.unchanged += 1;
         return;
     }
-    stamp(input, &mut spec.labels, &digest);
+    stamped(&mut spec);
     let effect = Effect::UpdateService { id: live.id.clone(), version: live.version, spec };
     let reason = diff::reason(&changes);
     plan.steps.push(Step { object, action: Action::Update, reason, changes, effect });
