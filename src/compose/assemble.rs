@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::compat::Difference;
+use super::container;
 use super::dotenv;
 use super::field::Field;
 use super::files::attached;
@@ -31,10 +32,13 @@ pub(super) fn tree(input: &RenderInput<'_>, found: &Findings, needs: &mut Needs)
     let mut whole = true;
     for file in input.files {
         let index = found.add_file(file.name, input.folder);
-        let Some(node) = assembler.file(index, file.text, input.variables) else {
+        let Some(mut node) = assembler.file(index, file.text, input.variables) else {
             whole = false;
             continue;
         };
+        if !found.strict() && input.files.len() > 1 {
+            container::settle_environments(&mut node, input, found, assembler.needs);
+        }
         merged = Some(match merged {
             None => node,
             Some(base) if found.strict() => {

@@ -37,6 +37,7 @@ pub enum Difference {
     MergePorts,
     MergeTest,
     MergeSections,
+    MergeEnvironment,
     MergeTags,
 }
 
@@ -71,7 +72,7 @@ pub struct Rule {
 
 impl Difference {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::UnsetVariable,
         Self::NestedVariable,
         Self::BareOperator,
@@ -102,6 +103,7 @@ impl Difference {
         Self::MergePorts,
         Self::MergeTest,
         Self::MergeSections,
+        Self::MergeEnvironment,
         Self::MergeTags,
     ];
 
@@ -233,6 +235,11 @@ impl Difference {
                 "several files: the same network, volume, config or secret, or the same attachment of a service",
                 "merged key by key, `ipam.config` by subnet",
                 "the later entry replaces the earlier one; of an attachment the aliases are replaced and options are lost",
+            ),
+            Self::MergeEnvironment => (
+                "several files: an `env_file` in a later file than `environment`",
+                "`environment` wins over every `env_file`",
+                "each file's `env_file` and `environment` become one before the later file is put on top",
             ),
             Self::MergeTags => ("`!reset` and `!override`", "followed", "not looked at"),
         };

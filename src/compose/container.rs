@@ -7,10 +7,11 @@ use crate::domain::{DnsConfig, Healthcheck, LogDriver, Ulimit};
 use super::compat::Difference;
 use super::field::{Field, Table};
 use super::files::attached;
+use super::findings::Findings;
 use super::input::{Needs, RenderInput};
 use super::path;
 use super::shell;
-use super::yaml::{Node, Value};
+use super::yaml::{Entry, Node, Value};
 
 /// Docker takes no shorter interval.
 const SHORTEST_INTERVAL: i64 = 1_000_000;
@@ -34,15 +35,7 @@ pub(super) fn words(field: &Field<'_>) -> Vec<String> {
 /// `KEY=VALUE`, sorted. Files first, in order, then `environment`. A name without a value takes the variable of that
 /// name, and stays bare when there is none, which unsets what the image has.
 pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mut Needs) -> Vec<String> {
-    let mut values: BTreeMap<String, Option<String>> = BTreeMap::new();
-    if let Some(files) = table.get("env_file") {
-        for file in files.text_or_list() {
-            values.extend(env_file(&file, input, needs));
-        }
-    }
-    if let Some(environment) = table.get("environment") {
-        values.extend(environment.pairs());
-    }
+    let values = values(table.get("env_file"), table.get("environment"), input, needs);
     let cli = !table.field.found.strict();
     let mut list: Vec<String> = values
         .into_iter()
@@ -54,9 +47,7 @@ pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mu
                 let path = format!("{}.environment.{key}", table.field.path());
                 table.field.found.differs(Difference::EmptyEnvironment, table.key_at("environment"), &path);
             }
-            let open = value.as_ref().is_none_or(|value| cli && value.is_empty());
-            let known = input.variables.get(&key).filter(|_| open).map(|value| value.text.clone());
-            match known.or(value) {
+            match taken(&key, value, cli, input) {
                 Some(value) => format!("{key}={value}"),
                 None => key,
             }
@@ -64,6 +55,57 @@ pub(super) fn environment(table: &Table<'_>, input: &RenderInput<'_>, needs: &mu
         .collect();
     list.sort();
     list
+}
+
+/// What the files say, and over it what the service says itself.
+fn values(
+    files: Option<Field<'_>>,
+    environment: Option<Field<'_>>,
+    input: &RenderInput<'_>,
+    needs: &mut Needs,
+) -> BTreeMap<String, Option<String>> {
+    let mut values = BTreeMap::new();
+    for file in files.map(|files| files.text_or_list()).unwrap_or_default() {
+        values.extend(env_file(&file, input, needs));
+    }
+    values.extend(environment.map(|environment| environment.pairs()).unwrap_or_default());
+    values
+}
+
+/// The value, or that of the variable of this name where there is none, which to the CLI an empty one is too.
+fn taken(key: &str, value: Option<String>, cli: bool, input: &RenderInput<'_>) -> Option<String> {
+    let open = value.as_ref().is_none_or(|value| cli && value.is_empty());
+    input.variables.get(key).filter(|_| open).map(|value| value.text.clone()).or(value)
+}
+
+/// Makes one whole environment of what each service of a file says in `env_file` and `environment`, as the CLI does with
+/// each of several files before it merges them.
+pub(super) fn settle_environments(file: &mut Node, input: &RenderInput<'_>, found: &Findings, needs: &mut Needs) {
+    let Value::Map(sections) = &mut file.value else { return };
+    let Some(services) = sections.iter_mut().find(|section| section.key == "services") else { return };
+    let Value::Map(services) = &mut services.value.value else { return };
+    for service in services {
+        let field = |key: &str| {
+            let (path, shape) = (format!("services.{}.{key}", service.key), format!("services.*.{key}"));
+            service.value.get(key).map(|node| Field::at_path(node, path, &shape, found))
+        };
+        let (files, environment) = (field("env_file"), field("environment"));
+        // What is no environment is left for its reader to judge.
+        let is_scalar = |field: &Field<'_>| matches!(field.node.value, Value::Scalar(_));
+        if environment.as_ref().is_some_and(is_scalar) {
+            continue;
+        }
+        let Some(at) = environment.as_ref().or(files.as_ref()).map(Field::at) else { continue };
+        let entries = values(files, environment, input, needs).into_iter().map(|(key, value)| {
+            let value = taken(&key, value, true, input);
+            Entry { key, at, value: value.map_or_else(|| Node::null(at), |text| Node::text(at, text)) }
+        });
+        let settled = Node { at, order: None, value: Value::Map(entries.collect()) };
+        if let Value::Map(entries) = &mut service.value.value {
+            entries.retain(|entry| !matches!(entry.key.as_str(), "env_file" | "environment"));
+            entries.push(Entry { key: "environment".to_owned(), at, value: settled });
+        }
+    }
 }
 
 /// One file of variables: a path, or by the specification's rules a map with `path` and `required`.

@@ -237,7 +237,8 @@ fn resource_set(field: &Field<'_>, reservations: bool) -> Option<ResourceSet> {
 
 /// A number of CPUs, in billionths.
 pub(super) fn cpus(field: &Field<'_>) -> Option<i64> {
-    let value = field.text_as_written().and_then(|text| field.check(units::cpus(&text), "write it like `0.5`"))?;
+    let text = field.text_as_written().filter(|text| !text.is_empty());
+    let value = text.and_then(|text| field.check(units::cpus(&text), "write it like `0.5`"))?;
     if value != 0 && value < LEAST_CPU {
         field.error("is less than 0.001 CPUs", "Swarm takes no less");
     }

@@ -99,6 +99,11 @@ impl<'a> Field<'a> {
         Some(text)
     }
 
+    /// Text, if it says anything: an empty one, such as a variable without a value leaves, is as if the key were not there.
+    pub(super) fn unless_empty(&self) -> Option<String> {
+        self.text().filter(|text| !text.is_empty())
+    }
+
     /// Text, or a number as it is written; strictly text where the CLI's quirks apply.
     pub(super) fn text_as_written(&self) -> Option<String> {
         match self.scalar() {
@@ -107,9 +112,17 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// One of these words.
+    /// One of these words; an empty text is none.
     pub(super) fn word(&self, words: &[&str]) -> Option<String> {
-        let text = self.text()?;
+        self.one_of(self.unless_empty()?, words)
+    }
+
+    /// One of these words, in capitals or not; an empty text is none.
+    pub(super) fn word_in_any_case(&self, words: &[&str]) -> Option<String> {
+        self.one_of(self.unless_empty()?.to_ascii_lowercase(), words)
+    }
+
+    fn one_of(&self, text: String, words: &[&str]) -> Option<String> {
         if words.contains(&text.as_str()) {
             return Some(text);
         }

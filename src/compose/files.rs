@@ -99,10 +99,10 @@ impl Files {
 
     fn declare(&mut self, family: Family, key: &str, table: &Table<'_>, input: &RenderInput<'_>, needs: &mut Needs) {
         let scoped = format!("{}_{key}", input.stack);
-        let refused = ["file", "content", "environment", "driver", "driver_opts", "labels", "template_driver"];
-        let refused = refused.map(|key| (key, table.field.node.get(key).is_some()));
-        let refused: Vec<&'static str> = refused.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
-        let (name, external) = identity(table, key, scoped.clone(), &refused);
+        let mut idle = vec!["file", "content", "environment", "driver", "driver_opts", "labels", "template_driver"];
+        // To ask for a key is to know it.
+        idle.retain(|key| table.field.node.get(key).is_some());
+        let (name, external) = identity(table, key, scoped.clone(), &idle);
         let custom = (name != scoped).then_some(name.as_str());
         let own = Own::of(family, table);
         let content = content(family, table, &own, input, needs, external);
@@ -445,11 +445,11 @@ fn reference(field: &Field<'_>) -> Option<(String, FileTarget)> {
     if source.is_none() {
         field.error("has no `source`", "name a declared object");
     }
-    target.name = table.given("target").and_then(|target| target.filled()).unwrap_or_default();
-    if let Some(uid) = table.given("uid").and_then(|uid| uid.text_as_written()) {
+    target.name = table.given("target").and_then(|target| target.unless_empty()).unwrap_or_default();
+    if let Some(uid) = table.given("uid").and_then(|uid| uid.text_as_written()).filter(|uid| !uid.is_empty()) {
         target.uid = uid;
     }
-    if let Some(gid) = table.given("gid").and_then(|gid| gid.text_as_written()) {
+    if let Some(gid) = table.given("gid").and_then(|gid| gid.text_as_written()).filter(|gid| !gid.is_empty()) {
         target.gid = gid;
     }
     if let Some(mode) = table.given("mode").and_then(|mode| file_mode(&mode)) {

@@ -219,7 +219,7 @@ impl Expander<'_> {
     /// Says where `docker stack deploy` would read an expression otherwise. What it refuses is not mentioned.
     fn remark(&self, expression: &str, name: &str, operation: &str, filled: bool) {
         let theirs = [":-", "-", ":?", "?"].iter().find_map(|operator| expression.split_once(operator));
-        if theirs.is_some_and(|(theirs, _)| theirs != name) && operation.starts_with('?') {
+        if theirs.is_some_and(|(theirs, _)| theirs != name) && operation.starts_with(['?', '-']) {
             self.differs(Difference::OperatorOrder);
         } else if operation.starts_with('-') && filled && operation.contains('}') {
             self.differs(Difference::NestedVariable);

@@ -123,6 +123,10 @@ fn merge_at(base: Node, over: Node, walk: &mut Walk) -> Node {
 fn remark(base: &Node, over: &Node, rule: Rule, walk: &mut Walk) {
     let path: Vec<&str> = walk.path.iter().map(String::as_str).collect();
     let difference = match (path.as_slice(), &base.value, &over.value) {
+        (["services", _], ..) => {
+            let says = |node: &Node, key| node.get(key).is_some_and(|value: &Node| !value.is_null());
+            (says(base, "environment") && says(over, "env_file")).then_some(Difference::MergeEnvironment)
+        }
         (["services", _, "healthcheck", "test"], ..) => Some(Difference::MergeTest),
         (["networks" | "volumes" | "configs" | "secrets", _], Value::Map(entries), Value::Map(new)) => {
             loses(entries, new).then_some(Difference::MergeSections)
@@ -248,13 +252,17 @@ pub(super) fn as_map(node: Node, separator: char) -> Node {
     Node { value: Value::Map(entries), ..node }
 }
 
+/// A map of hosts as a list of `host=address`, in the order that it has when it is read as a map.
 pub(super) fn as_host_list(node: Node) -> Node {
     let Value::Map(entries) = &node.value else { return node };
     let mut items = Vec::new();
     for entry in entries {
         let Some(address) = entry.value.written() else { return node };
-        items.push(Node::text(entry.at, format!("{}={address}", entry.key)));
+        items.push((format!("{}:{address}", entry.key), Node::text(entry.at, format!("{}={address}", entry.key))));
     }
+    // The CLI sorts `host:address`.
+    items.sort_by(|a, b| a.0.cmp(&b.0));
+    let items = items.into_iter().map(|(_, item)| item).collect();
     Node { value: Value::List(items), ..node }
 }
 

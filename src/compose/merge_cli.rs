@@ -22,8 +22,9 @@ const DURATIONS: [&str; 8] =
 
 /// Puts `over` on top of `base`.
 pub(super) fn merge(base: Node, over: Node) -> Node {
+    let mut left = ports::MOST;
     by_key(base, over, |key, base, over| match key {
-        "services" => by_key(base, over, |_, base, over| service(base, over)),
+        "services" => by_key(base, over, |_, base, over| service(base, over, &mut left)),
         "networks" | "volumes" | "configs" | "secrets" => by_key(base, over, |_, _, over| over),
         _ => over,
     })
@@ -53,7 +54,8 @@ fn by_key(base: Node, over: Node, mut both: impl FnMut(&str, Node, Node) -> Node
     }
 }
 
-fn service(base: Node, over: Node) -> Node {
+/// A service in both; `left` is how many ports ranges may be written out to.
+fn service(base: Node, over: Node, left: &mut usize) -> Node {
     let mut merged = by_key(base, over, |key, base, over| match key {
         "command" | "entrypoint" => words(base, over),
         "environment" => environment(as_map(base, '='), as_map(over, '=')),
@@ -68,7 +70,7 @@ fn service(base: Node, over: Node) -> Node {
         for entry in entries {
             let Value::List(items) = &mut entry.value.value else { continue };
             match entry.key.as_str() {
-                "ports" => *items = published(std::mem::take(items)),
+                "ports" => *items = published(std::mem::take(items), left),
                 "volumes" => keyed(items, |item| match item.written() {
                     Some(text) => Some(drive_target(text)),
                     None => item.get("target").and_then(Node::written).map(str::to_owned),
@@ -204,12 +206,15 @@ fn keyed(items: &mut Vec<Node>, key: impl Fn(&Node) -> Option<String>) {
     items.extend(found.into_values().chain(odd));
 }
 
-/// Ports by published port; ranges are written out before.
-fn published(items: Vec<Node>) -> Vec<Node> {
+/// Ports by published port; ranges are written out before, while they are not more than a stack may have.
+fn published(items: Vec<Node>, left: &mut usize) -> Vec<Node> {
     let mut found = std::collections::BTreeMap::new();
     let mut odd = Vec::new();
     for item in items {
-        if let Some(Ok(ports)) = item.written().map(ports::parse) {
+        if let Some(Ok(ports)) = item.written().map(ports::parse)
+            && let Some(rest) = left.checked_sub(ports.ports.len())
+        {
+            *left = rest;
             for port in ports.ports {
                 found.insert(port.published_port, ports::as_node(&port, item.at));
             }

@@ -167,6 +167,7 @@ fn convert(
         secrets: Files::read(Family::Secrets, secrets.as_ref(), input, needs),
         needs: std::mem::take(needs),
         ingress: BTreeMap::new(),
+        ports_left: ports::MOST,
         order: BTreeMap::new(),
     };
     overrides(input, &around.services, found);

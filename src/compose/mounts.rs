@@ -21,15 +21,16 @@ pub(super) struct Volume {
     driver: Option<Json>,
 }
 
-/// The real name that `external` or `name` gives, and whether the object is external.
-pub(super) fn identity(table: &Table<'_>, key: &str, scoped: String, refused: &[&'static str]) -> (String, bool) {
-    let name = table.given("name").and_then(|name| name.filled());
+/// The real name that `external` or `name` gives, and whether the object is external: `idle` are the keys that then mean
+/// nothing.
+pub(super) fn identity(table: &Table<'_>, key: &str, scoped: String, idle: &[&'static str]) -> (String, bool) {
+    let name = table.given("name").and_then(|name| name.unless_empty());
     let (external, inner) = match table.given("external") {
         None => (false, None),
         Some(external) => match external.node.value {
             Value::Map(_) => {
                 let inner = external.table().and_then(|inner| {
-                    let name = inner.given("name").and_then(|name| name.filled());
+                    let name = inner.given("name").and_then(|name| name.unless_empty());
                     inner.finish();
                     name
                 });
@@ -44,15 +45,10 @@ pub(super) fn identity(table: &Table<'_>, key: &str, scoped: String, refused: &[
     if !external {
         return (name.unwrap_or(scoped), false);
     }
-    for key in refused {
-        if table.get(key).is_some() {
+    for key in idle {
+        if table.given(key).is_some() {
             let (at, path) = (table.key_at(key), table.path_of(key));
-            table.field.found.error(
-                at,
-                &path,
-                "an external object is not made here",
-                "remove it, or remove `external`",
-            );
+            table.field.found.warn(at, &path, "ignored: what is external is not made here");
         }
     }
     (name.or(inner).unwrap_or_else(|| key.to_owned()), true)
@@ -66,8 +62,10 @@ pub(super) fn volumes(section: Option<&Field<'_>>, stack: &StackName) -> BTreeMa
             Volume { name: format!("{stack}_{}", entry.key), external: false, labels: BTreeMap::new(), driver: None };
         if !field.node.is_null() {
             let Some(table) = field.table() else { continue };
-            (volume.name, volume.external) =
-                identity(&table, &entry.key, volume.name, &["driver", "driver_opts", "labels"]);
+            (volume.name, volume.external) = identity(&table, &entry.key, volume.name, &[]);
+            if volume.external {
+                refuse_more(&table);
+            }
             let driver = table.given("driver").and_then(|driver| driver.text());
             let options = table.given("driver_opts").map(|options| options.options());
             volume.labels = table.given("labels").map(|labels| labels.labels()).unwrap_or_default();
@@ -86,6 +84,26 @@ pub(super) fn volumes(section: Option<&Field<'_>>, stack: &StackName) -> BTreeMa
         volumes.insert(entry.key.clone(), volume);
     }
     volumes
+}
+
+/// Says what an external volume cannot have: each node has made it, or will with its own defaults.
+fn refuse_more(table: &Table<'_>) {
+    for key in ["driver", "driver_opts", "labels"] {
+        let says_something = |field: &Field<'_>| match &field.node.value {
+            Value::Scalar(scalar) => !scalar.text.is_empty(),
+            Value::List(items) => !items.is_empty(),
+            Value::Map(entries) => !entries.is_empty(),
+        };
+        if table.given(key).as_ref().is_some_and(says_something) {
+            let (at, path) = (table.key_at(key), table.path_of(key));
+            table.field.found.error(
+                at,
+                &path,
+                "an external volume is not made here",
+                "remove it, or remove `external`",
+            );
+        }
+    }
 }
 
 /// The mounts of a service, in the order of the file; `used` collects the keys of the volumes.

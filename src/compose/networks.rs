@@ -145,9 +145,9 @@ fn undeclared(key: &str, stack: &StackName) -> Network {
 fn read(field: &Field<'_>, key: &str, network: &mut Network) -> Option<()> {
     let table = field.table()?;
     let spec = &mut network.spec;
-    let refused = ["driver", "driver_opts", "ipam", "internal", "attachable", "labels", "enable_ipv6"];
-    (spec.name, network.external) = identity(&table, key, spec.name.clone(), &refused);
-    if let Some(driver) = table.given("driver").and_then(|driver| driver.filled()) {
+    let idle = ["driver", "driver_opts", "ipam", "internal", "attachable", "labels", "enable_ipv6"];
+    (spec.name, network.external) = identity(&table, key, spec.name.clone(), &idle);
+    if let Some(driver) = table.given("driver").and_then(|driver| driver.unless_empty()) {
         spec.driver = driver;
     }
     spec.options = table.given("driver_opts").map(|options| options.options()).unwrap_or_default();

@@ -8,8 +8,8 @@ use super::field::Field;
 use super::scalar::Kind;
 use super::yaml::{Entry, Node, Position, Scalar, Value};
 
-/// The most ports one entry may stand for.
-const LONGEST_RANGE: u32 = 1024;
+/// The most ports of a stack: those that a Swarm has, of TCP and of UDP.
+pub(super) const MOST: usize = 2 * 65_535;
 
 /// A port with the place and path it was written at.
 pub(super) struct Published {
@@ -18,8 +18,8 @@ pub(super) struct Published {
     pub(super) path: String,
 }
 
-/// The ports of a service, by published port.
-pub(super) fn ports(field: &Field<'_>) -> Vec<Published> {
+/// The ports of a service, by published port; `left` is how many more the stack may have.
+pub(super) fn ports(field: &Field<'_>, left: &mut usize) -> Vec<Published> {
     let mut ports = Vec::new();
     for item in field.list() {
         let found = match &item.node.value {
@@ -30,6 +30,11 @@ pub(super) fn ports(field: &Field<'_>) -> Vec<Published> {
                 Vec::new()
             }
         };
+        let Some(rest) = left.checked_sub(found.len()) else {
+            item.error(format!("the stack has more than {MOST} ports"), "publish fewer");
+            break;
+        };
+        *left = rest;
         ports.extend(found.into_iter().map(|port| Published { port, at: item.at(), path: item.path() }));
     }
     let mut seen = BTreeMap::new();
@@ -55,10 +60,10 @@ fn long(field: &Field<'_>) -> Option<PortConfig> {
         port.published_port = published.within(0, 65_535).and_then(narrow).unwrap_or(0);
     }
     if let Some(protocol) = table.given("protocol") {
-        port.protocol = protocol.word(&["tcp", "udp", "sctp"]).unwrap_or_default();
+        port.protocol = protocol.word_in_any_case(&["tcp", "udp", "sctp"]).unwrap_or_default();
     }
     if let Some(mode) = table.given("mode") {
-        port.publish_mode = mode.word(&["ingress", "host"]).unwrap_or_default();
+        port.publish_mode = mode.word_in_any_case(&["ingress", "host"]).unwrap_or_default();
     }
     if let Some(host) = table.given("host_ip")
         && host.text().is_some_and(|text| !refers_to_all(&text))
@@ -84,7 +89,8 @@ pub(super) struct Short {
 /// `[ip:][published[-to]:]target[-to][/protocol]`. An error is the message and the mend.
 pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
     let (ports, protocol) = match text.split_once('/') {
-        Some((ports, protocol)) => (ports, protocol.to_ascii_lowercase()),
+        Some((ports, protocol)) if !protocol.is_empty() => (ports, protocol.to_ascii_lowercase()),
+        Some((ports, _)) => (ports, "tcp".to_owned()),
         None => (text, "tcp".to_owned()),
     };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
@@ -93,7 +99,8 @@ pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
     let (host, target) = ports.rsplit_once(':').unwrap_or(("", ports));
     let (address, published) = host.rsplit_once(':').unwrap_or(("", host));
     let (first, last) = range(target)?;
-    let published = if published.is_empty() { None } else { Some(range(published)?) };
+    // The port 0 is one that Swarm chooses.
+    let published = if matches!(published, "" | "0") { None } else { Some(range(published)?) };
     let port = |target_port, published_port| PortConfig {
         name: String::new(),
         protocol: protocol.clone(),
@@ -167,9 +174,6 @@ fn range(text: &str) -> Result<(u32, u32), (String, &'static str)> {
     };
     if first > last {
         return Err((format!("the range `{text}` runs backwards"), "put the lower port first"));
-    }
-    if last - first >= LONGEST_RANGE {
-        return Err((format!("the range `{text}` has more than {LONGEST_RANGE} ports"), "publish fewer"));
     }
     Ok((first, last))
 }

@@ -37,6 +37,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) needs: Needs,
     /// Ports that every node publishes, and the service that does.
     pub(super) ingress: BTreeMap<(u32, String), String>,
+    /// How many more ports the stack may have.
+    pub(super) ports_left: usize,
     /// What each service depends on, by key.
     pub(super) order: BTreeMap<String, Dependences>,
 }
@@ -147,7 +149,7 @@ impl Surroundings<'_> {
             dns_config: container::dns(table),
             secrets: table.get("secrets").map(|list| self.secrets.secret_references(&list)).unwrap_or_default(),
             configs,
-            isolation: table.get("isolation").and_then(|isolation| isolation.filled()),
+            isolation: table.get("isolation").and_then(|isolation| isolation.unless_empty()),
             init: table.get("init").and_then(|init| init.boolean()),
             sysctls: table.get("sysctls").map(|sysctls| sysctls.labels()).unwrap_or_default(),
             capability_add,
@@ -159,7 +161,7 @@ impl Surroundings<'_> {
 
     /// How the service is reached. A port in `ingress` mode belongs to one service of the whole Swarm.
     fn endpoint(&mut self, table: &Table<'_>, key: &str, mode: &str) -> EndpointSpec {
-        let published = table.get("ports").map(|ports| ports::ports(&ports)).unwrap_or_default();
+        let published = table.get("ports").map(|ports| ports::ports(&ports, &mut self.ports_left)).unwrap_or_default();
         let found = table.field.found;
         for Published { port, at, path } in &published {
             if port.publish_mode == "host" {
