@@ -1,10 +1,11 @@
 //! Several files into one tree as `docker stack deploy` (28.2.2) merges them, measured with `docker stack config`:
 //!
-//! - a service in one file only stays as it is; of one in several, ports, mounts, configs and secrets are keyed (by
-//!   published port, target, source, source), the later one wins whole, and they are sorted;
+//! - a service in one file only stays as it is, and so does a list that only the later file has; of others in several, ports,
+//!   mounts, configs and secrets are keyed (by published port, target, source, source), the later one wins whole, and they
+//!   are sorted;
 //! - single values are replaced, but not by an empty text, zero or `false`, save for four numbers;
 //! - lists are appended, `healthcheck.test` too; `command` and `entrypoint` are replaced when not empty;
-//! - maps are merged key by key; an empty or null `environment` value replaces nothing;
+//! - maps are merged key by key; an empty or null `environment` value replaces nothing that is neither;
 //! - networks, volumes, configs and secrets of the same name are replaced whole.
 
 use super::merge::{as_host_list, as_map, is_zero};
@@ -55,7 +56,15 @@ fn by_key(base: Node, over: Node, mut both: impl FnMut(&str, Node, Node) -> Node
 }
 
 /// A service in both; `left` is how many ports ranges may be written out to.
-fn service(base: Node, over: Node, left: &mut usize) -> Node {
+fn service(base: Node, mut over: Node, left: &mut usize) -> Node {
+    let new = |key: &str| base.get(key).is_none();
+    // What only the later file has stays as it is there, but that an empty list says nothing.
+    let mut kept = Vec::new();
+    if let Value::Map(entries) = &mut over.value {
+        let is_empty = |entry: &Entry| matches!(&entry.value.value, Value::List(items) if items.is_empty());
+        entries.retain(|entry| !(new(&entry.key) && is_empty(entry)));
+        kept.extend(entries.iter().filter(|entry| new(&entry.key)).map(|entry| entry.key.clone()));
+    }
     let mut merged = by_key(base, over, |key, base, over| match key {
         "command" | "entrypoint" => words(base, over),
         "environment" => environment(as_map(base, '='), as_map(over, '=')),
@@ -67,7 +76,7 @@ fn service(base: Node, over: Node, left: &mut usize) -> Node {
         _ => general(key, base, over),
     });
     if let Value::Map(entries) = &mut merged.value {
-        for entry in entries {
+        for entry in entries.iter_mut().filter(|entry| !kept.contains(&entry.key)) {
             let Value::List(items) = &mut entry.value.value else { continue };
             match entry.key.as_str() {
                 "ports" => *items = published(std::mem::take(items), left),
@@ -138,11 +147,8 @@ fn test(node: Node) -> Node {
 }
 
 fn environment(base: Node, over: Node) -> Node {
-    by_key(base, over, |_, base, over| match &over.value {
-        Value::Scalar(Scalar { kind: Kind::Null, .. }) => base,
-        Value::Scalar(Scalar { kind: Kind::Text, text, .. }) if text.is_empty() => base,
-        _ => over,
-    })
+    let says_nothing = |node: &Node| node.is_null() || node.written() == Some("");
+    by_key(base, over, |_, base, over| if says_nothing(&over) && !says_nothing(&base) { base } else { over })
 }
 
 /// Labels and the like: null is the empty text.

@@ -1,4 +1,4 @@
-//! Random compose files that both take.
+//! Random compose files that both take: one, or two that are merged as the CLI merges them.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -6,18 +6,43 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 
 use crate::case::Case;
+use skep::domain::Compat;
 
 /// So many cases.
 pub(crate) fn cases(count: usize) -> Vec<Case> {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     (0..count)
         .map(|index| {
-            let file = file().new_tree(&mut runner).expect("a file").current();
-            let text = serde_json::to_string_pretty(&file).expect("JSON, which is YAML");
-            let files = vec![("stack.yml".to_owned(), text), ("data.txt".to_owned(), format!("data {index}\n"))];
-            Case { name: format!("generated {index}"), files, compose: 1, alike: true, ..Case::default() }
+            let mut some_file = || file().new_tree(&mut runner).expect("a file").current();
+            let text = |file: &Value| serde_json::to_string_pretty(file).expect("JSON, which is YAML") + "\n";
+            let first = some_file();
+            let mut files = vec![("stack.yml".to_owned(), text(&first))];
+            let two = index % 2 == 1;
+            if two {
+                files.push(("over.yml".to_owned(), text(&over(some_file(), &first))));
+            }
+            let compose = files.len();
+            files.push(("data.txt".to_owned(), format!("data {index}\n")));
+            files.push(("one.env".to_owned(), "A=one\nB=1\nTAKEN\n".to_owned()));
+            files.push(("two.env".to_owned(), "# two\nA=two\nC=\nGONE\n".to_owned()));
+            // An empty value takes the variable by the one way of reading, and stays by the other.
+            let variables = [("TAKEN", "from outside"), ("B", "b"), ("EMPTY", "")];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let variables = variables.into_iter().filter(|_| two).collect();
+            let compat = if two { Compat::Cli } else { Compat::Strict };
+            Case { name: format!("generated {index}"), compat, variables, files, compose, alike: false, one_way: two }
         })
         .collect()
+}
+
+/// A file for on top of another: a service in both keeps its mode and place.
+fn over(mut file: Value, base: &Value) -> Value {
+    for (name, service) in file["services"].as_object_mut().into_iter().flatten() {
+        if let Some(deploy) = service["deploy"].as_object_mut().filter(|_| base["services"].get(name).is_some()) {
+            deploy.retain(|key, _| !matches!(key.as_str(), "mode" | "replicas" | "placement"));
+        }
+    }
+    file
 }
 
 fn file() -> impl Strategy<Value = Value> {
@@ -85,6 +110,14 @@ fn pairs() -> BoxedStrategy<Value> {
     prop_oneof![map, items].boxed()
 }
 
+/// Some of the names are variables too.
+fn environment() -> BoxedStrategy<Value> {
+    let value = one_of(&[json!("own"), json!(""), Value::Null, json!("${TAKEN-}/${EMPTY:-none}${GONE-}"), json!(5)]);
+    let name = prop::sample::select(vec!["A", "B", "C", "TAKEN", "EMPTY", "GONE"]);
+    let map = prop::collection::btree_map(name, value, 0..5).prop_map(|map| json!(map));
+    prop_oneof![map, pairs()].boxed()
+}
+
 fn duration() -> BoxedStrategy<Value> {
     prop_oneof![
         (1_u32..500).prop_map(|n| json!(format!("{n}ms"))),
@@ -139,7 +172,8 @@ fn service() -> impl Strategy<Value = Value> {
     let keys = vec![
         ("command", words()),
         ("entrypoint", words()),
-        ("environment", pairs()),
+        ("environment", environment()),
+        ("env_file", one_of(&[json!("one.env"), json!(["two.env", "one.env"]), json!(["two.env"])])),
         ("labels", pairs()),
         ("hostname", text()),
         ("user", one_of(&[json!("1000"), json!("a:b")])),
