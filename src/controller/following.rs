@@ -329,10 +329,10 @@ impl Pass<'_> {
             let mut findings = self.find(&places, revision.as_ref(), None)?;
             // A refusal has to be as new as what was asked.
             let old = |finding: &Finding| {
-                finding.version.is_err() && finding.begun.is_none_or(|begun| begun < deployment.created_at)
+                finding.version.is_err() && finding.begun.is_none_or(|begun| begun < deployment.known_since())
             };
             if findings.values().any(old) {
-                findings = self.find(&places, revision.as_ref(), Some(deployment.created_at))?;
+                findings = self.find(&places, revision.as_ref(), Some(deployment.known_since()))?;
                 findings.values_mut().filter(|it| old(it)).for_each(|it| it.version = Err(Lack::Asking));
             }
             self.note_images(&places, &findings);

@@ -141,7 +141,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn answer(&self, deployment: &Deployment, image: &str) -> Option<Answer> {
-        self.shared.look_up(&self.environment, image, (self.key(), deployment.created_at))
+        self.shared.look_up(&self.environment, image, (self.key(), deployment.known_since()))
     }
 
     fn wait_for_registry(

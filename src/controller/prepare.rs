@@ -136,7 +136,7 @@ impl Pass<'_> {
             return Ok(true);
         }
         let Some(found) = self.shared.sources.follow(&deployment.stack, git, None) else { return Ok(false) };
-        let fresh = found.checked_at.is_some_and(|at| at >= deployment.created_at);
+        let fresh = found.checked_at.is_some_and(|at| at >= deployment.known_since());
         if found.revision.is_none() || (names_a_ref(deployment) && !fresh) {
             return Ok(false);
         }
@@ -154,7 +154,7 @@ impl Pass<'_> {
             .sources
             .follow(&deployment.stack, git, None)
             .and_then(|found| found.error)
-            .filter(|(_, at)| *at >= deployment.created_at);
+            .filter(|(_, at)| *at >= deployment.known_since());
         let deadline = self.deadline(&deployment);
         match error {
             Some((error, _)) => self.no_rendition(deployment, RenditionError::Source(error)),
@@ -177,7 +177,7 @@ impl Pass<'_> {
         if let Some(progress) = &deployment.progress {
             return progress.total_deadline;
         }
-        let since = self.status.attempt_since.unwrap_or(deployment.created_at);
+        let since = self.status.attempt_since.unwrap_or(deployment.known_since());
         let since = if Self::is_at_gate(deployment) && self.has_gates() { self.now } else { since };
         let since = if planted!("the clock before the first write begins anew") { self.now } else { since };
         since.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)

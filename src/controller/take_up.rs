@@ -212,7 +212,7 @@ impl Pass<'_> {
         };
         let attempt = self.attempt()?;
         let waiting = attempt.filter(needs_revision);
-        let newer_than = waiting.as_ref().filter(|attempt| names_a_ref(attempt)).map(|attempt| attempt.created_at);
+        let newer_than = waiting.as_ref().filter(|attempt| names_a_ref(attempt)).map(Deployment::known_since);
         let found = self.shared.sources.follow(self.key(), &git, newer_than);
         if let Some(found) = found {
             self.note_source(&git, &found);
@@ -330,6 +330,7 @@ impl Pass<'_> {
             services: Vec::new(),
             warnings: Vec::new(),
             created_at: self.now,
+            handed: None,
             finished_at: None,
         }
     }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use super::write::{ATTEMPTS, Decision, busy, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Refusal, check};
 use crate::domain::{
-    Access, Deployment, DeploymentId, DeploymentPhase, Event, EventType, Installation, Place, RelayMark, SecretBytes,
-    Source, Stack, StackControl, StackKey, StackSpec, Variable, VersionSource, Way,
+    Access, Deployment, DeploymentId, DeploymentPhase, Event, EventType, Handed, Installation, Place, RelayMark,
+    SecretBytes, Source, Stack, StackControl, StackKey, StackSpec, Variable, VersionSource, Way,
 };
 use crate::ledger::{Batch, RecordKey, Versioned, seal_request};
 use crate::ports::{Clear, HandOver, HandedOver};
@@ -127,7 +127,8 @@ impl Declare {
                 }
                 continue;
             }
-            let mut deployment = deployment.clone();
+            let handed_by = Handed { near: handed.near.clone(), at: now };
+            let mut deployment = Deployment { handed: Some(handed_by), ..deployment.clone() };
             let text = format!("deployment {} was handed over", deployment.id);
             let mut events = vec![event(EventType::DeploymentCreated, Some(&deployment.id), text)];
             if handed.more || !current.contains(&Some(&deployment.id)) {

@@ -223,6 +223,7 @@ impl Declare {
             services: Vec::new(),
             warnings: Vec::new(),
             created_at: self.now(),
+            handed: None,
             finished_at: None,
         }
     }

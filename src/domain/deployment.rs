@@ -6,7 +6,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Digest, Failure, FollowedVersions, JobRun, Revision, Sealed, StackKey, StackSpec, TraceContext};
+use super::{
+    Actor, Digest, Failure, FollowedVersions, Handed, JobRun, Revision, Sealed, StackKey, StackSpec, TraceContext,
+};
 
 /// One opaque, sortable string: later ids are greater.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,13 +176,22 @@ pub struct Deployment {
     pub services: Vec<ServiceState>,
     /// Remarks of the renderer.
     pub warnings: Vec<String>,
-    /// When it was recorded.
+    /// When it was recorded, by the clock of the Skep that did.
     pub created_at: Timestamp,
+    /// By whom it was handed over, and when; none when it was recorded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed: Option<Handed>,
     /// When it reached a terminal phase.
     pub finished_at: Option<Timestamp>,
 }
 
 impl Deployment {
+    /// Since when it is known here, by the clock here.
+    #[must_use]
+    pub fn known_since(&self) -> Timestamp {
+        self.handed.as_ref().map_or(self.created_at, |handed| handed.at)
+    }
+
     /// Its span in the trace that leads from the request to the engine.
     #[must_use]
     pub fn trace(&self) -> TraceContext {

@@ -67,7 +67,7 @@ pub use object::{
 };
 pub use order::Course;
 pub use range::{Range, tag_version};
-pub use relay::{Installation, Relay, RelayCursor, RelayMark};
+pub use relay::{Handed, Installation, Relay, RelayCursor, RelayMark};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};
 pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;

@@ -52,6 +52,16 @@ impl RelayMark {
     }
 }
 
+/// Written on a deployment that was handed over: by whom, and since when it is known here. What is asked of this machine's
+/// sources must be as new as that: the near one's clock may be another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// The Skep that recorded it.
+    pub near: Installation,
+    /// When it was taken, by the clock here.
+    pub at: Timestamp,
+}
+
 /// How far the near Skep has come in reading the far one's records. Moves in one transaction with what was read, so that
 /// nothing is lost and nothing written twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

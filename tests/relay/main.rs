@@ -164,6 +164,56 @@ async fn a_cut_way_loses_nothing_and_doubles_nothing() {
     assert_eq!((of("prod"), of("default")), (31, 1));
 }
 
+/// Every deployment but the newest is told as overtaken, once, on both.
+async fn assert_overtaken(pair: &Pair, name: &str, wanted: &[String]) {
+    let near = pair.near.deployments("prod", name).await;
+    let (newest, older) = wanted.split_last().unwrap();
+    for (id, deployment) in near.iter().map(|it| (it["deploymentId"].as_str().unwrap(), it)) {
+        assert!(newest == id || deployment["phase"] == "Superseded", "{deployment:#}");
+    }
+    for events in [pair.near.events("prod", name).await, pair.far.events("default", name).await] {
+        assert_told_once(&events);
+        for id in older {
+            let told = events.iter().filter(|it| it.0 == "Superseded" && it.1 == id.as_str()).count();
+            assert_eq!(told, 1, "{id}: {events:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_overtaken_before_a_stack_is_handed_over_for_the_first_time_has_an_end_on_both() {
+    let pair = Pair::linked(NO_ENGINE).await;
+    pair.near.apply(&manifest("other", 1)).await;
+    pair.agree("other", waits_at(1)).await;
+    // Once while nothing was known of it there, and once more while it is somebody else's there.
+    pair.way.cut();
+    pair.near.watch("prod", "other").until("stale", 60, stale).await;
+    let mut wanted = Vec::new();
+    for release in 1..=4 {
+        let payload = pair.near.apply(&manifest("shop", release)).await;
+        wanted.push(payload["deployment"]["deploymentId"].as_str().unwrap().to_owned());
+    }
+    pair.way.heal();
+    pair.agree("shop", waits_at(4)).await;
+    let mut found = ids(&pair.near.deployments("prod", "shop").await);
+    found.reverse();
+    assert_eq!(found, wanted);
+    assert_overtaken(&pair, "shop", &wanted).await;
+
+    pair.far.claim("default").await;
+    pair.far.act("suspendStack", ("default", "shop"), json!({ "reason": "ours" })).await.unwrap();
+    for release in 5..=7 {
+        let payload = pair.near.apply(&manifest("shop", release)).await;
+        wanted.push(payload["deployment"]["deploymentId"].as_str().unwrap().to_owned());
+    }
+    let stalled = |it: &Value| it["type"] == "Stalled" && it["status"] == "True";
+    let refused = |it: &Value| it["conditions"].as_array().is_some_and(|all| all.iter().any(stalled));
+    pair.near.watch("prod", "shop").until("refused", 60, refused).await;
+    pair.near.claim("prod").await;
+    pair.agree("shop", waits_at(7)).await;
+    assert_overtaken(&pair, "shop", &wanted).await;
+}
+
 #[tokio::test]
 async fn a_kill_of_either_in_the_middle_loses_nothing_and_doubles_nothing() {
     let mut pair = Pair::linked(NO_ENGINE).await;

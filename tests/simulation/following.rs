@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use skep::domain::*;
-use skep::swarm::sim::Behaviour;
+use skep::ports::{Ambient, HandOver, HandedOver};
+use skep::swarm::sim::{Behaviour, SimOptions};
 
 use crate::world::*;
 
@@ -230,4 +232,43 @@ async fn many_stacks_that_one_delivery_of_a_hook_is_about_go_to_work_one_after_t
     world.sleep(60).await;
     assert_eq!(deliver("one", "3").await.deployments.len(), 1);
     world.until(1, "one alone is not kept waiting", |world| run(world, "app:3") == 1).await;
+}
+
+/// Whatever the clock says of the Skep that hands a stack over: what is known of its ref is as new as the handing over, and
+/// nobody is asked more than once for it.
+#[tokio::test(start_paused = true)]
+async fn what_another_skeps_clock_says_asks_no_host_too_often_and_makes_no_old_look_new() {
+    for ahead in [60, -3600] {
+        let near = World::with(SimOptions { seed: 9, ..SimOptions::default() }).await;
+        let id = near.apply(&from_git("main", "")).await;
+        let world = World::running().await;
+        world.push(&two("app:1", "job:1"));
+        let early = world.apply(&from_git("main", "").replace("name: shop", "name: early").replace("1m", "1h")).await;
+        world.ends_as(120, &early, DeploymentPhase::Converged).await;
+        world.push(&two("app:2", "job:1"));
+        let mut stack = near.stack().unwrap();
+        if let Source::Git(git) = &mut stack.spec.source {
+            git.poll = SignedDuration::from_hours(1);
+        }
+        let now = world.ambient.now();
+        let created_at = now.checked_add(SignedDuration::from_secs(ahead)).unwrap();
+        let version = Version { source: VersionSource::Spec(Box::new(stack.spec.clone())), ..near.newest().version };
+        let handed = HandOver {
+            near: Installation { instance: "near".to_owned(), restored: None },
+            revision: 1,
+            claim: None,
+            stack,
+            deployments: vec![Deployment { created_at, version, ..near.deployment(&id) }],
+            more: false,
+            secrets: Default::default(),
+        };
+        let before = world.source.calls().resolve;
+        assert_eq!(world.declare.take_handed(&handed, &ask()).await.unwrap(), HandedOver::Taken);
+        world.ends_as(50, &id, DeploymentPhase::Converged).await;
+        let asked = world.source.calls().resolve - before;
+        assert!((1..=2).contains(&asked), "{ahead}: {asked} times\n{}", world.report());
+        assert_eq!(world.image_of("shop_web"), "app:2", "{ahead}");
+        let deployment = world.deployment(&id);
+        assert_eq!((deployment.created_at, deployment.handed.map(|it| it.at)), (created_at, Some(now)));
+    }
 }

@@ -153,7 +153,7 @@ impl Reader {
                 let after = self.after.unwrap_or_default();
                 // The newest first, so that what is under way is seen first.
                 for found in page.into_iter().filter(|found| found.revision > after) {
-                    if self.may_be_told(&found.value.stack)? {
+                    if self.may_be_told(&found.value.stack)? || self.handed(&found.value) {
                         self.deployment(found.value);
                     }
                 }
@@ -172,7 +172,7 @@ impl Reader {
                 for (sequence, event) in page {
                     let key = event.stack.as_ref().map(|name| self.key(name));
                     if let Some(key) = key.filter(|_| event.environment == self.environment)
-                        && self.may_be_told(&key)?
+                        && (self.may_be_told(&key)? || self.is_of_handed(&event)?)
                     {
                         self.event(sequence, &event);
                     }
@@ -196,6 +196,20 @@ impl Reader {
         }
         let found = self.guard.shelf.ledger.stack(key)?;
         Ok(found.is_none_or(|found| self.is_own(&found.value)))
+    }
+
+    /// Whether the reader itself handed a deployment over, whoever the stack is. Of those that were overtaken before their
+    /// stack came through it would otherwise learn nothing: the stack is its own only after them.
+    fn handed(&self, deployment: &Deployment) -> bool {
+        deployment.stack.environment == self.environment
+            && deployment.handed.as_ref().is_some_and(|handed| handed.near == self.near)
+            && self.guard.sees(&deployment.stack)
+    }
+
+    /// Whether a line of the log is about a deployment that the reader handed over.
+    fn is_of_handed(&self, event: &Event) -> Result<bool, LedgerError> {
+        let Some(id) = &event.deployment else { return Ok(false) };
+        Ok(self.guard.shelf.ledger.deployment(id)?.is_some_and(|found| self.handed(&found.value)))
     }
 
     fn mark(&mut self, revision: u64, whole: bool) {
@@ -222,6 +236,7 @@ impl Reader {
 
     fn deployment(&mut self, mut deployment: Deployment) {
         self.guard.open(&mut deployment);
+        deployment.handed = None;
         if let VersionSource::Spec(spec) = &mut deployment.version.source {
             for variable in spec.variables.values_mut() {
                 if let Variable::Secret(sealed) = variable {
@@ -286,14 +301,15 @@ impl Reader {
                 (RecordKey::Deployment(id), Some(_)) => {
                     let found = self.guard.shelf.ledger.deployment(id)?.map(|found| found.value);
                     let own = |it: &Deployment| it.stack.environment == self.environment && self.is_known(&it.stack);
-                    if let Some(deployment) = found.filter(own) {
+                    if let Some(deployment) = found.filter(|it| own(it) || self.handed(it)) {
                         self.deployment(deployment);
                     }
                 }
                 (RecordKey::Event(sequence), Some(bytes)) if self.sequence.is_none_or(|seen| *sequence > seen) => {
                     let event: Event = read(key, bytes)?;
                     let of = event.stack.as_ref().map(|name| self.key(name));
-                    if event.environment == self.environment && of.is_some_and(|key| self.is_known(&key)) {
+                    let known = event.environment == self.environment && of.is_some_and(|key| self.is_known(&key));
+                    if known || self.is_of_handed(&event)? {
                         self.event(*sequence, &event);
                     }
                     self.sequence = Some(*sequence);

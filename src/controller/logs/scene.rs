@@ -61,7 +61,7 @@ impl Scene {
         Ok(Self {
             key: deployment.stack.clone(),
             service: query.service.clone(),
-            since: query.since.map_or(deployment.created_at, |since| since.max(deployment.created_at)),
+            since: query.since.map_or(deployment.known_since(), |since| since.max(deployment.known_since())),
             until,
             follow: query.follow,
             is_over: deployment.phase.is_terminal(),
@@ -80,7 +80,7 @@ impl Scene {
             Some(failed_one) => shared.ledger.deployment(failed_one).map_err(failed)?.map(|found| found.value),
             None => None,
         };
-        let begun = answered.or(newest).map_or_else(|| shared.ambient.now(), |newest| newest.created_at);
+        let begun = answered.or(newest).map_or_else(|| shared.ambient.now(), |newest| newest.known_since());
         Ok(Self {
             key: key.clone(),
             deployment: None,

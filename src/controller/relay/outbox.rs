@@ -181,6 +181,7 @@ impl Link {
         take_secrets(&mut stack.spec, sealer, &mut secrets).map_err(unfit)?;
         for deployment in &mut deployments {
             deployment.stack.environment = far.clone();
+            deployment.handed = None;
             open_request(&mut deployment.origin, sealer);
             if let VersionSource::Spec(spec) = &mut deployment.version.source {
                 rename(spec, &self.name, far);

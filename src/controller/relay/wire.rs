@@ -62,6 +62,7 @@ pub(super) fn merged(
     (from, to): (&EnvironmentName, &EnvironmentName),
 ) -> Deployment {
     told.stack.environment = to.clone();
+    told.handed = known.and_then(|known| known.handed.clone());
     if let VersionSource::Spec(spec) = &mut told.version.source {
         rename(spec, from, to);
         known_secrets(spec, declared);
