@@ -101,7 +101,8 @@ pub struct Greeting {
     pub sequence: u64,
 }
 
-/// A stack, handed over as it is declared now.
+/// A stack, handed over as it is declared now. A far Skep refuses it when it holds a member that is not known there and that
+/// says something: a new one is to be left out, null, false or empty where it asks for nothing that was not done before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HandOver {
     /// Who hands it over.
@@ -135,6 +136,9 @@ pub enum HandedOver {
         /// That generation.
         generation: u64,
     },
+    /// Something that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// From where on the far records are read.

@@ -19,6 +19,7 @@ mod git_http;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod graphql;
 mod pair;
+mod skew;
 #[path = "../e2e/support/watch.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod watch;
@@ -335,6 +336,9 @@ async fn stranger(protocol: u32, oldest: u32, revision: &'static str) -> FakeEng
     let chunked: &'static str = Box::leak(chunked.into_boxed_str());
     FakeEngine::start(move |asked| match asked {
         asked if asked.contains("/changes?") && asked.contains("protocol=1") => Say::Raw(chunked),
+        asked if asked.starts_with("PUT ") && asked.ends_with("/odd") => {
+            Say::Answer(200, r#"{"outcome":"Postponed","until":"tonight"}"#.to_owned())
+        }
         asked if asked.starts_with("PUT ") => Say::Answer(200, r#"{"outcome":"Taken"}"#.to_owned()),
         _ if revision.is_empty() => Say::Answer(404, "{}".to_owned()),
         _ => Say::Answer(200, greeting.to_string()),

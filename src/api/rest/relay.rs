@@ -1,5 +1,6 @@
 //! `/api/v1/relay/…`: what another Skep, nearer to people, asks of this one.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -7,16 +8,20 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
 use futures_util::stream::{Stream, StreamExt, unfold};
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::call::{Call, Parameters, invalid};
 use super::problem::{Answer, INVALID, NOT_FOUND, Problem};
-use crate::declare::Ask;
+use crate::declare::{Ask, Code, Refusal};
 use crate::domain::{EnvironmentName, Installation, Trigger, Way};
 use crate::ports::{Follow, HandOver, LogLine, LogOf, LogQuery, OLDEST_PROTOCOL, PROTOCOL, Question};
 
+/// This version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Members that are named of those that are not known here.
+const NAMED: usize = 4;
 /// Lines that are sent in one piece at most.
 const AT_ONCE: usize = 200;
 /// After so long without a line of a log an empty one is sent.
@@ -35,11 +40,82 @@ fn no_such(name: &EnvironmentName) -> Problem {
 
 async fn body<T: DeserializeOwned>(call: &mut Call) -> Result<T, Problem> {
     let bytes = call.body().await?;
-    serde_json::from_slice(&bytes).map_err(|cause| {
-        // The parser's own words may hold a part of the body.
-        let message = format!("the body is not what another Skep sends: line {}", cause.line());
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).at(cause.line(), cause.column())
-    })
+    serde_json::from_slice(&bytes).map_err(unreadable)
+}
+
+fn unreadable(cause: serde_json::Error) -> Problem {
+    // The parser's own words may hold a part of the body.
+    let (line, column) = (cause.line(), cause.column());
+    let message = format!("the body is not what a Skep of version {VERSION} sends: line {line}, column {column}");
+    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).at(line, column);
+    problem.hint("if the Skep that sent it is newer, this one is older and must be updated")
+}
+
+/// A stack that is handed over, and understood as a whole. What a newer Skep declares in words that are not known here is not
+/// taken without them: something else would run than was declared.
+fn handed(bytes: &[u8]) -> Result<HandOver, Problem> {
+    /// What is compared; secret values stand beside it.
+    #[derive(serde::Deserialize)]
+    struct Declared {
+        stack: Value,
+        deployments: Vec<Value>,
+    }
+    let handed: HandOver = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let sent: Declared = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let members: BTreeMap<String, Option<IgnoredAny>> = serde_json::from_slice(bytes).map_err(unreadable)?;
+    let known = ["near", "revision", "claim", "stack", "deployments", "more", "secrets"];
+    let members = members.into_iter().filter(|(name, it)| it.is_some() && !known.contains(&name.as_str()));
+    let mut lost: Vec<String> = members.map(|(name, _)| name).collect();
+    not_kept(&sent.stack, &json!(handed.stack), "stack", &mut lost);
+    for (mut sent, read) in sent.deployments.into_iter().zip(&handed.deployments) {
+        // How it was asked for changes nothing of what comes of it.
+        if let Some(members) = sent.as_object_mut() {
+            members.remove("origin");
+        }
+        not_kept(&sent, &json!(read), "deployment", &mut lost);
+    }
+    lost.dedup();
+    if lost.is_empty() {
+        return Ok(handed);
+    }
+    let more = if lost.len() > NAMED { format!(" and {} more", lost.len() - NAMED) } else { String::new() };
+    lost.truncate(NAMED);
+    let message = format!("this Skep, version {VERSION}, is older and does not know `{}`{more}", lost.join("`, `"));
+    let refusal = Refusal::new(Code::Unsupported, message).field("stack");
+    Err(refusal.hint("it must be updated before it can take this stack; nothing was changed here").into())
+}
+
+/// The members of what was sent that are there no more once it has been read. Those that say nothing are not missed: a newer
+/// Skep writes them of what it knows and nobody asked for.
+fn not_kept(sent: &Value, read: &Value, at: &str, lost: &mut Vec<String>) {
+    match (sent, read) {
+        (Value::Object(sent), Value::Object(read)) => {
+            for (name, value) in sent {
+                let at = format!("{at}.{name}");
+                match read.get(name) {
+                    Some(read) => not_kept(value, read, &at, lost),
+                    None if says_nothing(value) => {}
+                    None => lost.push(at),
+                }
+            }
+        }
+        (Value::Array(sent), Value::Array(read)) if sent.len() == read.len() => {
+            sent.iter().zip(read).for_each(|(sent, read)| not_kept(sent, read, at, lost));
+        }
+        (Value::Array(_), _) | (_, Value::Array(_)) if !says_nothing(sent) => lost.push(at.to_owned()),
+        _ => {}
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(yes) => !yes,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Number(_) => false,
+    }
 }
 
 fn ask(call: &Call) -> Ask {
@@ -61,7 +137,7 @@ pub(super) async fn hand_over(mut call: Call) -> Answer {
     let name = environment(&call)?;
     call.query()?.finish()?;
     let key = call.key(Some(name))?;
-    let handed: HandOver = body(&mut call).await?;
+    let handed = handed(&call.body().await?)?;
     if handed.stack.key != key {
         return Err(invalid("stack", "the body is about another stack than the address"));
     }
@@ -187,4 +263,24 @@ fn stream(call: &Call, lines: impl Stream<Item = Result<Bytes, Infallible>> + Se
     let refusal = || Ok(Bytes::from_static(b"the token was revoked, or has expired\n"));
     let lines = call.state.door().while_let_in(call.caller(), refusal, lines);
     Ok(HttpResponse::Ok().content_type(LINES).streaming(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_here_is_named_where_it_says_something() {
+        let sent = json!({
+            "spec": { "moon": "full", "tide": null, "stars": [], "policy": { "wind": 3 }, "kept": { "a": true } },
+            "list": [{ "in": 1, "new": "x" }], "short": ["a", "b"], "calm": false,
+        });
+        let read = json!({
+            "spec": { "policy": {}, "kept": { "a": true }, "own": 7 }, "list": [{ "in": 1 }], "short": ["a"],
+        });
+        let mut lost = Vec::new();
+        not_kept(&sent, &read, "stack", &mut lost);
+        lost.sort();
+        assert_eq!(lost, ["stack.list.new", "stack.short", "stack.spec.moon", "stack.spec.policy.wind"]);
+    }
 }

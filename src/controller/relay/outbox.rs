@@ -121,6 +121,15 @@ impl Link {
                 }
                 Err(error) => self.refused(key, error.to_string()).await,
             },
+            Ok(HandedOver::Unknown) => {
+                let url = &self.relay.url;
+                let version = env!("CARGO_PKG_VERSION");
+                let text = format!(
+                    "the Skep at {url} is newer, and answers with a word that this one, {version}, does not know: \
+                     update this one"
+                );
+                self.refused(key, text).await
+            }
             Err(Ended::Lost(error @ FarError::Refused { .. })) if !is_about_the_link(&error) => match error.passes() {
                 true => {
                     self.later(key, &error.to_string(), false);
