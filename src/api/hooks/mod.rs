@@ -17,7 +17,7 @@ use actix_web::web::{self, Bytes, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use self::provider::Happened;
+use self::provider::{Happened, Proof, Untold};
 pub(super) use self::rate::{DELIVERIES_A_SECOND, Rates};
 use super::rest::{
     Answer, BUSY, INVALID, Problem, REPLAYED, TOO_LARGE, UNAUTHENTICATED, UNSUPPORTED_MEDIA_TYPE, wrong_method,
@@ -52,9 +52,9 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
     let (hook, secret) = state.declare().hook(request.match_info().get("name").unwrap_or_default())?;
     // For a hook that is not there any of them will do.
     let provider = hook.as_ref().map_or(HookProvider::Generic, |hook| hook.provider);
-    let proven = provider::proves(provider, &secret, state.ambient().now(), (headers, &body));
+    let proof = provider::proves(provider, &secret, state.ambient().now(), (headers, &body));
     let unsigned = hook.as_ref().is_some_and(|hook| matches!(hook.secret, HookSecret::Unsigned { unsigned: true }));
-    let Some(hook) = hook.filter(|_| proven || unsigned) else {
+    let Some(hook) = hook.filter(|_| proof.is_some() || unsigned) else {
         let message = "there is no such hook, or the delivery is not signed with its secret";
         let hint = "give the sender the hook's secret; a sender without a webhook of its own sends the HMAC-SHA256 of the \
                     raw body, `sha256=` and the hex digits, as X-Skep-Signature-256";
@@ -63,15 +63,15 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         return Err(state.hook_rates().failure(sender).map_or_else(too_many, |()| refused));
     };
     state.hook_rates().delivery(&hook.name).map_err(too_many)?;
-    let desk = Desk { state, hook: &hook, proven };
+    let desk = Desk { state, hook: &hook, proven: proof.is_some() };
     let payload = match json_of(headers, &body) {
         Ok(payload) => payload,
         Err(problem) => return Err(desk.refuse(provider::said(headers), problem).await),
     };
     let original = original::original(&hook, &secret, headers, &payload);
-    let happened = match provider::happened(provider, headers, &body, payload) {
+    let happened = match provider::happened((provider, proof), headers, &body, payload) {
         Ok(happened) => happened,
-        Err(missing) => return Err(desk.refuse(provider::said(headers), without(missing)).await),
+        Err(untold) => return Err(desk.refuse(provider::said(headers), not_told(untold)).await),
     };
     let trace = Traced::of(request).record();
     let mut all = Vec::new();
@@ -87,7 +87,12 @@ async fn receive(request: &HttpRequest, state: &ApiState, payload: Payload) -> A
         let delivered = match state.declare().deliver(&hook, &delivery).await {
             Ok(delivered) => delivered,
             Err(error) if error.refusals().iter().any(|refusal| refusal.code == Code::Invalid) => {
-                return Err(desk.refuse((delivery.id, delivery.event), error.into()).await);
+                let refused = desk.refuse((delivery.id, delivery.event), error.into()).await;
+                // The other events of an envelope are none the worse for it, and a registry would send it for ever.
+                if provider == HookProvider::Registry {
+                    continue;
+                }
+                return Err(refused);
             }
             Err(error) => return Err(error.into()),
         };
@@ -121,10 +126,8 @@ impl Desk<'_> {
     }
 }
 
-fn without(missing: &str) -> Problem {
-    let message = format!("the delivery lacks {missing}: an id works once, so each delivery needs one");
-    let hint = "see that the hook's `provider` is who sends; a sender of your own gives a fresh UUID each time";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, message).hint(hint)
+fn not_told(untold: Untold) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, INVALID, untold.to_string()).hint(untold.hint())
 }
 
 /// Whether rules can be about an event: GitHub sends some that none can be about.
@@ -155,10 +158,18 @@ pub(super) fn imagine(
     let read: Value = serde_json::from_str(payload)
         .map_err(|error| format!("the payload is not JSON: line {}, column {}", error.line(), error.column()))?;
     let headers = provider::headers(provider, event).ok_or("the event is not a word")?;
-    let happened = provider::happened(provider, &headers, payload.as_bytes(), read)
-        .map_err(|missing| format!("the payload lacks {missing}: it is not what {provider:?} sends"))?;
+    let lacks = |what: &str| format!("the payload lacks {what}: it is not what {provider:?} sends");
+    let proven = Some(Proof::Body);
+    let happened =
+        provider::happened((provider, proven), &headers, payload.as_bytes(), read).map_err(|untold| match untold {
+            Untold::Lacks(what) => lacks(what),
+            Untold::Binary => untold.to_string(),
+        })?;
     let mut told = Vec::new();
-    for Happened { event, payload, .. } in happened {
+    for Happened { id, event, payload } in happened {
+        if id.is_empty() {
+            return Err(lacks("id of an event"));
+        }
         if !is_for_rules(provider, &event) {
             return Err(format!("`{event}` is accepted and does nothing: no rule can be about it"));
         }
@@ -196,7 +207,7 @@ fn json_of(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-/// One answer for all that a request told of; most tell of one thing.
+/// One answer for all that a request told of and that was taken; most tell of one thing.
 ///
 /// A registry of the Distribution project sends its notifications in order, and each until it is taken with 2xx or 3xx
 /// (distribution.github.io/distribution/about/notifications): one that it sends again, because the first answer was lost, is
