@@ -92,11 +92,10 @@ impl Skep {
     /// Waits until so many stacks are converged.
     pub(crate) async fn converged(&self, stacks: usize, patience: Duration) {
         let mut client = self.client().await;
-        let wanted = format!("skep_stacks{{phase=\"Converged\"}} {stacks}");
         let end = Instant::now() + patience;
         loop {
             let text = metrics(&mut client).await;
-            if text.lines().any(|line| line == wanted) {
+            if in_phase(&text, "Converged") == stacks {
                 return;
             }
             let stacks: Vec<&str> = text.lines().filter(|line| line.starts_with("skep_stacks{")).collect();
@@ -140,6 +139,16 @@ impl Drop for Skep {
 async fn metrics(client: &mut Http) -> String {
     let (_, text) = client.call(Method::GET, "/metrics", Bytes::new()).await;
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// How many stacks are in a phase, of all environments; whatever other labels their lines have.
+fn in_phase(metrics: &str, phase: &str) -> usize {
+    let label = format!("phase=\"{phase}\"");
+    let counts = metrics.lines().filter_map(|line| {
+        let (labels, count) = line.strip_prefix("skep_stacks{")?.split_once("} ")?;
+        labels.split(',').any(|found| found == label).then(|| count.parse::<usize>().ok())?
+    });
+    counts.sum()
 }
 
 /// The first stacks that are not converged, and why.
