@@ -2,8 +2,9 @@
 //!
 //! All that one commit leads to (stacks, deployments, events, what is known of the catalog) is one transaction, so that a crash
 //! leaves either all of it or nothing. A file that cannot be taken holds the stacks that it declared before, and no others.
-//! Nothing is deleted but on evidence: the whole set was read, the stack is in no file of it, and no file that could hold it is
-//! broken; and never more stacks at once than the catalog says.
+//! Nothing is deleted but on evidence: the whole set was read, the stack is in no file of it, and no file is broken, for a broken
+//! one, old or new, may be where the stack has moved; and never more stacks at once than the catalog says. Until then what is
+//! missing is kept, and it is said which file that waits for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,18 @@ impl Set<'_> {
 
     fn is_broken(&self, file: &str) -> bool {
         self.broken.iter().any(|broken| broken.file == file)
+    }
+
+    /// What a deletion waits for, in words: a file that is broken, and how many more there are.
+    fn waits_for(&self) -> Option<String> {
+        let mut files: Vec<&str> = self.broken.iter().map(|broken| broken.file.as_str()).collect();
+        files.sort_unstable();
+        files.dedup();
+        let (first, others) = files.split_first()?;
+        Some(match others.len() {
+            0 => format!("`{first}`"),
+            more => format!("`{first}` (or one of {more} more)"),
+        })
     }
 }
 
@@ -262,7 +275,7 @@ impl Declare {
         files: usize,
         before: &CatalogStatus,
     ) -> Result<(Batch, CatalogStatus), DeclareError> {
-        let (catalog, gone) = (set.catalog, self.gone(&set)?);
+        let (catalog, gone) = (set.catalog, self.missing(&set)?);
         let mut status = CatalogStatus {
             observed_generation: catalog.generation,
             handled_token: catalog.sync_token.clone(),
@@ -272,19 +285,20 @@ impl Declare {
             ..CatalogStatus::default()
         };
         let limit = usize::try_from(catalog.prune_limit).unwrap_or(usize::MAX);
-        let because = match &gone {
-            Gone::Perhaps(_) => Some("a file that is new or has moved is broken, and could declare them".to_owned()),
-            Gone::Surely(stacks) if catalog.prune && stacks.len() > limit => {
+        let because = match set.waits_for() {
+            Some(files) => {
+                Some(format!("nothing is deleted while {files} is broken, which could declare them: mend it"))
+            }
+            None if catalog.prune && gone.len() > limit => {
                 Some(format!("one commit may delete {limit} of them; raise the catalog's `pruneLimit` to let it"))
             }
-            Gone::Surely(_) => None,
+            None => None,
         };
-        match gone {
-            Gone::Surely(stacks) if because.is_none() => self.let_go(&mut set, stacks)?,
-            Gone::Surely(stacks) | Gone::Perhaps(stacks) => {
-                status.kept = stacks.into_iter().map(|found| found.value.key).collect();
-                status.kept_because = because.filter(|_| !status.kept.is_empty());
-            }
+        if because.is_none() {
+            self.let_go(&mut set, gone)?;
+        } else {
+            status.kept = gone.into_iter().map(|found| found.value.key).collect();
+            status.kept_because = because.filter(|_| !status.kept.is_empty());
         }
         status.broken = std::mem::take(&mut set.broken);
         if set.batch.is_empty() && status == *before {
@@ -309,23 +323,16 @@ impl Declare {
         Ok((batch.event(&event), status))
     }
 
-    /// The catalog's stacks that no file declares any more.
-    fn gone(&self, set: &Set<'_>) -> Result<Gone, DeclareError> {
-        let (mut stacks, mut files) = (Vec::new(), BTreeSet::new());
-        for found in self.ledger.stacks(None)? {
-            let Some(entry) = &found.value.control.catalog else { continue };
-            if entry.catalog != set.catalog.name {
-                continue;
-            }
-            files.insert(entry.file.clone());
-            let stays = set.declared.contains_key(&found.value.key) || set.is_broken(&entry.file);
-            if !stays && found.value.control.deletion.is_none() {
-                stacks.push(found);
-            }
-        }
-        // A broken file that is not known as the file of a stack may be any stack's new one.
-        let complete = set.broken.iter().all(|broken| files.contains(&broken.file));
-        Ok(if complete { Gone::Surely(stacks) } else { Gone::Perhaps(stacks) })
+    /// The catalog's stacks that no file declares any more, and whose own file is not broken.
+    fn missing(&self, set: &Set<'_>) -> Result<Vec<Versioned<Stack>>, DeclareError> {
+        let mut stacks = self.ledger.stacks(None)?;
+        stacks.retain(|found| {
+            let Stack { key, control, .. } = &found.value;
+            let entry = control.catalog.as_ref().filter(|entry| entry.catalog == set.catalog.name);
+            let stays = |file: &str| set.declared.contains_key(key) || set.is_broken(file);
+            control.deletion.is_none() && entry.is_some_and(|entry| !stays(&entry.file))
+        });
+        Ok(stacks)
     }
 
     /// Deletes stacks, or, where nothing is to be deleted, lets them belong to nobody.
@@ -347,14 +354,6 @@ impl Declare {
         }
         Ok(())
     }
-}
-
-/// Stacks that no file declares any more.
-enum Gone {
-    /// The whole set was read.
-    Surely(Vec<Versioned<Stack>>),
-    /// Some file that could declare them cannot be read.
-    Perhaps(Vec<Versioned<Stack>>),
 }
 
 /// Who declares what stands in a commit.

@@ -109,6 +109,30 @@ async fn a_repository_that_is_away_deletes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stack_that_moves_into_a_file_that_breaks_runs_on() {
+    let world = World::running().await;
+    push(&world, &[("shop", "app:1"), ("other", "app:1"), ("third", "app:1")]);
+    follow(&world).await;
+    all_run(&world, &[("shop", "app:1"), ("other", "app:1"), ("third", "app:1")]).await;
+    let commit = |both: &str| {
+        let third = manifest("third", "app:2");
+        world.source.delete_branch(PLATFORM, "main");
+        world.source.commit(PLATFORM, "main", &[("stacks/other.yml", both), ("stacks/third.yml", third.as_str())]);
+    };
+    let both = format!("{}---\n{}", manifest("shop", "app:2"), manifest("other", "app:1"));
+    commit(&format!("{both}---\nkind: ["));
+    all_run(&world, &[("shop", "app:1"), ("other", "app:1"), ("third", "app:2")]).await;
+    world.sleep(1200).await;
+    all_run(&world, &[("shop", "app:1"), ("other", "app:1"), ("third", "app:2")]).await;
+    assert_eq!(world.ledger.catalog_status("platform").unwrap().unwrap().value.kept, [key("shop")]);
+    // Mended, the file declares both.
+    commit(&both);
+    all_run(&world, &[("shop", "app:2"), ("other", "app:1")]).await;
+    assert_eq!(stack(&world, "shop").unwrap().control.catalog.unwrap().file, "stacks/other.yml");
+    world.always();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pin_holds_the_commits_of_a_catalog_back() {
     let world = World::running().await;
     push(&world, &[("shop", "app:1")]);

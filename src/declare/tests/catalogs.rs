@@ -128,7 +128,8 @@ async fn a_broken_file_holds_its_own_stacks_and_no_others() {
         assert!(!status.broken.is_empty() && status.broken.iter().all(|it| it.file == "stacks/a.yml"), "{status:?}");
         assert_eq!(platform.stack("web-b").generation, 2, "{broken}");
         assert_eq!((platform.stack("web-a").generation, platform.stack("web-a").control.deletion), (1, None));
-        assert!(platform.stack("shop").control.deletion.is_some(), "its file is surely gone");
+        // Its file is gone: it could be what the broken one was to declare as well.
+        assert_eq!((platform.stack("shop").control.deletion, &status.kept), (None, &vec![key("shop")]), "{broken}");
     }
     assert_eq!(platform.last_event().0, EventType::CatalogRefused);
     assert!(!platform.stacks().contains_key("other"), "the catalog may not declare it");
@@ -136,6 +137,9 @@ async fn a_broken_file_holds_its_own_stacks_and_no_others() {
     let revision = platform.0.ledger.revision();
     platform.at(2, &[("stacks/a.yml", &stack("other", "1")), ("stacks/b.yml", &changed)]).await.unwrap();
     assert_eq!(platform.0.ledger.revision(), revision);
+    // With the last file whole, it is evidence.
+    platform.at(3, &[("stacks/a.yml", &a), ("stacks/b.yml", &changed)]).await.unwrap();
+    assert!(platform.stack("shop").control.deletion.is_some());
 }
 
 #[tokio::test]
@@ -162,6 +166,46 @@ async fn nothing_is_deleted_without_evidence_or_beyond_the_limit() {
     platform.0.apply(&PLATFORM.replace("pruneLimit: 1", "prune: false")).await.unwrap();
     platform.at(4, &[("stacks/b.yml", &b)]).await.unwrap();
     assert_eq!((deleted(&platform), platform.stack("web-a").control.catalog), (0, None));
+}
+
+#[tokio::test]
+async fn a_stack_that_may_have_moved_into_a_broken_file_is_kept() {
+    let platform = Platform::new().await;
+    let (a, b, shop) = (stack("web-a", "1"), stack("web-b", "1"), stack("shop", "1"));
+    let shops = ("stacks/shop.yml", shop.as_str());
+    platform.at(1, &[("stacks/a.yml", a.as_str()), ("stacks/b.yml", &b), shops]).await.unwrap();
+    // One commit moves it into a file that is another one's already, and that breaks; or is emptied, or cannot be read at all.
+    // One that names it and cannot be taken for another reason holds it as well.
+    let both = format!("{a}---\n{b}");
+    for (n, (broken, named)) in [
+        (Ok(format!("{both}---\nkind: [")), false),
+        (Ok(format!("{both}---\n{}", stack("other", "1"))), true),
+        (Ok(String::new()), false),
+        (Err("it is not text in UTF-8".to_owned()), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let files = [("stacks/b.yml".to_owned(), broken), ("stacks/shop.yml".to_owned(), Ok(stack("shop", "2")))];
+        let commit = commit(2 + u8::try_from(n).unwrap());
+        let status = platform.0.declare.apply_catalog(&platform.catalog(), &commit, &files.into()).await.unwrap();
+        let deleted = platform.stacks().into_values().filter(|it| it.control.deletion.is_some()).count();
+        let kept = if named { Vec::new() } else { vec![key("web-a")] };
+        assert_eq!((deleted, &status.broken[0].file, &status.kept), (0, &"stacks/b.yml".to_owned(), &kept), "{n}");
+        // It is held, and nothing else is but what the broken file declared.
+        assert_eq!(["shop", "web-a", "web-b"].map(|name| platform.stack(name).generation), [2, 1, 1], "{n}");
+        let (kind, message) = platform.last_event();
+        assert_eq!(kind, EventType::CatalogRefused);
+        let told = "1 stacks are kept (default/web-a): nothing is deleted while `stacks/b.yml` is broken";
+        assert!(named || message.contains(told), "{message}");
+    }
+    // Mended, it is the new file's.
+    let status = platform.at(8, &[("stacks/b.yml", &both), shops]).await.unwrap();
+    assert!(status.kept.is_empty() && status.broken.is_empty(), "{status:?}");
+    assert_eq!(platform.stack("web-a").control.catalog.unwrap().file, "stacks/b.yml");
+    // Or the mended file does not declare it: then it is gone.
+    let status = platform.at(9, &[("stacks/b.yml", &b), shops]).await.unwrap();
+    assert!(status.kept.is_empty() && platform.stack("web-a").control.deletion.is_some(), "{status:?}");
 }
 
 #[tokio::test]
