@@ -127,9 +127,9 @@ impl Difference {
                 "an operator: the value of `A`, or else what follows up to the next `}` or the end",
             ),
             Self::OperatorOrder => (
-                "`${A:?use-b}`",
+                "`${A:?use-b}`, `${A-b:-c}`",
                 "the operator is what stands after the name",
-                "`:-`, `-`, `:?`, `?` are looked for in this order anywhere: here the default `b`",
+                "`:-`, `-`, `:?`, `?` are looked for in this order anywhere: here the defaults `b` and `c`",
             ),
             Self::Alternative => ("`${A:+b}` and `${A+b}`", "`b` when `A` is set", "an error"),
             Self::DotEnv => {

@@ -326,9 +326,13 @@ fn closing(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Compat;
+    use crate::domain::{Compat, Masker, Warning};
 
     fn expand(compat: Compat, text: &str) -> Result<String, String> {
+        expanded(compat, text).0
+    }
+
+    fn expanded(compat: Compat, text: &str) -> (Result<String, String>, Vec<Warning>) {
         let values = [("SET", "value"), ("EMPTY", ""), ("OTHER", "o")]
             .into_iter()
             .map(|(name, text)| (name.to_owned(), VariableValue { text: text.to_owned(), secret: false }))
@@ -337,7 +341,8 @@ mod tests {
         let found = Findings::new(compat);
         let (at, path) = (Position::default(), "p");
         let mut expander = Expander { variables: &variables, found: &found, at, path, compared: true, secret: false };
-        expander.expand(text).map_err(|fault| fault.message)
+        let expanded = expander.expand(text).map_err(|fault| fault.message);
+        (expanded, found.warnings(&Masker::new(&[])))
     }
 
     #[test]
@@ -400,6 +405,21 @@ mod tests {
         }
         for bad in ["${SET:+a}", "${SET", "$1", "$"] {
             assert!(expand(Compat::Cli, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_cli_would_read_otherwise_is_said() {
+        for (text, said) in [
+            ("${SET:?use-b}", true),
+            ("${NONE-a:-b}", true),
+            ("${NONE:-a-b}", false),
+            ("${NONE-a-b}", false),
+            ("${NONE-a?b}", false),
+        ] {
+            let (_, warnings) = expanded(Compat::Strict, text);
+            let remark = Difference::OperatorOrder.remark();
+            assert_eq!(warnings.iter().any(|warning| warning.message.ends_with(&remark)), said, "{text}: {warnings:?}");
         }
     }
 

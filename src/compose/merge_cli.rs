@@ -217,10 +217,8 @@ fn published(items: Vec<Node>, left: &mut usize) -> Vec<Node> {
     let mut found = std::collections::BTreeMap::new();
     let mut odd = Vec::new();
     for item in items {
-        if let Some(Ok(ports)) = item.written().map(ports::parse)
-            && let Some(rest) = left.checked_sub(ports.ports.len())
-        {
-            *left = rest;
+        if let Some(Ok(ports)) = item.written().map(|text| ports::parse(text, *left)) {
+            *left -= ports.ports.len();
             for port in ports.ports {
                 found.insert(port.published_port, ports::as_node(&port, item.at));
             }

@@ -24,14 +24,15 @@ pub(super) fn ports(field: &Field<'_>, left: &mut usize) -> Vec<Published> {
     for item in field.list() {
         let found = match &item.node.value {
             Value::Map(_) => long(&item).into_iter().collect(),
-            Value::Scalar(Scalar { kind: Kind::Int(_) | Kind::Text, text, .. }) => short(&item, text),
+            Value::Scalar(Scalar { kind: Kind::Int(_) | Kind::Text, text, .. }) => short(&item, text, *left),
             _ => {
                 item.error("must be a port such as \"8080:80\", or a map with `target`", "put it in quotes");
                 Vec::new()
             }
         };
         let Some(rest) = left.checked_sub(found.len()) else {
-            item.error(format!("the stack has more than {MOST} ports"), "publish fewer");
+            let (message, hint) = too_many();
+            item.error(message, hint);
             break;
         };
         *left = rest;
@@ -86,8 +87,13 @@ pub(super) struct Short {
     pub(super) address: String,
 }
 
-/// `[ip:][published[-to]:]target[-to][/protocol]`. An error is the message and the mend.
-pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
+fn too_many() -> (String, &'static str) {
+    (format!("the stack has more than {MOST} ports"), "publish fewer")
+}
+
+/// `[ip:][published[-to]:]target[-to][/protocol]`, written out to `most` ports or refused before it is. An error is the message
+/// and the mend.
+pub(super) fn parse(text: &str, most: usize) -> Result<Short, (String, &'static str)> {
     let (ports, protocol) = match text.split_once('/') {
         Some((ports, protocol)) if !protocol.is_empty() => (ports, protocol.to_ascii_lowercase()),
         Some((ports, _)) => (ports, "tcp".to_owned()),
@@ -101,6 +107,10 @@ pub(super) fn parse(text: &str) -> Result<Short, (String, &'static str)> {
     let (first, last) = range(target)?;
     // The port 0 is one that Swarm chooses.
     let published = if matches!(published, "" | "0") { None } else { Some(range(published)?) };
+    let longest = published.map_or(0, |(from, to)| to - from).max(last - first);
+    if usize::try_from(longest).map_or(true, |longest| longest >= most) {
+        return Err(too_many());
+    }
     let port = |target_port, published_port| PortConfig {
         name: String::new(),
         protocol: protocol.clone(),
@@ -137,14 +147,14 @@ pub(super) fn as_node(port: &PortConfig, at: Position) -> Node {
     Node { at, order: None, value: Value::Map(entries) }
 }
 
-fn short(field: &Field<'_>, text: &str) -> Vec<PortConfig> {
+fn short(field: &Field<'_>, text: &str, most: usize) -> Vec<PortConfig> {
     // An address is what is wrong with it, whatever else is.
     let address = text.split('/').next().unwrap_or_default().rsplitn(3, ':').nth(2).unwrap_or_default();
     if !address.is_empty() && !refers_to_all(address.trim_matches(['[', ']'])) && field.found.strict() {
         field.error("Swarm publishes a port on every address of a node", HOST_IP);
         return Vec::new();
     }
-    match parse(text) {
+    match parse(text, most) {
         Ok(Short { ports, address }) => {
             if !address.is_empty() && !field.found.strict() {
                 field.warn("the address is ignored: the port is published on every address of a node");

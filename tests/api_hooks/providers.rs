@@ -136,6 +136,17 @@ async fn with_providers() -> World {
     world
 }
 
+/// Sends an envelope as a registry does.
+async fn from_registry(world: &World, events: &Value) -> Answer {
+    let request = world
+        .http
+        .post(format!("http://{}/hooks/registry", world.address))
+        .header("content-type", "application/vnd.docker.distribution.events.v1+json")
+        .header("authorization", format!("Bearer {SECRET}"))
+        .body(json!({ "events": events }).to_string());
+    world.send(request).await
+}
+
 #[tokio::test]
 async fn each_provider_is_verified_its_own_way_mapped_and_taken_once() {
     for (sent, set) in sent() {
@@ -341,15 +352,7 @@ async fn an_event_of_a_registry_without_an_id_of_use_keeps_no_other_back() {
         json!({ "id": id, "action": "push", "target": { "repository": "team/web", "tag": tag,
             "mediaType": "application/vnd.oci.image.index.v1+json" } })
     };
-    let send = async |events: Value| {
-        let request = world
-            .http
-            .post(format!("http://{}/hooks/registry", world.address))
-            .header("content-type", "application/vnd.docker.distribution.events.v1+json")
-            .header("authorization", format!("Bearer {SECRET}"))
-            .body(json!({ "events": events }).to_string());
-        world.send(request).await
-    };
+    let send = async |events: Value| from_registry(&world, &events).await;
     let mut without = event(Value::Null, "0.1");
     without.as_object_mut().unwrap().remove("id");
     let odd = [
@@ -592,15 +595,7 @@ async fn what_nodes_pull_pushes_no_delivery_out() {
         json!({ "id": id, "action": action, "target": { "repository": "team/web", "tag": "1.4.3",
             "mediaType": "application/vnd.oci.image.index.v1+json" } })
     };
-    let send = async |events: Value| {
-        let request = world
-            .http
-            .post(format!("http://{}/hooks/registry", world.address))
-            .header("content-type", "application/vnd.docker.distribution.events.v1+json")
-            .header("authorization", format!("Bearer {SECRET}"))
-            .body(json!({ "events": events }).to_string());
-        world.send(request).await
-    };
+    let send = async |events: Value| from_registry(&world, &events).await;
     // In one envelope with a push, before it and behind it; and alone.
     let answer = send(json!([event("one", "pull"), event("two", "push"), event("three", "pull")])).await;
     assert_eq!((answer.status, answer.json()["deployments"].as_array().unwrap().len()), (202, 1), "{}", answer.text);
