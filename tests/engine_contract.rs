@@ -5,6 +5,7 @@
 #[path = "support/engine.rs"]
 mod engine;
 #[path = "support/fake_engine.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod fake_engine;
 
 use std::collections::BTreeMap;

@@ -107,15 +107,7 @@ async fn an_answer_that_is_not_known_is_told_on_its_stack_and_the_link_holds() {
     assert!(message.contains("is newer") && message.contains("update this one"), "{message}");
     // The others go on.
     near.apply(&manifest("shop", 1)).await;
-    let mut asked = Vec::new();
-    for _ in 0..600 {
-        asked = newer.asked();
-        if asked.iter().any(|it| it.starts_with("PUT ") && it.ends_with("/shop")) {
-            break;
-        }
-        // Nothing else tells.
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert!(asked.iter().any(|it| it.ends_with("/shop")), "{asked:?}");
+    newer.until_asked(|it| it.starts_with("PUT ") && it.ends_with("/shop")).await;
+    let asked = newer.asked();
     assert_eq!(asked.iter().filter(|it| it.contains("/changes?")).count(), 1, "{asked:?}");
 }

@@ -1,10 +1,11 @@
 //! A server that answers as an engine would, or would not.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What to answer to a request for a path.
@@ -20,7 +21,7 @@ pub(crate) enum Say {
 /// The server. Ends when dropped, with all its connections.
 pub(crate) struct FakeEngine {
     pub(crate) endpoint: String,
-    paths: Arc<Mutex<Vec<String>>>,
+    paths: watch::Sender<Vec<String>>,
     server: JoinHandle<()>,
 }
 
@@ -35,12 +36,12 @@ impl FakeEngine {
     pub(crate) async fn start(script: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("tcp://{}", listener.local_addr().expect("an address"));
-        let paths = Arc::new(Mutex::new(Vec::new()));
-        let (script, seen) = (Arc::new(script), Arc::clone(&paths));
+        let paths = watch::Sender::default();
+        let (script, seen) = (Arc::new(script), paths.clone());
         let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, Arc::clone(&script), Arc::clone(&seen)));
+                connections.spawn(serve(stream, Arc::clone(&script), seen.clone()));
             }
         });
         Self { endpoint, paths, server }
@@ -78,21 +79,29 @@ impl FakeEngine {
                 });
             }
         });
-        Self { endpoint, paths: Arc::default(), server }
+        Self { endpoint, paths: watch::Sender::default(), server }
     }
 
     /// What was asked for, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.paths.lock().expect("no test panics with it").clone()
+        self.paths.borrow().clone()
+    }
+
+    /// Waits until something is asked for, be it already.
+    pub(crate) async fn until_asked(&self, wanted: impl Fn(&str) -> bool) {
+        let mut paths = self.paths.subscribe();
+        let found = paths.wait_for(|asked| asked.iter().any(|it| wanted(it)));
+        let found = tokio::time::timeout(Duration::from_secs(60), found).await.is_ok();
+        assert!(found, "asked for: {:?}", self.asked());
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str) -> Say>, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str) -> Say>, seen: watch::Sender<Vec<String>>) {
     let mut buffer = Vec::new();
     loop {
         let Some(head) = read_head(&mut stream, &mut buffer).await else { return };
         let asked = head.split(" HTTP/").next().unwrap_or_default().to_owned();
-        seen.lock().expect("no test panics with it").push(asked.clone());
+        seen.send_modify(|paths| paths.push(asked.clone()));
         let answer = match script(&asked) {
             Say::Answer(status, body) => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
             Say::Raw(text) => text.to_owned(),
