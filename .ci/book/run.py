@@ -445,6 +445,7 @@ def check(root, target, skep, venv, only):
             if world:
                 world.close()
     if broken:
-        raise Wrong(f"{len(broken)} pages are not as they say")
+        # Again, at the end: of a long log that is what is read.
+        raise Wrong("\n".join([f"{len(broken)} pages are not as they say:", *broken]))
     told = ", ".join(f"{count} {how}" for how, count in sorted(total.items()))
     print(f"the docs' blocks: {told}; {time.monotonic() - begun:.0f} s")
