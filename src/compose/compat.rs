@@ -12,6 +12,7 @@ pub enum Difference {
     BareOperator,
     OperatorOrder,
     Alternative,
+    EarlierFault,
     DotEnv,
     EmptyEnvironment,
     NumbersInText,
@@ -72,12 +73,13 @@ pub struct Rule {
 
 impl Difference {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::UnsetVariable,
         Self::NestedVariable,
         Self::BareOperator,
         Self::OperatorOrder,
         Self::Alternative,
+        Self::EarlierFault,
         Self::DotEnv,
         Self::EmptyEnvironment,
         Self::NumbersInText,
@@ -132,6 +134,11 @@ impl Difference {
                 "`:-`, `-`, `:?`, `?` are looked for in this order anywhere: here the defaults `b` and `c`",
             ),
             Self::Alternative => ("`${A:+b}` and `${A+b}`", "`b` when `A` is set", "an error"),
+            Self::EarlierFault => (
+                "a lone `$`, or a `${A:?}` that is missing, in front of another variable in the same text",
+                "an error",
+                "only the last one's fault is one: the `$` is dropped, the other is empty, and a warning",
+            ),
             Self::DotEnv => {
                 ("`.env` beside the first compose file", "its values count below the stack's variables", "not read")
             }

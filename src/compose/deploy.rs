@@ -272,13 +272,29 @@ fn generic_resource(field: &Field<'_>) -> Option<serde_json::Value> {
     Some(json!({"DiscreteResourceSpec": {"Kind": kind?, "Value": value?}}))
 }
 
+/// What the engine takes as a constraint; seen with 20.10, where the same is an error of the whole service.
+fn check_constraint(text: &str) -> Result<(), String> {
+    let parts = text.split_once("==").or_else(|| text.split_once("!="));
+    let (key, value) = parts.ok_or_else(|| format!("`{text}` has no operator"))?;
+    let (key, value) = (key.trim(), value.trim());
+    let begins = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if key.len() < 2 || !begins || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err(format!("`{key}` of `{text}` is no name of a node's property"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ":-_.*()?+[]\\^$|/".contains(c);
+    if value.is_empty() || !value.chars().all(plain) {
+        return Err(format!("`{value}` of `{text}` is no value that a constraint can have"));
+    }
+    Ok(())
+}
+
 fn read_placement(field: &Field<'_>) -> Option<Placement> {
     let table = field.table()?;
     let mut placement = Placement::default();
     for item in table.given("constraints").map(|list| list.list()).unwrap_or_default() {
         let Some(text) = item.text() else { continue };
-        if !text.contains("==") && !text.contains("!=") {
-            item.error(format!("`{text}` has no operator"), "write it like `node.role == manager`");
+        if let Err(what) = check_constraint(&text) {
+            item.error(what, "write it like `node.role == manager`");
         }
         placement.constraints.push(text);
     }

@@ -37,8 +37,8 @@ impl Variables<'_> {
     }
 }
 
-/// Puts variables into every text of the tree. What stands under `x-` keys at the top is left alone: it has no meaning, and
-/// where an anchor carries it elsewhere it is done there.
+/// Puts variables into every text of the tree. What stands under `x-` keys at the top, our own apart, is left alone: it has no
+/// meaning, and where an anchor carries it elsewhere it is done there.
 pub(super) fn interpolate(tree: &mut Node, variables: &Variables<'_>, found: &Findings) {
     below(tree, &mut Walk::default(), variables, found);
 }
@@ -67,7 +67,9 @@ fn below(node: &mut Node, walk: &mut Walk, variables: &Variables<'_>, found: &Fi
         }
         Value::Map(entries) => {
             let top = walk.path().is_empty();
-            for entry in entries.iter_mut().filter(|entry| !(top && entry.key.starts_with("x-"))) {
+            for entry in
+                entries.iter_mut().filter(|entry| !(top && entry.key.starts_with("x-") && entry.key != "x-skep"))
+            {
                 let before = walk.key(&entry.key);
                 below(&mut entry.value, walk, variables, found);
                 walk.back(before);
@@ -244,35 +246,42 @@ impl Expander<'_> {
 
     fn quirky(&mut self, text: &str) -> Result<String, Fault> {
         let mut out = String::with_capacity(text.len());
-        let mut rest = text;
+        let (mut rest, mut fault) = (text, None);
         while let Some((before, after)) = rest.split_once('$') {
             out.push_str(before);
-            let braces = after.strip_prefix('{');
-            let inside = braces.unwrap_or(after);
-            let (found, tail) = name(inside);
-            let operation = if tail.starts_with(":-") || tail.starts_with(":?") || tail.starts_with(['-', '?']) {
-                tail.find('}').unwrap_or(tail.len())
-            } else {
-                0
-            };
-            let (expression, tail) = inside.split_at_checked(found.len() + operation).unwrap_or((inside, ""));
             if let Some(after) = after.strip_prefix('$') {
                 out.push('$');
                 rest = after;
                 continue;
             }
-            rest = match (braces, tail.strip_prefix('}')) {
-                (None, _) => tail,
-                (Some(_), Some(tail)) => tail,
-                (Some(_), None) => return Err(invalid(text)),
-            };
-            if found.is_empty() {
-                return Err(invalid(text));
+            // Of several faults only that of the last expression counts.
+            self.forgive(fault.take());
+            match quirky_expression(after) {
+                None => {
+                    fault = Some(invalid(text));
+                    rest = after;
+                }
+                Some((expression, tail)) => {
+                    match self.operated(expression) {
+                        Ok(value) => out.push_str(&value),
+                        Err(found) => fault = Some(found),
+                    }
+                    rest = tail;
+                }
             }
-            out.push_str(&self.operated(expression)?);
         }
         out.push_str(rest);
-        Ok(out)
+        fault.map_or(Ok(out), Err)
+    }
+
+    fn forgive(&self, fault: Option<Fault>) {
+        if let Some(Fault { message, .. }) = fault {
+            self.found.warn(
+                self.at,
+                self.path,
+                &format!("{message}: as with the CLI that is left out, for a variable follows"),
+            );
+        }
     }
 
     fn operated(&mut self, expression: &str) -> Result<String, Fault> {
@@ -300,6 +309,21 @@ fn required(name: &str, message: &str) -> Fault {
 
 fn invalid(text: &str) -> Fault {
     fault(format!("invalid interpolation format: `{text}`"), ESCAPE)
+}
+
+/// The expression that stands after a `$`, and what comes after it.
+fn quirky_expression(after: &str) -> Option<(&str, &str)> {
+    let braces = after.strip_prefix('{');
+    let inside = braces.unwrap_or(after);
+    let (found, tail) = name(inside);
+    let operation = if tail.starts_with(":-") || tail.starts_with(":?") || tail.starts_with(['-', '?']) {
+        tail.find('}').unwrap_or(tail.len())
+    } else {
+        0
+    };
+    let (expression, tail) = inside.split_at_checked(found.len() + operation).unwrap_or((inside, ""));
+    let tail = if braces.is_some() { tail.strip_prefix('}')? } else { tail };
+    (!found.is_empty()).then_some((expression, tail))
 }
 
 /// The variable's name that `text` begins with, which may be empty, and the rest.
@@ -400,10 +424,16 @@ mod tests {
             ("${NONE:?use-b}", "b"),
             ("${P:-$2y$05$x}", "$2y$05$x"),
             ("$${SET}", "${SET}"),
+            ("x $? $SET", "x ? value"),
+            ("$?$$SET$SET", "?$SETvalue"),
+            ("${} $SET", "{} value"),
+            ("${SET:+x} $NONE", "{SET:+x} "),
+            ("${SET $SET", "{SET value"),
+            ("${NONE:?need} ${OTHER}", " o"),
         ] {
             assert_eq!(expand(Compat::Cli, text).as_deref(), Ok(expected), "{text}");
         }
-        for bad in ["${SET:+a}", "${SET", "$1", "$"] {
+        for bad in ["${SET:+a}", "${SET", "$1", "$", "x $? $$ y", "$? ${NONE?need}", "$SET $?", "$SET ${SET:+x}"] {
             assert!(expand(Compat::Cli, bad).is_err(), "{bad}");
         }
     }

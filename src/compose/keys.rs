@@ -382,4 +382,5 @@ pub const KEYS: &[Key] = &[
     key("secrets.*.x-skep.credential", Better, Takes, "the value of a credential of type Opaque that names this stack"),
     key("secrets.*.x-skep.key", Better, Takes, "which of its values; its only one when left out"),
     key("secrets.*.x-skep.protect", Better, Takes, "`true`: it is never removed by Skep"),
+    key("x-skep.bindRoot", Better, Takes, "the folder on the nodes that relative binds begin in; they are refused when left out"),
 ];

@@ -17,10 +17,12 @@
 //!   ([`Compat::Cli`](crate::domain::Compat)): [`Difference`] is the table of it.
 //!
 //! What becomes of each key stands in [`KEYS`]. Not followed with the CLI's rules either: its schemas by `version` (every
-//! key of every version 3 is known), and relative binds, which no node could resolve.
+//! key of every version 3 is known), and relative binds, which begin where `x-skep.bindRoot` says, or are refused: no node has
+//! the repository.
 
 mod assemble;
 mod beyond;
+mod binds;
 mod compat;
 mod container;
 mod deploy;
@@ -58,6 +60,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Desired, Masker, Material, Rendered, SecretBytes};
 
+use self::binds::BindRoot;
 use self::field::{Field, Table};
 use self::files::{Family, Files};
 use self::findings::Findings;
@@ -163,6 +166,7 @@ fn convert(
         networks: Networks::read(networks.as_ref(), input.stack),
         volumes: mounts::volumes(volumes.as_ref(), input.stack),
         used_volumes: BTreeSet::new(),
+        bind_root: BindRoot::read(&top, input.folder),
         configs: Files::read(Family::Configs, configs.as_ref(), input, needs),
         secrets: Files::read(Family::Secrets, secrets.as_ref(), input, needs),
         needs: std::mem::take(needs),

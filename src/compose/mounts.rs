@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::domain::{Mount, NAMESPACE_LABEL, StackName};
 
+use super::binds::BindRoot;
 use super::compat::Difference;
 use super::field::{Field, Table};
 use super::files::file_mode;
@@ -107,7 +108,12 @@ fn refuse_more(table: &Table<'_>) {
 }
 
 /// The mounts of a service, in the order of the file; `used` collects the keys of the volumes.
-pub(super) fn mounts(field: &Field<'_>, volumes: &BTreeMap<String, Volume>, used: &mut BTreeSet<String>) -> Vec<Mount> {
+pub(super) fn mounts(
+    field: &Field<'_>,
+    volumes: &BTreeMap<String, Volume>,
+    root: &BindRoot,
+    used: &mut BTreeSet<String>,
+) -> Vec<Mount> {
     let mut targets = BTreeSet::new();
     let mut mounts = Vec::new();
     for item in field.list() {
@@ -119,7 +125,7 @@ pub(super) fn mounts(field: &Field<'_>, volumes: &BTreeMap<String, Volume>, used
                 None
             }
         };
-        let Some(mount) = mount.and_then(|mount| finish(&item, mount, volumes, used)) else { continue };
+        let Some(mount) = mount.and_then(|mount| finish(&item, mount, volumes, root, used)) else { continue };
         if !targets.insert(mount.target.clone()) {
             item.error(format!("`{}` is mounted twice", mount.target), "keep one of the mounts");
         }
@@ -133,6 +139,7 @@ fn finish(
     field: &Field<'_>,
     mut mount: Mount,
     volumes: &BTreeMap<String, Volume>,
+    root: &BindRoot,
     used: &mut BTreeSet<String>,
 ) -> Option<Mount> {
     if mount.target.is_empty() {
@@ -147,9 +154,8 @@ fn finish(
         // A group of volumes of the cluster, or the name of one.
         "cluster" if !mount.source.starts_with("group:") => name_volume(field, mount, volumes, used),
         "bind" if !absolute(&mount.source) => {
-            let hint = "nodes do not have the repository: use `configs` for files, or an absolute path on the nodes";
-            field.error(format!("the bind `{}` is relative", mount.source), hint);
-            None
+            mount.source = root.resolve(field, &mount.source)?;
+            Some(mount)
         }
         "volume" if !mount.source.is_empty() => name_volume(field, mount, volumes, used),
         "volume" => {

@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use super::beyond;
+use super::binds::BindRoot;
 use super::container;
 use super::deploy::{self, Deploy};
 use super::field::{Field, Table};
@@ -32,6 +33,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) networks: Networks,
     pub(super) volumes: BTreeMap<String, Volume>,
     pub(super) used_volumes: BTreeSet<String>,
+    pub(super) bind_root: BindRoot,
     pub(super) configs: Files,
     pub(super) secrets: Files,
     pub(super) needs: Needs,
@@ -119,7 +121,7 @@ impl Surroundings<'_> {
         let words = |key| table.get(key).map(|field| container::words(&field)).unwrap_or_default();
         let mut mounts = table
             .given("volumes")
-            .map(|field| mounts::mounts(&field, &self.volumes, &mut self.used_volumes))
+            .map(|field| mounts::mounts(&field, &self.volumes, &self.bind_root, &mut self.used_volumes))
             .unwrap_or_default();
         beyond::memory_mounts(table, &mut mounts);
         let mut configs = table.given("configs").map(|list| self.configs.config_references(&list)).unwrap_or_default();

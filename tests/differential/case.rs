@@ -15,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) variables: BTreeMap<String, String>,
     /// All files, by path, in the order of the case.
     pub(crate) files: Vec<(String, String)>,
+    /// Where the compose files lie, from the root of the repository.
+    pub(crate) folder: String,
     /// How many of them are compose files.
     pub(crate) compose: usize,
     /// Whether the two ways of reading must give the same here.
@@ -76,6 +78,13 @@ fn read(text: &str) -> Case {
 }
 
 impl Case {
+    /// The case with its files in this folder, whose path stands in them for `/FOLDER`.
+    pub(crate) fn in_folder(&self, folder: &Path) -> Self {
+        let folder = folder.display().to_string();
+        let files = self.files.iter().map(|(path, text)| (path.clone(), text.replace("/FOLDER", &folder)));
+        Self { files: files.collect(), ..self.clone() }
+    }
+
     /// The compose files.
     pub(crate) fn compose_files(&self) -> &[(String, String)] {
         &self.files[..self.compose]

@@ -48,6 +48,7 @@ impl Engine {
     /// Deploys with the one, then with the other, and compares. What is beyond the one is deployed with the other alone.
     pub(crate) async fn check(&self, case: &Case) -> Result<(), String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let case = &case.in_folder(folder.path());
         for (path, text) in &case.files {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).map_err(|error| error.to_string())?;
@@ -122,7 +123,7 @@ impl Engine {
                 compat,
                 unset: UnsetVariables::Empty,
                 attachments: &attachments,
-                folder: "",
+                folder: &case.folder,
                 confidential: &Confidential::default(),
                 digester: &self.digester,
             };

@@ -30,7 +30,8 @@ pub(crate) fn cases(count: usize) -> Vec<Case> {
             let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let variables = variables.into_iter().filter(|_| two).collect();
             let compat = if two { Compat::Cli } else { Compat::Strict };
-            Case { name: format!("generated {index}"), compat, variables, files, compose, alike: false, one_way: two }
+            let name = format!("generated {index}");
+            Case { name, compat, variables, files, compose, one_way: two, ..Case::default() }
         })
         .collect()
 }

@@ -1,5 +1,5 @@
 //! Files that others wrote: every compose file under a folder, by both ways, on a Swarm whose nodes are drained so that
-//! nothing runs. `SKEP_FILES=FOLDER cargo test --features sim --test differential -- --ignored --nocapture others`
+//! nothing runs; each folder of it is a repository. `SKEP_FILES=FOLDER cargo test --features sim --test differential -- --ignored --nocapture others`
 //!
 //! What the CLI refuses must not be made otherwise by Skep, and what both take must be the same objects. What a file names
 //! and its folder lacks (an `env_file`, an external network, labelled `cmp-others`) is made first: it is
@@ -76,10 +76,24 @@ async fn one(engine: &Engine, root: &Path, path: &Path, tally: &mut Tally) {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let files = vec![(name, text)];
-    let case = Case { name: shown.clone(), compat: Compat::Cli, compose: 1, files, ..Case::default() };
     let folder = path.parent().unwrap_or(root);
+    // Each folder of the root is a repository.
+    let inside = folder.strip_prefix(root).unwrap_or(folder);
+    let repository = inside.components().next().map_or(root.to_owned(), |first| root.join(first));
+    let inside = folder.strip_prefix(&repository).unwrap_or(folder).display().to_string();
+    let of_shell = ["HOME", "PATH"].map(|name| (name.to_owned(), std::env::var(name).unwrap_or_default()));
+    let mut case = Case { name: shown.clone(), compat: Compat::Cli, compose: 1, files, ..Case::default() };
+    (case.folder, case.variables) = (inside, of_shell.into());
     let by_docker = by_docker(engine, &case, folder).await;
-    let rendered = engine.render(&case, Compat::Cli, folder);
+    let rendered = match engine.render(&case, Compat::Cli, &repository) {
+        // The CLI knows where the file lies; Skep is told.
+        Err(why) if why.contains("is relative") => {
+            let root = folder.canonicalize().unwrap_or_default();
+            case.files[0].1.push_str(&format!("\nx-skep: {{ bindRoot: {:?} }}\n", root.display().to_string()));
+            engine.render(&case, Compat::Cli, &repository)
+        }
+        rendered => rendered,
+    };
     let told = |why: &str| format!("=== {shown}\n{}", why.trim());
     match (by_docker, rendered) {
         (Err(_), Err(_)) => tally.refused_by_both += 1,
@@ -89,7 +103,7 @@ async fn one(engine: &Engine, root: &Path, path: &Path, tally: &mut Tally) {
             if let Err(why) = back {
                 tally.not_back.push(told(&why));
             }
-            if let Err(why) = engine.render(&case, Compat::Strict, folder) {
+            if let Err(why) = engine.render(&case, Compat::Strict, &repository) {
                 tally.refused_by_strict.push(told(&why));
             }
             let made = engine.deployed(&rendered).await;
