@@ -100,7 +100,7 @@ impl Pass<'_> {
         match &assessment.verdict {
             Verdict::Converged => match self.jobs_after(&mut deployment, rendition, &runs.ended).await? {
                 None | Some(Carried::All) => {
-                    self.keep_output(&deployment, self.output_of_converged(&deployment, rendition).await, true)?;
+                    self.keep_output(&deployment, self.output_so_far(&deployment, rendition).await, true)?;
                     self.converge(deployment, rendition)?;
                     Ok(Judged::Ended)
                 }

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use super::logs::{Names, Writer, shown};
 use super::pass::{Pass, PassError};
 use super::rendition::Rendition;
-use crate::domain::{Deployment, DeploymentPhase as Phase, Failure, Masker, Sealed};
+use crate::domain::{Deployment, DeploymentId, DeploymentPhase as Phase, Failure, Masker, Progress, Sealed};
 use crate::ports::{EngineLog, LogLine, LogRange, LogStream};
 
 /// It is worth no more time than this when a version failed, and its tasks are about to be removed.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same of one that converged, which is told afterwards.
+/// The same of one that converged, which is told afterwards, or that a newer one waits behind.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// The most text that is kept of a deployment that failed, in bytes; the newest.
 const MOST: usize = 64 * 1024;
-/// The same of one that converged.
+/// The same of one that converged, or was left half-way.
 const MOST_OF_CONVERGED: usize = 16 * 1024;
 /// Lines that are asked for, of each task.
 const LINES: u32 = 500;
@@ -57,8 +57,9 @@ impl Pass<'_> {
         self.output(deployment, rendition, Extent { services, most: MOST, patience: PATIENCE }).await
     }
 
-    /// What the tasks of this deployment have written by when it converged; none when it made no tasks.
-    pub(super) async fn output_of_converged(&self, deployment: &Deployment, rendition: &Rendition) -> Option<Sealed> {
+    /// What the tasks of this deployment have written so far, as much as is kept of one that converged; none when it made no
+    /// tasks.
+    pub(super) async fn output_so_far(&self, deployment: &Deployment, rendition: &Rendition) -> Option<Sealed> {
         let progress = deployment.progress.as_ref()?;
         let (live, tasks) = (self.environment.snapshot(), self.environment.tasks.newest());
         let made_tasks = |name: &&String| {
@@ -70,6 +71,19 @@ impl Pass<'_> {
         let services = names.cloned().collect();
         let extent = Extent { services, most: MOST_OF_CONVERGED, patience: SHORT_PATIENCE };
         self.output(deployment, rendition, extent).await
+    }
+
+    /// Keeps what the tasks of a deployment wrote that was left half-way in this pass, for a newer one or because somebody
+    /// cancelled it: they are about to be replaced.
+    pub(super) async fn keep_output_of_left(&mut self, id: &DeploymentId) -> Result<(), PassError> {
+        let Some(deployment) = self.deployment(id)?.cloned() else { return Ok(()) };
+        let left = matches!(deployment.phase, Phase::Superseded | Phase::Cancelled);
+        if !left || !deployment.progress.as_ref().is_some_and(Progress::has_written) {
+            return Ok(());
+        }
+        let Some(rendition) = self.kept_before_the_first_write(&deployment) else { return Ok(()) };
+        let output = self.output_so_far(&deployment, &rendition).await;
+        self.keep_output(&deployment, output, false)
     }
 
     async fn output(&self, deployment: &Deployment, rendition: &Rendition, extent: Extent) -> Option<Sealed> {

@@ -106,7 +106,7 @@ impl Pass<'_> {
     }
 
     /// What is being applied was kept before the first write: it needs no repository any more.
-    fn kept_before_the_first_write(&mut self, deployment: &Deployment) -> Option<Arc<Rendition>> {
+    pub(super) fn kept_before_the_first_write(&mut self, deployment: &Deployment) -> Option<Arc<Rendition>> {
         if let Some(known) = self.shared.renditions.get_of(self.key(), &deployment.id) {
             return deployment.version.digest.is_some().then_some(known);
         }

@@ -20,6 +20,7 @@ impl Pass<'_> {
     /// Takes up everything that was asked. Gives `false` when the stack is suspended: then nothing more is to be done.
     pub(super) async fn take_up(&mut self) -> Result<bool, PassError> {
         self.end_what_has_ended().await?;
+        let worked_on = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()).map(|attempt| attempt.id);
         if self.stack.control.suspension.is_some() && !planted!("a suspension is not heeded") {
             self.status.suspended_since.get_or_insert(self.now);
             self.environment.tasks.leave(&self.stack.key);
@@ -34,6 +35,9 @@ impl Pass<'_> {
         match asked {
             Some(token) if self.shared.repositories.looked(self.key(), &token) => self.honour_reconcile(token)?,
             _ => {}
+        }
+        if let Some(id) = worked_on {
+            self.keep_output_of_left(&id).await?;
         }
         Ok(true)
     }
@@ -349,7 +353,11 @@ fn needs_revision(attempt: &Deployment) -> bool {
 
 /// The request changed where the files come from: what is known of the ref must be as new as the request.
 pub(super) fn names_a_ref(deployment: &Deployment) -> bool {
-    let changes = deployment.origin.mapped_request.as_object().into_iter().flat_map(|request| request.values());
-    let changes = changes.filter_map(|request| request.get("changes")?.as_array()).flatten();
-    deployment.generation == 1 || changes.filter_map(|change| change.as_str()).any(|field| field.starts_with("source"))
+    let mut requests = deployment.origin.mapped_request.as_object().into_iter().flat_map(|request| request.values());
+    let names = |request: &serde_json::Value| {
+        let mut changes = request.get("changes").and_then(|it| it.as_array()).into_iter().flatten();
+        request.get("afresh").and_then(|it| it.as_bool()) == Some(true)
+            || changes.any(|change| change.as_str().is_some_and(|field| field.starts_with("source")))
+    };
+    deployment.generation == 1 || requests.any(names)
 }
