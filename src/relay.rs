@@ -218,12 +218,15 @@ impl Far {
         Ok(told.boxed())
     }
 
-    async fn logs_of(&self, of: &LogOf, query: &LogQuery) -> Result<BoxStream<'static, LogLine>, FarError> {
+    async fn logs_of(
+        &self,
+        of: &LogOf,
+        query: &LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, FarError>>, FarError> {
         let request = self.request(Method::POST, self.url("/logs")?)?.json(&json!({ "of": of, "query": query }));
         let lines = self.lines(self.send(request, QUESTION).await?, LOG_SILENCE);
-        // What makes no sense is left out; a log that breaks off ends.
-        let lines = lines.take_while(|line| std::future::ready(line.is_ok()));
-        let line = |line: Result<Vec<u8>, FarError>| serde_json::from_slice(&line.ok()?).ok();
+        // What makes no sense is left out, empty lines among it.
+        let line = |line: Result<Vec<u8>, FarError>| line.map(|line| serde_json::from_slice(&line).ok()).transpose();
         Ok(lines.filter_map(move |it| std::future::ready(line(it))).boxed())
     }
 }
@@ -312,7 +315,7 @@ impl FarSkep for Far {
         &'a self,
         of: &'a LogOf,
         query: &'a LogQuery,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, FarError>> {
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<LogLine, FarError>>, FarError>> {
         Box::pin(self.logs_of(of, query))
     }
 }

@@ -31,7 +31,7 @@ pub struct LogQuery {
 }
 
 /// Where a line comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LogSource {
     /// Skep: a step, a phase, a failure; or a word about the log itself.
     Skep,
@@ -57,7 +57,7 @@ pub enum LogStream {
 }
 
 /// One line, masked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogLine {
     /// When it was written, by the clock of the node it was written on.
     pub time: Timestamp,

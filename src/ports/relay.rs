@@ -282,12 +282,12 @@ pub trait FarSkep: Send + Sync + 'static {
     /// Asks something; the answer is that of the same question here, as JSON.
     fn ask<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Value, FarError>>;
 
-    /// What it did, and what services wrote there.
+    /// What it did, and what services wrote there. Breaks off with an error when the connection is lost.
     fn logs<'a>(
         &'a self,
         of: &'a LogOf,
         query: &'a LogQuery,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, FarError>>;
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<LogLine, FarError>>, FarError>>;
 }
 
 /// Makes the connection of a relay.
@@ -340,7 +340,7 @@ impl FarSkep for NoFar {
         &'a self,
         _: &'a LogOf,
         _: &'a LogQuery,
-    ) -> BoxFuture<'a, Result<BoxStream<'static, LogLine>, FarError>> {
+    ) -> BoxFuture<'a, Result<BoxStream<'static, Result<LogLine, FarError>>, FarError>> {
         Self::no()
     }
 }

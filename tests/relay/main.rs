@@ -18,6 +18,7 @@ mod git_http;
 #[path = "../e2e/support/graphql.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod graphql;
+mod logs;
 mod pair;
 mod skew;
 #[path = "../e2e/support/watch.rs"]

@@ -75,7 +75,7 @@ impl Skep {
         Client::new(&self.address, &self.token())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(SKEP);
         command.args(arguments).env("SKEP_SERVER", format!("http://{}", self.address));
         command.env("SKEP_TOKEN", self.token()).env("SKEP_FAR_TOKEN", "none").stdin(Stdio::null());

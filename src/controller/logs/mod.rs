@@ -82,7 +82,7 @@ impl Logs {
 }
 
 /// A word about the log itself.
-fn word(time: jiff::Timestamp, text: impl Into<String>) -> LogLine {
+pub(super) fn word(time: jiff::Timestamp, text: impl Into<String>) -> LogLine {
     LogLine { time, source: LogSource::Skep, stream: LogStream::Stdout, text: text.into() }
 }
 

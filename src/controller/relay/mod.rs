@@ -9,6 +9,7 @@
 //! reached. It alone resolves, renders, plans, applies and judges. While it is gone everything else goes on; what was last
 //! known of its stacks stays, and is marked as that.
 
+mod log;
 mod mirror;
 mod outbox;
 mod questions;

@@ -12,8 +12,10 @@ use tokio::time::{Instant, timeout_at};
 use super::super::inquiries::{Answers, failed};
 use super::super::shared::Shared;
 use super::Link;
+use super::log::{FarLog, Standing};
 use super::wire::{rename, take_secrets};
 use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, StackName, Wanted};
+use crate::ledger::Ledger;
 use crate::ports::{
     Area, BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, FarError, Finding, Health, Inquiries,
     InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, RunningStack, TaskAnswer,
@@ -39,6 +41,21 @@ fn inquiry(error: FarError) -> InquiryError {
     }
 }
 
+/// How it stands with what a log is of, by the records here. What cannot be read goes on.
+fn standing(ledger: Ledger, of: LogOf) -> impl Fn() -> Standing {
+    move || match &of {
+        LogOf::Stack(key) => match ledger.stack(key) {
+            Ok(None) => Standing::Gone,
+            _ => Standing::UnderWay,
+        },
+        LogOf::Deployment(id) => match ledger.deployment(id) {
+            Ok(None) => Standing::Gone,
+            Ok(Some(found)) if found.value.phase.is_terminal() => Standing::Over,
+            _ => Standing::UnderWay,
+        },
+    }
+}
+
 impl Link {
     async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, InquiryError> {
         let answer = self.far.ask(question).await.map_err(inquiry)?;
@@ -60,8 +77,8 @@ impl Link {
         self.ask(&Question::Adoption { stack: Box::new(stack), secrets }).await
     }
 
-    async fn logs(&self, of: &LogOf, query: &LogQuery) -> Result<BoxStream<'static, LogLine>, InquiryError> {
-        let of = match of {
+    async fn logs(&self, mine: &LogOf, query: &LogQuery) -> Result<BoxStream<'static, LogLine>, InquiryError> {
+        let of = match mine {
             LogOf::Stack(key) => LogOf::Stack(self.there(key)),
             LogOf::Deployment(id) => LogOf::Deployment(id.clone()),
         };
@@ -70,7 +87,12 @@ impl Link {
         loop {
             match self.far.logs(&of, query).await.map_err(inquiry) {
                 Err(InquiryError::NotFound(_)) => {}
-                answer => return answer,
+                Err(error) => return Err(error),
+                Ok(lines) => {
+                    let (far, ambient) = (Arc::clone(&self.far), Arc::clone(&self.parts.ambient));
+                    let standing = Box::new(standing(self.parts.ledger.clone(), mine.clone()));
+                    return Ok(FarLog { far, ambient, of, query: query.clone(), standing }.read(lines));
+                }
             }
             // It was acknowledged here, and has not come through yet: that is written down here, too.
             let noted = timeout_at(end, news.next()).await;
