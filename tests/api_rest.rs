@@ -199,8 +199,11 @@ async fn a_deploy_makes_a_deployment_or_says_that_nothing_is_new() {
     assert_eq!(world.get(&location).await.json(), made);
     let stale = world.call("PUT", path, &body).await;
     assert_eq!((stale.status, stale.json()["field"].clone()), (409, json!("expectedGeneration")));
-    let same = world.call("PUT", path, &json!({ "ref": "v2" })).await;
+    let same = world.call("PUT", path, &json!({ "images": { "web": "2" } })).await;
     assert_eq!((same.status, same.json()["id"].clone()), (200, made["id"].clone()));
+    // What the ref stands at may be another commit by now.
+    let afresh = world.call("PUT", path, &json!({ "ref": "v2" })).await;
+    assert_eq!((afresh.status, afresh.json()["generation"].clone()), (201, json!(2)));
     let commit = world.call("PUT", path, &json!({ "commit": "0123abc", "ref": null })).await;
     assert_eq!(commit.status, 201);
     assert_eq!(world.get("/api/v1/stacks/shop").await.json()["desired"]["ref"], "0123abc");

@@ -8,7 +8,9 @@ use super::catalog_care::not_catalogs_fields;
 use super::three_way::{differences, leaves, shown};
 use super::write::{Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, Declared, Refusal, check};
-use crate::domain::{Access, EventType, ImageWish, SecretBytes, Source, Stack, StackKey, StackSpec, Variable, Wanted};
+use crate::domain::{
+    Access, EventType, ImageWish, SecretBytes, Source, Stack, StackKey, StackSpec, Trigger, Variable, Wanted,
+};
 
 /// The value of a variable as it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,11 @@ impl DeployRequest {
         self.wanted.is_some() || !self.images.is_empty()
     }
 
+    /// Whether it is about what the declared ref stands at now: nobody but a hook says this only to have it looked at.
+    fn is_about_the_ref(&self) -> bool {
+        self.wanted.is_some() || *self == Self::default()
+    }
+
     fn to_json(&self, value: impl Fn(&VariableValue) -> Value) -> Value {
         let variables: serde_json::Map<String, Value> =
             self.variables.iter().map(|(name, it)| (name.clone(), value(it))).collect();
@@ -47,9 +54,12 @@ impl Declare {
     /// Writes the desired version into the spec and records its deployment.
     ///
     /// - An explicit version (ref or images) ends a pin.
-    /// - Where nothing changes there is no new generation and no new deployment: the answer is the stack's current one,
+    /// - A ref that may have moved gets a new deployment also when it is the declared one, by its name or because nothing
+    ///   else is named: what it stands at now is that deployment's, so that whoever waits for it waits for that version. One
+    ///   that is held is tried again.
+    /// - Where else nothing changes there is no new generation and no new deployment: the answer is the stack's current one,
     ///   and the source is looked at again, so that a branch that moved is followed at once. A version that is held stays
-    ///   held: [`Declare::release_hold`] tries it again.
+    ///   held: [`Declare::release_hold`] tries it again. The same is done for a hook.
     /// - Where nothing changes but a pin ends, the current spec gets a new deployment, so that it flows.
     ///
     /// # Errors
@@ -107,7 +117,11 @@ impl Declare {
         let changes = differences(&before, &leaves(&stack.spec, &digester));
         not_catalogs_fields(&stack, &changes)?;
         let unpins = request.is_explicit() && stack.control.pin.is_some();
-        if changes.is_empty() && !unpins {
+        let moves = matches!(&stack.spec.source, Source::Git(git) if !git.wanted.is_commit());
+        // Behind a pin there is nothing to wait for.
+        let flows = request.is_explicit() || stack.control.pin.is_none();
+        let afresh = moves && flows && request.is_about_the_ref() && ask.trigger != Trigger::Hook;
+        if changes.is_empty() && !unpins && !afresh {
             return Ok(self.look_again(stack));
         }
         let mut events = Vec::new();
@@ -123,7 +137,7 @@ impl Declare {
         }
         let masked = request.to_json(|_| "***".into());
         let original = original(request, &stack, masked);
-        let mapped = json!({
+        let mut mapped = json!({
             "deploy": {
                 "stack": stack.key.name,
                 "environment": stack.key.environment,
@@ -131,6 +145,9 @@ impl Declare {
                 "spec": shown(&stack.spec),
             }
         });
+        if afresh && changes.is_empty() {
+            mapped["deploy"]["afresh"] = true.into();
+        }
         let deployment = self.deployment_of(&stack, ask, original, mapped);
         stack.deployment = deployment.id.clone();
         events.push((EventType::DeploymentCreated, format!("deployment {} was recorded", deployment.id)));

@@ -50,6 +50,14 @@ pub struct GitSource {
 #[serde(transparent)]
 pub struct Wanted(pub String);
 
+impl Wanted {
+    /// Whether it is a full commit, which stays what it is.
+    #[must_use]
+    pub fn is_commit(&self) -> bool {
+        self.0.len() == 40 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

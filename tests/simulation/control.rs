@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use skep::declare::Ask;
+use skep::declare::{Ask, DeployRequest};
 use skep::domain::*;
 use skep::swarm::sim::Behaviour;
 
@@ -42,6 +42,34 @@ async fn a_pin_holds_new_revisions_back_and_unpin_lets_them_flow() {
         })
         .await;
     assert_eq!(world.phase(), StackPhase::Converged);
+    world.silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_of_a_branch_that_moved_is_that_of_where_it_stands_now() {
+    let world = two_versions().await;
+    let deploy = async |wanted: Option<&str>| {
+        let request = DeployRequest { wanted: wanted.map(str::to_owned), ..DeployRequest::default() };
+        world.declare.deploy(&key("shop"), &request, &ask()).await.unwrap().deployment.unwrap().id
+    };
+    for (n, wanted) in [(3, Some("main")), (4, None)] {
+        let pushed = world.push(&two(&format!("app:{n}"), "job:1"));
+        let id = deploy(wanted).await;
+        world.ends_as(60, &id, DeploymentPhase::Converged).await;
+        assert_eq!(world.deployment(&id).version.revision, Some(pushed), "{}", world.report());
+        assert_eq!(world.image_of("shop_web"), format!("app:{n}"));
+    }
+    let again = deploy(Some("main")).await;
+    world.ends_as(10, &again, DeploymentPhase::Converged).await;
+    world.silence().await;
+    // Who names it again wants it tried again.
+    world.swarm.image("app:5", Behaviour::Missing);
+    world.push(&two("app:5", "job:1"));
+    for _ in 0..2 {
+        let id = deploy(Some("main")).await;
+        world.ends_as(300, &id, DeploymentPhase::RolledBack).await;
+        assert_eq!(world.image_of("shop_web"), "app:4");
+    }
     world.silence().await;
 }
 

@@ -71,7 +71,9 @@ impl Mutation {
         about(ctx, &input.stack, async |declare, key| declare.release(key, &ask).await).await
     }
 
-    /// Writes the desired version into the spec.
+    /// Writes the desired version into the spec. A ref that may have moved, or none where nothing else is named, is looked up
+    /// afresh, also when it is the declared one: the deployment is that of what it stands at now. Where else nothing changes
+    /// the answer is the stack's current deployment.
     async fn deploy_stack(
         &self,
         ctx: &Context<'_>,

@@ -1,7 +1,7 @@
 //! `deploy`, `rollback`, `unpin`.
 
 use super::*;
-use crate::domain::{EventType, Source, Variable, VersionSource};
+use crate::domain::{EventType, Source, Trigger, Variable, VersionSource};
 
 async fn deploy(world: &World, wanted: &str) -> Declared {
     world.declare.deploy(&shop(), &to_ref(wanted), &ask()).await.unwrap()
@@ -48,14 +48,49 @@ async fn a_deploy_writes_the_version_into_the_spec() {
 }
 
 #[tokio::test]
-async fn a_deploy_that_changes_nothing_looks_again_and_records_no_deployment() {
+async fn a_ref_that_may_have_moved_is_deployed_afresh_also_when_it_is_the_declared_one() {
     let world = World::with_shop().await;
     let before = world.shop();
-    let declared = deploy(&world, "main").await;
-    assert_eq!(declared.stack.generation, 1);
+    for request in [to_ref("main"), DeployRequest::default()] {
+        let declared = world.declare.deploy(&shop(), &request, &ask()).await.unwrap();
+        let deployment = declared.deployment.unwrap();
+        assert_eq!((declared.changed, declared.stack.generation), (true, 1));
+        assert_ne!(deployment.id, before.deployment);
+        assert_eq!(declared.stack.deployment, deployment.id);
+        assert_eq!(deployment.origin.mapped_request["deploy"]["afresh"], true);
+    }
+    assert_eq!(world.ledger.history(&shop(), None, 10).unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_deploy_that_changes_nothing_else_looks_again_and_records_no_deployment() {
+    let world = World::with_shop().await;
+    let request = |wanted: Option<&str>| DeployRequest {
+        wanted: wanted.map(str::to_owned),
+        images: [("web".to_owned(), "2".to_owned())].into(),
+        ..DeployRequest::default()
+    };
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    world.declare.deploy(&shop(), &request(Some(commit)), &ask()).await.unwrap();
+    let hook = Ask { trigger: Trigger::Hook, ..ask() };
+    for (request, ask) in [(request(None), ask()), (to_ref(commit), ask()), (request(Some(commit)), hook)] {
+        let before = world.shop();
+        let declared = world.declare.deploy(&shop(), &request, &ask).await.unwrap();
+        assert_eq!(declared.stack.generation, 2);
+        assert_eq!(declared.deployment.unwrap().id, before.deployment);
+        assert_ne!(declared.stack.control.reconcile_token, before.control.reconcile_token);
+    }
+    assert_eq!(world.ledger.history(&shop(), None, 10).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_hook_that_names_the_declared_ref_has_it_looked_at() {
+    let world = World::with_shop().await;
+    let before = world.shop();
+    let hook = Ask { trigger: Trigger::Hook, ..ask() };
+    let declared = world.declare.deploy(&shop(), &to_ref("main"), &hook).await.unwrap();
     assert_eq!(declared.deployment.unwrap().id, before.deployment);
     assert_ne!(declared.stack.control.reconcile_token, before.control.reconcile_token);
-    assert_eq!(world.ledger.history(&shop(), None, 10).unwrap().len(), 1);
 }
 
 #[tokio::test]
