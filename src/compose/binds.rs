@@ -47,7 +47,8 @@ impl BindRoot {
         let at = field.found.folder(field.at());
         let (mut from, mut to) = (parts(&self.folder).peekable(), parts(&at).peekable());
         while from.peek().is_some() && from.peek() == to.peek() {
-            (from.next(), to.next());
+            from.next();
+            to.next();
         }
         let mut whole: Vec<&str> = Vec::new();
         for part in parts(root).chain(from.map(|_| "..")).chain(to).chain(path.split('/')) {

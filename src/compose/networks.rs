@@ -14,6 +14,9 @@ use super::yaml::{Position, Value};
 /// Networks every node has by itself.
 const PREDEFINED: [&str; 4] = ["bridge", "host", "none", "default"];
 
+/// Drivers whose networks, made like this, are of one node each: the engine attaches no service to them.
+const OF_ONE_NODE: [&str; 6] = ["bridge", "host", "none", "null", "macvlan", "ipvlan"];
+
 /// A network that the files declare.
 pub(super) struct Network {
     spec: NetworkSpec,
@@ -118,6 +121,11 @@ impl Networks {
                     field.found.warn(network.at, &path, "no service uses this network; it is not made");
                 }
             } else if !network.external {
+                if let Some(field) = section.filter(|_| OF_ONE_NODE.contains(&network.spec.driver.as_str())) {
+                    let message = format!("a network of the driver `{}` is of one node", network.spec.driver);
+                    let hint = "remove `driver`: services are attached to `overlay`; or make it beforehand, and say `external: true`";
+                    field.found.error(network.at, &format!("networks.{key}.driver"), message, hint);
+                }
                 made.insert(network.spec.name.clone(), network.spec);
             } else if !PREDEFINED.contains(&network.spec.name.as_str()) {
                 external.insert(network.spec.name);
