@@ -71,7 +71,7 @@ impl Case {
         let files: Vec<ComposeFile<'_>> = self.files.iter().map(|(name, text)| ComposeFile { name, text }).collect();
         let mut attachments: BTreeMap<String, Attachment> = BTreeMap::new();
         let mut confidential = Confidential::default();
-        for _ in 0..3 {
+        for _ in 0..6 {
             let input = RenderInput {
                 stack: &stack,
                 files: &files,
