@@ -139,6 +139,9 @@ impl Assembler<'_> {
         self.open.push(path.to_owned());
         let node = self.file(index, text, values);
         self.open.pop();
+        if let Some(own) = node.as_ref().and_then(|node| node.get("x-skep")) {
+            self.found.warn(own.at, "x-skep", "ignored: where relative binds begin is said by the stack's own files");
+        }
         node
     }
 

@@ -63,5 +63,5 @@ impl BindRoot {
 }
 
 fn parts(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|part| !part.is_empty())
+    path.split('/').filter(|part| !matches!(*part, "" | "."))
 }

@@ -246,7 +246,8 @@ impl Expander<'_> {
 
     fn quirky(&mut self, text: &str) -> Result<String, Fault> {
         let mut out = String::with_capacity(text.len());
-        let (mut rest, mut fault) = (text, None);
+        // Of several faults only that of the last expression counts: `Some(None)` is one of form.
+        let (mut rest, mut fault, mut left_out) = (text, None, false);
         while let Some((before, after)) = rest.split_once('$') {
             out.push_str(before);
             if let Some(after) = after.strip_prefix('$') {
@@ -254,34 +255,31 @@ impl Expander<'_> {
                 rest = after;
                 continue;
             }
-            // Of several faults only that of the last expression counts.
-            self.forgive(fault.take());
+            left_out |= fault.take().is_some();
             match quirky_expression(after) {
                 None => {
-                    fault = Some(invalid(text));
+                    fault = Some(None);
                     rest = after;
                 }
                 Some((expression, tail)) => {
                     match self.operated(expression) {
                         Ok(value) => out.push_str(&value),
-                        Err(found) => fault = Some(found),
+                        Err(found) => fault = Some(Some(found)),
                     }
                     rest = tail;
                 }
             }
         }
         out.push_str(rest);
-        fault.map_or(Ok(out), Err)
-    }
-
-    fn forgive(&self, fault: Option<Fault>) {
-        if let Some(Fault { message, .. }) = fault {
-            self.found.warn(
-                self.at,
-                self.path,
-                &format!("{message}: as with the CLI that is left out, for a variable follows"),
-            );
+        if let Some(fault) = fault {
+            return Err(fault.unwrap_or_else(|| invalid(text)));
         }
+        if left_out {
+            let remark =
+                "as with the CLI, a `$` or a required variable that is missing is left out, for a variable follows";
+            self.found.warn(self.at, self.path, remark);
+        }
+        Ok(out)
     }
 
     fn operated(&mut self, expression: &str) -> Result<String, Fault> {

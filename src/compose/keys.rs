@@ -309,7 +309,7 @@ pub const KEYS: &[Key] = &[
     key("services.*.userns_mode", Refused, Ignores, "remove it"),
     key("services.*.uts", Refused, Refuses, "remove it"),
     key("services.*.volume_driver", Refused, Refuses, "declare the volume with a `driver`"),
-    same("services.*.volumes", "a bind must be an absolute path on the nodes"),
+    same("services.*.volumes", "a bind is an absolute path on the nodes, or begins at `x-skep.bindRoot`"),
     same("services.*.volumes[].type", "`volume`, `bind`, `tmpfs`, `npipe`, `cluster`"),
     same("services.*.volumes[].source", ""),
     same("services.*.volumes[].target", ""),

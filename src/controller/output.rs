@@ -62,12 +62,20 @@ impl Pass<'_> {
     pub(super) async fn output_so_far(&self, deployment: &Deployment, rendition: &Rendition) -> Option<Sealed> {
         let progress = deployment.progress.as_ref()?;
         let (live, tasks) = (self.environment.snapshot(), self.environment.tasks.newest());
+        // What was not written yet still makes tasks of the version before.
+        let held_back = |name: &&String| progress.held_back.contains_key(*name);
         let made_tasks = |name: &&String| {
             let tasks = live.services.get(*name).and_then(|live| tasks.by_service.get(&live.id));
             let before = progress.services.get(*name).map(|service| &service.baseline);
             tasks.is_some_and(|tasks| tasks.iter().any(|task| before.is_none_or(|before| !before.contains(&task.id))))
         };
-        let names = rendition.desired.services.keys().filter(made_tasks).take(SERVICES_OF_CONVERGED);
+        let names = rendition
+            .desired
+            .services
+            .keys()
+            .filter(|name| !held_back(name))
+            .filter(made_tasks)
+            .take(SERVICES_OF_CONVERGED);
         let services = names.cloned().collect();
         let extent = Extent { services, most: MOST_OF_CONVERGED, patience: SHORT_PATIENCE };
         self.output(deployment, rendition, extent).await

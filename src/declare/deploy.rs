@@ -56,7 +56,7 @@ impl Declare {
     /// - An explicit version (ref or images) ends a pin.
     /// - A ref that may have moved gets a new deployment also when it is the declared one, by its name or because nothing
     ///   else is named: what it stands at now is that deployment's, so that whoever waits for it waits for that version. One
-    ///   that is held is tried again.
+    ///   that is held is tried again; one that is under way makes room for it, as for any newer one.
     /// - Where else nothing changes there is no new generation and no new deployment: the answer is the stack's current one,
     ///   and the source is looked at again, so that a branch that moved is followed at once. A version that is held stays
     ///   held: [`Declare::release_hold`] tries it again. The same is done for a hook.
@@ -145,7 +145,7 @@ impl Declare {
                 "spec": shown(&stack.spec),
             }
         });
-        if afresh && changes.is_empty() {
+        if afresh {
             mapped["deploy"]["afresh"] = true.into();
         }
         let deployment = self.deployment_of(&stack, ask, original, mapped);

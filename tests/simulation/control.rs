@@ -59,16 +59,26 @@ async fn a_deployment_of_a_branch_that_moved_is_that_of_where_it_stands_now() {
         assert_eq!(world.deployment(&id).version.revision, Some(pushed), "{}", world.report());
         assert_eq!(world.image_of("shop_web"), format!("app:{n}"));
     }
+    // Also when more is changed with it.
+    let pushed = world.push(&two("app:4", "job:2"));
+    let request = DeployRequest {
+        wanted: Some("main".into()),
+        images: [("web".to_owned(), "app:9".to_owned())].into(),
+        ..DeployRequest::default()
+    };
+    let both = world.declare.deploy(&key("shop"), &request, &ask()).await.unwrap().deployment.unwrap().id;
+    world.ends_as(60, &both, DeploymentPhase::Converged).await;
+    assert_eq!(world.deployment(&both).version.revision, Some(pushed), "{}", world.report());
     let again = deploy(Some("main")).await;
     world.ends_as(10, &again, DeploymentPhase::Converged).await;
     world.silence().await;
     // Who names it again wants it tried again.
     world.swarm.image("app:5", Behaviour::Missing);
-    world.push(&two("app:5", "job:1"));
+    world.push(&two("app:4", "app:5"));
     for _ in 0..2 {
         let id = deploy(Some("main")).await;
         world.ends_as(300, &id, DeploymentPhase::RolledBack).await;
-        assert_eq!(world.image_of("shop_web"), "app:4");
+        assert_eq!(world.image_of("shop_worker"), "job:2");
     }
     world.silence().await;
 }

@@ -282,7 +282,7 @@ async fn what_a_version_wrote_until_it_converged_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_version_wrote_that_was_left_half_way_is_kept() {
-    for cancelled in [false, true] {
+    for left in ["superseded", "cancelled", "deleted"] {
         let world = World::running().await;
         let v1 = world.apply(&manifest("app:1", SECRET)).await;
         world.ended(60, &v1).await;
@@ -291,17 +291,26 @@ async fn what_a_version_wrote_that_was_left_half_way_is_kept() {
         let v2 = world.apply(&manifest("app:2", SECRET)).await;
         world.until(60, "it is watched", |world| world.deployment(&v2).phase == DeploymentPhase::Verifying).await;
         world.sleep(10).await;
-        let phase = if cancelled {
-            world.declare.cancel(&key("shop"), None, &ask()).await.unwrap();
-            DeploymentPhase::Cancelled
-        } else {
-            world.apply(&manifest("app:3", SECRET)).await;
-            DeploymentPhase::Superseded
+        let phase = match left {
+            "superseded" => {
+                world.apply(&manifest("app:3", SECRET)).await;
+                DeploymentPhase::Superseded
+            }
+            "cancelled" => {
+                world.declare.cancel(&key("shop"), None, &ask()).await.unwrap();
+                DeploymentPhase::Cancelled
+            }
+            _ => {
+                world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+                DeploymentPhase::Cancelled
+            }
         };
         world.ends_as(10, &v2, phase).await;
-        assert!(world.ledger.outputs(&key("shop")).unwrap().contains(&v2), "{}", world.report());
+        assert!(world.ledger.outputs(&key("shop")).unwrap().contains(&v2), "{left}: {}", world.report());
         world.sleep(120).await;
-        world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+        if left != "deleted" {
+            world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+        }
         world.until(120, "the stack is gone", |world| world.stack().is_none()).await;
         let lines = world.text(&deployment(&v2), &read()).await;
         assert!(lines.contains(&"web.1@node-1: second".to_owned()), "{lines:#?}");

@@ -3,23 +3,25 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::super::backoff::backoff;
 use super::super::logs::word;
-use crate::ports::{Ambient, BoxStream, FarError, FarSkep, LogLine, LogOf, LogQuery};
+use crate::ports::{Ambient, BoxStream, FarError, FarSkep, LogLine, LogOf, LogQuery, LogSource};
 
 /// The clocks of a Swarm's nodes differ by less than this: what is asked for again begins so much before the newest line.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 /// Lines that are remembered of that time.
 const REMEMBERED: usize = 16 * 1024;
-/// Lines of each service that are asked for again at most.
-const AGAIN: u32 = 10_000;
 /// Errors in a row after which the rests grow no longer: half a minute at most.
 const PATIENT: u32 = 6;
+/// A stream that was there for so long was no error.
+const HELD: Duration = Duration::from_secs(10);
 
 /// How what the log is of stands in the records here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ struct Reading {
     log: FarLog,
     /// What is read from; none while the link is gone.
     lines: Option<Lines>,
+    /// Since when.
+    since: Instant,
     seen: Seen,
     /// In a row.
     errors: u32,
@@ -62,9 +66,10 @@ impl FarLog {
     /// All of it, from the lines of a first answer on. A log that is not followed ends where it breaks off, and says so.
     pub(super) fn read(self, lines: Lines) -> BoxStream<'static, LogLine> {
         let reading = Reading {
+            seen: Seen::from(self.ambient.now()),
             log: self,
             lines: Some(lines),
-            seen: Seen::default(),
+            since: Instant::now(),
             errors: 0,
             whole: false,
             told: false,
@@ -90,15 +95,22 @@ impl Reading {
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) if self.log.query.follow => {
-                    (self.lines, self.whole) = (None, false);
+                    self.leave(false);
                     return Some(self.lost(&error));
                 }
                 Some(Err(error)) => return Some(self.last(format!("the log breaks off here: {error}"))),
-                None if self.log.query.follow => (self.lines, self.whole) = (None, true),
+                None if self.log.query.follow => self.leave(true),
                 None => self.over = true,
             }
         }
         None
+    }
+
+    fn leave(&mut self, whole: bool) {
+        (self.lines, self.whole) = (None, whole);
+        if self.since.elapsed() >= HELD {
+            self.errors = 0;
+        }
     }
 
     /// Waits a moment, and asks for what has come since.
@@ -117,7 +129,7 @@ impl Reading {
         }
         match self.log.far.logs(&self.log.of, &self.seen.rest(&self.log.query)).await {
             Ok(lines) => {
-                self.lines = Some(lines);
+                (self.lines, self.since) = (Some(lines), Instant::now());
                 std::mem::take(&mut self.told).then(|| self.word("the log goes on".to_owned()))
             }
             Err(error) if error.passes() => (!self.told).then(|| self.lost(&error)),
@@ -139,33 +151,50 @@ impl Reading {
         self.word(text)
     }
 
+    /// A word about the log. Its time is that of the newest line: a reader that is cut off itself asks from the newest time on.
     fn word(&self, text: String) -> LogLine {
-        word(self.log.ambient.now(), text)
+        word(self.seen.newest.unwrap_or(self.seen.opened), text)
     }
 }
 
 /// The newest lines that have passed, so that none of them passes again.
-#[derive(Default)]
 struct Seen {
     hasher: RandomState,
+    /// When it was begun: what was written before has passed, as far as it was wanted.
+    opened: Timestamp,
     lines: VecDeque<(Timestamp, u64)>,
     newest: Option<Timestamp>,
+    /// The newest of those that there was no room for.
+    forgotten: Option<Timestamp>,
     /// What had passed when it was asked again.
     before: HashSet<u64>,
 }
 
 impl Seen {
+    fn from(opened: Timestamp) -> Self {
+        let (lines, before) = (VecDeque::new(), HashSet::new());
+        Self { hasher: RandomState::new(), opened, lines, newest: None, forgotten: None, before }
+    }
+
     /// Whether the line has not passed yet.
     fn take(&mut self, line: &LogLine) -> bool {
-        let hash = self.hasher.hash_one(line);
+        // Slot and node may be learnt later.
+        let by = match &line.source {
+            LogSource::Skep => None,
+            LogSource::Service { service, task, .. } => Some((service, task)),
+        };
+        let hash = self.hasher.hash_one((line.time, by, line.stream, &line.text));
         if self.before.contains(&hash) {
             return false;
         }
         self.newest = self.newest.max(Some(line.time));
         self.lines.push_back((line.time, hash));
         let from = self.newest.and_then(|newest| newest.checked_sub(OVERLAP).ok());
-        while self.lines.len() > REMEMBERED || self.lines.front().is_some_and(|(time, _)| Some(*time) < from) {
+        while self.lines.front().is_some_and(|(time, _)| Some(*time) < from) {
             self.lines.pop_front();
+        }
+        if self.lines.len() > REMEMBERED {
+            self.forgotten = self.forgotten.max(self.lines.pop_front().map(|(time, _)| time));
         }
         true
     }
@@ -173,10 +202,9 @@ impl Seen {
     /// What is to be asked for now.
     fn rest(&mut self, query: &LogQuery) -> LogQuery {
         self.before = self.lines.iter().map(|(_, hash)| *hash).collect();
-        match self.lines.iter().map(|(time, _)| *time).min() {
-            None => query.clone(),
-            Some(since) => LogQuery { since: Some(since), tail: AGAIN, ..query.clone() },
-        }
+        let overlap = self.newest.and_then(|newest| newest.checked_sub(OVERLAP).ok());
+        let since = overlap.max(self.forgotten).max(query.since).max(Some(self.opened));
+        LogQuery { since, tail: u32::MAX, ..query.clone() }
     }
 }
 
@@ -236,7 +264,7 @@ mod tests {
 
     impl Ambient for Clock {
         fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH
+            Timestamp::from_second(400).unwrap()
         }
 
         fn new_id(&self) -> String {
@@ -274,15 +302,19 @@ mod tests {
     async fn a_followed_log_is_taken_up_again_where_its_link_broke() {
         static ENDED: AtomicU8 = AtomicU8::new(1);
         let answers = vec![
-            Ok(vec![line(100, "a"), line(500, "b"), line(490, "of a slow clock"), Err(gone())]),
+            Ok(vec![line(100, "a"), line(410, "b"), line(405, "of a slow clock"), Err(gone())]),
             Err(gone()),
-            Ok(vec![line(490, "of a slow clock"), line(500, "b"), line(501, "c"), line(501, "c")]),
+            Ok(vec![line(405, "of a slow clock"), line(409, "late"), line(410, "b"), line(500, "c"), Err(gone())]),
+            Ok(vec![line(500, "c"), line(501, "d"), line(501, "d")]),
         ];
         let (lines, asked) = read(true, answers, &ENDED).await;
         let lost = "the Skep at https://far does not answer: cut; the log goes on when it does";
-        assert_eq!(lines, ["a", "b", "of a slow clock", lost, "the log goes on", "c", "c"]);
+        let goes_on = "the log goes on";
+        let all = ["a", "b", "of a slow clock", lost, goes_on, "late", "c", lost, goes_on, "d", "d"];
+        assert_eq!(lines, all);
+        // Nothing from before it was begun: of that the reader has what it wanted.
         let since: Vec<_> = asked.iter().map(|query| query.since.map(Timestamp::as_second)).collect();
-        assert_eq!(since, [None, Some(490), Some(490)]);
+        assert_eq!(since, [None, Some(400), Some(400), Some(440)]);
     }
 
     #[tokio::test(start_paused = true)]

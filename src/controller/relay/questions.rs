@@ -15,7 +15,6 @@ use super::Link;
 use super::log::{FarLog, Standing};
 use super::wire::{rename, take_secrets};
 use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, StackName, Wanted};
-use crate::ledger::Ledger;
 use crate::ports::{
     Area, BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, FarError, Finding, Health, Inquiries,
     InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, RunningStack, TaskAnswer,
@@ -41,22 +40,30 @@ fn inquiry(error: FarError) -> InquiryError {
     }
 }
 
-/// How it stands with what a log is of, by the records here. What cannot be read goes on.
-fn standing(ledger: Ledger, of: LogOf) -> impl Fn() -> Standing {
-    move || match &of {
-        LogOf::Stack(key) => match ledger.stack(key) {
-            Ok(None) => Standing::Gone,
-            _ => Standing::UnderWay,
-        },
-        LogOf::Deployment(id) => match ledger.deployment(id) {
-            Ok(None) => Standing::Gone,
-            Ok(Some(found)) if found.value.phase.is_terminal() => Standing::Over,
-            _ => Standing::UnderWay,
-        },
-    }
-}
-
 impl Link {
+    /// How it stands with what a log is of, by the records here. What cannot be read goes on; of an environment that is kept
+    /// elsewhere by now nothing more comes this way.
+    fn standing(&self, of: LogOf) -> impl Fn() -> Standing + use<> {
+        let (ledger, name, relay) = (self.parts.ledger.clone(), self.name.clone(), self.relay.clone());
+        move || {
+            let environment = ledger.environment(&name);
+            if environment.is_ok_and(|found| found.and_then(|found| found.value.relay).as_ref() != Some(&relay)) {
+                return Standing::Gone;
+            }
+            match &of {
+                LogOf::Stack(key) => match ledger.stack(key) {
+                    Ok(None) => Standing::Gone,
+                    _ => Standing::UnderWay,
+                },
+                LogOf::Deployment(id) => match ledger.deployment(id) {
+                    Ok(None) => Standing::Gone,
+                    Ok(Some(found)) if found.value.phase.is_terminal() => Standing::Over,
+                    _ => Standing::UnderWay,
+                },
+            }
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, InquiryError> {
         let answer = self.far.ask(question).await.map_err(inquiry)?;
         let unknown =
@@ -90,7 +97,7 @@ impl Link {
                 Err(error) => return Err(error),
                 Ok(lines) => {
                     let (far, ambient) = (Arc::clone(&self.far), Arc::clone(&self.parts.ambient));
-                    let standing = Box::new(standing(self.parts.ledger.clone(), mine.clone()));
+                    let standing = Box::new(self.standing(mine.clone()));
                     return Ok(FarLog { far, ambient, of, query: query.clone(), standing }.read(lines));
                 }
             }
