@@ -28,11 +28,9 @@ impl Pass<'_> {
         self.shared.sources.leave(self.key());
         self.shared.repositories.leave(self.key());
         self.environment.tasks.leave(&self.stack.key);
-        let worked_on = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()).map(|attempt| attempt.id);
+        let under_way = self.under_way()?;
         self.end_all(None, None, Phase::Cancelled, "the stack is being deleted")?;
-        if let Some(id) = worked_on {
-            self.keep_output_of_left(&id).await?;
-        }
+        self.keep_output_of_left(under_way).await?;
         self.adopt_ids();
         if deletion.release {
             return self.release(&deletion.actor.name).await;

@@ -62,29 +62,26 @@ impl Pass<'_> {
     pub(super) async fn output_so_far(&self, deployment: &Deployment, rendition: &Rendition) -> Option<Sealed> {
         let progress = deployment.progress.as_ref()?;
         let (live, tasks) = (self.environment.snapshot(), self.environment.tasks.newest());
-        // What was not written yet still makes tasks of the version before.
-        let held_back = |name: &&String| progress.held_back.contains_key(*name);
         let made_tasks = |name: &&String| {
+            // What was not written yet still makes tasks of the version before.
+            if progress.held_back.contains_key(*name) {
+                return false;
+            }
             let tasks = live.services.get(*name).and_then(|live| tasks.by_service.get(&live.id));
             let before = progress.services.get(*name).map(|service| &service.baseline);
             tasks.is_some_and(|tasks| tasks.iter().any(|task| before.is_none_or(|before| !before.contains(&task.id))))
         };
-        let names = rendition
-            .desired
-            .services
-            .keys()
-            .filter(|name| !held_back(name))
-            .filter(made_tasks)
-            .take(SERVICES_OF_CONVERGED);
+        let names = rendition.desired.services.keys().filter(made_tasks).take(SERVICES_OF_CONVERGED);
         let services = names.cloned().collect();
         let extent = Extent { services, most: MOST_OF_CONVERGED, patience: SHORT_PATIENCE };
         self.output(deployment, rendition, extent).await
     }
 
-    /// Keeps what the tasks of a deployment wrote that was left half-way in this pass, for a newer one or because somebody
-    /// cancelled it: they are about to be replaced.
-    pub(super) async fn keep_output_of_left(&mut self, id: &DeploymentId) -> Result<(), PassError> {
-        let Some(deployment) = self.deployment(id)?.cloned() else { return Ok(()) };
+    /// Keeps what the tasks of the deployment wrote that was under way, if it was left half-way in this pass, for a newer one
+    /// or because somebody cancelled it: they are about to be replaced.
+    pub(super) async fn keep_output_of_left(&mut self, under_way: Option<DeploymentId>) -> Result<(), PassError> {
+        let Some(id) = under_way else { return Ok(()) };
+        let Some(deployment) = self.deployment(&id)?.cloned() else { return Ok(()) };
         let left = matches!(deployment.phase, Phase::Superseded | Phase::Cancelled);
         if !left || !deployment.progress.as_ref().is_some_and(Progress::has_written) {
             return Ok(());

@@ -20,7 +20,7 @@ impl Pass<'_> {
     /// Takes up everything that was asked. Gives `false` when the stack is suspended: then nothing more is to be done.
     pub(super) async fn take_up(&mut self) -> Result<bool, PassError> {
         self.end_what_has_ended().await?;
-        let worked_on = self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()).map(|attempt| attempt.id);
+        let under_way = self.under_way()?;
         if self.stack.control.suspension.is_some() && !planted!("a suspension is not heeded") {
             self.status.suspended_since.get_or_insert(self.now);
             self.environment.tasks.leave(&self.stack.key);
@@ -36,10 +36,13 @@ impl Pass<'_> {
             Some(token) if self.shared.repositories.looked(self.key(), &token) => self.honour_reconcile(token)?,
             _ => {}
         }
-        if let Some(id) = worked_on {
-            self.keep_output_of_left(&id).await?;
-        }
+        self.keep_output_of_left(under_way).await?;
         Ok(true)
+    }
+
+    /// The deployment that is being worked on.
+    pub(super) fn under_way(&mut self) -> Result<Option<DeploymentId>, PassError> {
+        Ok(self.attempt()?.filter(|attempt| !attempt.phase.is_terminal()).map(|attempt| attempt.id))
     }
 
     /// A suspension or pin whose end has come is taken away.

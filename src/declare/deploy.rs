@@ -38,7 +38,7 @@ impl DeployRequest {
         self.wanted.is_some() || !self.images.is_empty()
     }
 
-    /// Whether it is about what the declared ref stands at now: nobody but a hook says this only to have it looked at.
+    /// Whether it is about what a ref stands at now: it names one, or nothing at all, which is the declared one.
     fn is_about_the_ref(&self) -> bool {
         self.wanted.is_some() || *self == Self::default()
     }

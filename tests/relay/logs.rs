@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::ChildStdout;
+use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
 use crate::pair::{NO_ENGINE, Pair, manifest};
@@ -24,27 +24,40 @@ async fn until(lines: &mut Lines<BufReader<ChildStdout>>, what: &str) -> Vec<Str
     }
 }
 
+/// `skep logs -f` of the stack `shop` behind the near Skep.
+fn follow(pair: &Pair) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut follower = tokio::process::Command::from(pair.near.command(&["-e", "prod", "logs", "shop", "-f"]));
+    let mut follower = follower.arg("--timestamps").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    (follower, lines)
+}
+
+/// Reads on to the end, which has to come, and to that of the process, which has to be a good one.
+async fn ends((mut follower, mut lines): (Child, Lines<BufReader<ChildStdout>>)) {
+    let ended = timeout(Duration::from_secs(60), async { while lines.next_line().await.unwrap().is_some() {} }).await;
+    assert!(ended.is_ok(), "it goes on");
+    assert!(timeout(Duration::from_secs(10), follower.wait()).await.unwrap().unwrap().success());
+}
+
 #[tokio::test]
 async fn a_log_that_is_followed_outlives_a_cut_and_a_kill_without_a_line_twice() {
     let mut pair = Pair::linked(NO_ENGINE).await;
     pair.near.apply(&manifest("shop", 1)).await;
     pair.agree("shop", |_| true).await;
-    let mut follower = tokio::process::Command::from(pair.near.command(&["-e", "prod", "logs", "shop", "-f"]));
-    let mut follower = follower.arg("--timestamps").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let (follower, mut lines) = follow(&pair);
     let mut all = until(&mut lines, "generation 1").await;
 
     pair.way.cut();
     all.extend(until(&mut lines, "the log goes on when it does").await);
     pair.near.apply(&manifest("shop", 2)).await;
     pair.way.heal();
-    all.extend(until(&mut lines, "the log goes on").await);
+    all.extend(until(&mut lines, "| the log goes on").await);
     all.extend(until(&mut lines, "generation 2").await);
 
     pair.far.kill().await;
     all.extend(until(&mut lines, "the log goes on when it does").await);
     pair.far.restart().await;
-    all.extend(until(&mut lines, "the log goes on").await);
+    all.extend(until(&mut lines, "| the log goes on").await);
     pair.near.apply(&manifest("shop", 3)).await;
     all.extend(until(&mut lines, "generation 3").await);
 
@@ -53,7 +66,18 @@ async fn a_log_that_is_followed_outlives_a_cut_and_a_kill_without_a_line_twice()
 
     // It ends when the stack is gone.
     pair.near.act("deleteStack", ("prod", "shop"), json!({ "confirmName": "shop" })).await.unwrap();
-    let ended = timeout(Duration::from_secs(60), async { while lines.next_line().await.unwrap().is_some() {} }).await;
-    assert!(ended.is_ok(), "it goes on");
-    assert!(timeout(Duration::from_secs(10), follower.wait()).await.unwrap().unwrap().success());
+    ends((follower, lines)).await;
+}
+
+#[tokio::test]
+async fn a_log_ends_when_its_environment_is_reached_another_way() {
+    let pair = Pair::linked(NO_ENGINE).await;
+    pair.near.apply(&manifest("shop", 1)).await;
+    pair.agree("shop", |_| true).await;
+    let (follower, mut lines) = follow(&pair);
+    until(&mut lines, "generation 1").await;
+    pair.near.relay_to("prod", &format!("http://{}", pair.far.address), &pair.far.token());
+    pair.way.cut();
+    until(&mut lines, "the log ends here").await;
+    ends((follower, lines)).await;
 }

@@ -317,3 +317,28 @@ async fn what_a_version_wrote_that_was_left_half_way_is_kept() {
         assert!(lines.contains(&"web.1@node-1: ***".to_owned()), "{lines:#?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_version_before_still_writes_is_not_kept_as_that_of_one_left_half_way() {
+    let world = World::running().await;
+    let compose = |db: &str, web: &str| {
+        let waits = "depends_on: { db: { condition: service_healthy } }";
+        inline("shop", "", &format!("services:\n  db: {{ image: {db} }}\n  web: {{ image: {web}, {waits} }}\n"))
+    };
+    world.swarm.image("web:1", Behaviour::Exit { after: Duration::from_secs(60), code: 1 });
+    world.swarm.lines("web:1", &["of the version before"]);
+    world.swarm.image("db:2", Behaviour::Slow { ready_after: Duration::from_secs(200) });
+    world.swarm.lines("db:2", &["of this version"]);
+    let v1 = world.apply(&compose("db:1", "web:1")).await;
+    world.ended(50, &v1).await;
+    let before = world.swarm.tasks_of("shop_web").len();
+    let v2 = world.apply(&compose("db:2", "web:2")).await;
+    world.until(120, "it came up again", |world| world.swarm.tasks_of("shop_web").len() > before).await;
+    world.sleep(5).await;
+    world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+    world.ends_as(10, &v2, DeploymentPhase::Cancelled).await;
+    world.until(120, "the stack is gone", |world| world.stack().is_none()).await;
+    let lines = world.text(&deployment(&v2), &read()).await;
+    assert!(lines.iter().any(|line| line.contains("of this version")), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains("of the version before")), "{lines:#?}");
+}

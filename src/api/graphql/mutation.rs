@@ -72,8 +72,8 @@ impl Mutation {
     }
 
     /// Writes the desired version into the spec. A ref that may have moved, or none where nothing else is named, is looked up
-    /// afresh, also when it is the declared one: the deployment is that of what it stands at now. Where else nothing changes
-    /// the answer is the stack's current deployment.
+    /// afresh, also when it is the declared one: the deployment is that of what it stands at now, and one that is under way
+    /// makes room for it. Where else nothing changes the answer is the stack's current deployment.
     async fn deploy_stack(
         &self,
         ctx: &Context<'_>,

@@ -32,6 +32,8 @@ pub(super) enum Standing {
     Over,
     /// It is not there any more.
     Gone,
+    /// Its environment is reached another way by now.
+    Elsewhere,
 }
 
 /// One log.
@@ -115,17 +117,17 @@ impl Reading {
 
     /// Waits a moment, and asks for what has come since.
     async fn again(&mut self) -> Option<LogLine> {
-        let ended = |standing| standing == Standing::Gone || standing == Standing::Over && self.whole;
-        if ended((self.log.standing)()) {
+        if !self.is_over() {
+            self.errors = self.errors.saturating_add(1).min(PATIENT);
+            tokio::time::sleep(backoff(self.errors, self.log.ambient.random())).await;
+        }
+        // The far Skep's last words may have come meanwhile.
+        if self.is_over() {
             self.over = true;
             return None;
         }
-        self.errors = self.errors.saturating_add(1).min(PATIENT);
-        tokio::time::sleep(backoff(self.errors, self.log.ambient.random())).await;
-        // The far Skep's last words may have come meanwhile.
-        if ended((self.log.standing)()) {
-            self.over = true;
-            return None;
+        if (self.log.standing)() == Standing::Elsewhere {
+            return Some(self.last("the log ends here: its environment is reached another way by now".to_owned()));
         }
         match self.log.far.logs(&self.log.of, &self.seen.rest(&self.log.query)).await {
             Ok(lines) => {
@@ -138,6 +140,14 @@ impl Reading {
                 None
             }
             Err(error) => Some(self.last(format!("the log ends here: {error}"))),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match (self.log.standing)() {
+            Standing::Gone => true,
+            Standing::Over => self.whole,
+            Standing::UnderWay | Standing::Elsewhere => false,
         }
     }
 

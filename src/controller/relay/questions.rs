@@ -48,7 +48,7 @@ impl Link {
         move || {
             let environment = ledger.environment(&name);
             if environment.is_ok_and(|found| found.and_then(|found| found.value.relay).as_ref() != Some(&relay)) {
-                return Standing::Gone;
+                return Standing::Elsewhere;
             }
             match &of {
                 LogOf::Stack(key) => match ledger.stack(key) {
