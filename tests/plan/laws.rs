@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::json;
 use skep::domain::{
-    Action, ConfigSpec, Course, Desired, DesiredService, Digest, Effect, INSTANCE_LABEL, LiveConfig, LiveNetwork,
-    LiveService, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, STACK_LABEL, SecretSpec, ServiceSpec,
-    VersionIndex, content_name,
+    Action, ConfigSpec, Course, Desired, DesiredService, Digest, Effect, INSTANCE_LABEL, LABEL_PREFIX, LiveConfig,
+    LiveNetwork, LiveService, NAMESPACE_LABEL, NetworkSpec, ObjectKind, ObjectRef, PROTECT_LABEL, STACK_LABEL,
+    SecretSpec, ServiceSpec, VersionIndex, content_name,
 };
 use skep::plan::{Owner, Plan, Prune, Refusal, Waiting, changes, keep_live};
 
@@ -31,6 +31,7 @@ struct Wish {
     secret: Option<(u8, u8)>,
     label: Option<u8>,
     update: bool,
+    protect: bool,
 }
 
 /// A version in short.
@@ -41,16 +42,21 @@ struct Version {
     networks: Vec<u8>,
     /// Declares this external network.
     external: Option<bool>,
+    /// A label of all networks, configs and secrets.
+    tier: Option<u8>,
+    /// Whether secrets come from an external driver.
+    driver: bool,
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
     let port = prop::option::weighted(0.4, (8000..8004_u32, prop::bool::weighted(0.3)));
     let file = || prop::option::weighted(0.3, (0..2_u8, 0..2_u8));
-    let rest = (prop::option::weighted(0.5, 0..2_u8), file(), file(), prop::option::of(0..2_u8), any::<bool>());
+    let flags = (any::<bool>(), prop::bool::weighted(0.1));
+    let rest = (prop::option::weighted(0.5, 0..2_u8), file(), file(), prop::option::of(0..2_u8), flags);
     let mode = prop_oneof![20 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
     (1..3_u8, mode, prop::option::of(0..3_u64), port, rest).prop_map(|(image, mode, replicas, port, rest)| {
-        let (network, config, secret, label, update) = rest;
-        Wish { image, mode, replicas, port, network, config, secret, label, update }
+        let (network, config, secret, label, (update, protect)) = rest;
+        Wish { image, mode, replicas, port, network, config, secret, label, update, protect }
     })
 }
 
@@ -60,8 +66,16 @@ fn version() -> impl Strategy<Value = Version> {
         prop::collection::vec(prop::option::weighted(0.6, wish()), 5),
         prop::collection::vec(network, 2),
         prop_oneof![20 => Just(None), 3 => Just(Some(true)), 1 => Just(Some(false))],
+        prop::option::weighted(0.2, 0..2_u8),
+        prop::bool::weighted(0.05),
     )
-        .prop_map(|(services, networks, external)| Version { services, networks, external })
+        .prop_map(|(services, networks, external, tier, driver)| Version {
+            services,
+            networks,
+            external,
+            tier,
+            driver,
+        })
 }
 
 /// The same version with some services as in another one, so that most services of a pair stay as they are.
@@ -89,6 +103,12 @@ impl Version {
         desired
     }
 
+    /// The labels of its networks, configs and secrets.
+    fn labels(&self) -> BTreeMap<String, String> {
+        let tier = self.tier.map(|tier| ("tier".to_owned(), tier.to_string()));
+        [(NAMESPACE_LABEL.to_owned(), "shop".to_owned())].into_iter().chain(tier).collect()
+    }
+
     fn spec(&self, name: &str, wish: &Wish, desired: &mut Desired) -> ServiceSpec {
         let mut spec = json!({
             "Name": name,
@@ -103,6 +123,9 @@ impl Version {
         if let Some(label) = wish.label {
             spec["Labels"]["tier"] = json!(label.to_string());
         }
+        if wish.protect {
+            spec["Labels"][PROTECT_LABEL] = json!("true");
+        }
         if let Some((port, host)) = wish.port {
             let mode = if host { "host" } else { "" };
             spec["EndpointSpec"] = json!({"Ports": [{"TargetPort": 80, "PublishedPort": port, "PublishMode": mode}]});
@@ -111,8 +134,9 @@ impl Version {
             spec["UpdateConfig"] = json!({"Parallelism": 1, "MaxFailureRatio": 0});
         }
         if let Some(network) = wish.network {
-            let mut wanted = NetworkSpec { name: format!("shop_n{network}"), ..Default::default() };
-            wanted.driver = "overlay".to_owned();
+            let name = format!("shop_n{network}");
+            let (driver, labels) = ("overlay".to_owned(), self.labels());
+            let mut wanted = NetworkSpec { name, driver, labels, ..Default::default() };
             if self.networks[usize::from(network)] == 2 {
                 wanted.options.insert("encrypted".to_owned(), String::new());
             }
@@ -123,15 +147,15 @@ impl Version {
             let (key, data) = (format!("c{key}"), vec![content]);
             let name = content_name(&stack().name, &key, &Digest::of(&data));
             spec["TaskTemplate"]["ContainerSpec"]["Configs"] = json!([{"ConfigName": name}]);
-            let config = ConfigSpec { name: name.clone(), key, labels: BTreeMap::new(), data, templating: None };
+            let config = ConfigSpec { name: name.clone(), key, labels: self.labels(), data, templating: None };
             desired.configs.insert(name, config);
         }
         if let Some((key, content)) = wish.secret {
             let key = format!("k{key}");
             let name = content_name(&stack().name, &key, &digester().digest(&[content]));
             spec["TaskTemplate"]["ContainerSpec"]["Secrets"] = json!([{"SecretName": name}]);
-            let labels = BTreeMap::new();
-            let secret = SecretSpec { name: name.clone(), key, labels, templating: None, driver: None };
+            let driver = self.driver.then(|| ("vault".to_owned(), BTreeMap::new()));
+            let secret = SecretSpec { name: name.clone(), key, labels: self.labels(), templating: None, driver };
             desired.secrets.insert(name, secret);
         }
         serde_json::from_value(spec).unwrap()
@@ -158,6 +182,8 @@ enum Mishap {
     Neighbour(u8, Option<u32>),
     /// A config of the wanted name has another content.
     Scribbled(u8),
+    /// The stack is one that `docker stack deploy` made: nothing has labels of Skep, and nothing is remembered.
+    HandedBack,
 }
 
 fn mishap() -> impl Strategy<Value = Mishap> {
@@ -174,6 +200,7 @@ fn mishap() -> impl Strategy<Value = Mishap> {
         1 => (any::<u8>(), 0..4_u8).prop_map(|(n, who)| Mishap::Usurped(n, who)),
         2 => (any::<u8>(), prop::option::weighted(0.2, 8000..8004_u32)).prop_map(|(n, port)| Mishap::Neighbour(n, port)),
         1 => any::<u8>().prop_map(Mishap::Scribbled),
+        2 => Just(Mishap::HandedBack),
     ]
 }
 
@@ -224,21 +251,28 @@ impl Mishap {
                     world.live.configs.insert(name, Arc::new(scribbled));
                 }
             }
+            Self::HandedBack => hand_back(world),
         }
     }
+}
+
+fn hand_back(world: &mut World) {
+    let bare = |labels: &mut BTreeMap<String, String>| {
+        if labels.get(STACK_LABEL) == Some(&stack().to_string()) {
+            labels.retain(|label, _| !label.starts_with(LABEL_PREFIX) || label == PROTECT_LABEL);
+        }
+    };
+    world.live.services.values_mut().for_each(|live| bare(&mut Arc::make_mut(live).spec.labels));
+    world.live.networks.values_mut().for_each(|live| bare(&mut Arc::make_mut(live).labels));
+    world.live.configs.values_mut().for_each(|live| bare(&mut Arc::make_mut(live).labels));
+    world.live.secrets.values_mut().for_each(|live| bare(&mut Arc::make_mut(live).labels));
+    world.inventory.0.clear();
 }
 
 fn remove_by_hand(world: &mut World, kind: ObjectKind, n: u8) {
     let object = choose(world.inventory.0.keys().filter(|object| object.kind == kind).cloned(), n);
     let Some(object) = object else { return };
-    let name = &object.name;
-    let id = match kind {
-        ObjectKind::Service => world.live.services.get(name).map(|live| live.id.clone()),
-        ObjectKind::Network => world.live.networks.get(name).map(|live| live.id.clone()),
-        ObjectKind::Config => world.live.configs.get(name).map(|live| live.id.clone()),
-        ObjectKind::Secret => world.live.secrets.get(name).map(|live| live.id.clone()),
-    };
-    if let Some(id) = id {
+    if let Some(id) = live_id(world, &object) {
         // What is in use stays: the engine says so.
         let _ = world.apply(&Effect::Remove { object, id });
     }
@@ -280,20 +314,22 @@ struct Case {
     mishaps: Vec<Mishap>,
     prune: Prune,
     needed: Vec<u8>,
+    recreate: bool,
+    adopt: bool,
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let prune = prop_oneof![Just(Prune::Later), Just(Prune::Never), Just(Prune::Guarded), Just(Prune::Asked)];
     let same = prop::collection::vec(prop::bool::weighted(0.4), 5);
     let needed = prop::collection::vec(any::<u8>(), 0..2);
-    let empty = prop::bool::weighted(0.03);
-    (version(), version(), same, prop::collection::vec(mishap(), 0..4), prune, needed, empty).prop_map(
-        |(before, after, same, mishaps, prune, needed, empty)| {
+    let flags = (prop::bool::weighted(0.03), prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    (version(), version(), same, prop::collection::vec(mishap(), 0..4), prune, needed, flags).prop_map(
+        |(before, after, same, mishaps, prune, needed, (empty, recreate, adopt))| {
             let mut after = near(&before, after, &same);
             if empty {
                 after.services.iter_mut().for_each(|wish| *wish = None);
             }
-            Case { before, after, mishaps, prune, needed }
+            Case { before, after, mishaps, prune, needed, recreate, adopt }
         },
     )
 }
@@ -377,10 +413,10 @@ impl Tally {
                 Refusal::Immutable { object, .. } => match object.kind {
                     ObjectKind::Network => "Immutable network",
                     ObjectKind::Config => "Immutable config",
-                    ObjectKind::Secret => panic!("no secret here has a driver"),
+                    ObjectKind::Secret => "Immutable secret",
                     ObjectKind::Service => "Immutable service",
                 },
-                Refusal::Protected { .. } => panic!("nothing here is protected"),
+                Refusal::Protected { .. } => "Protected is to change",
                 Refusal::PortTaken { .. } => "PortTaken",
             });
         }
@@ -389,9 +425,9 @@ impl Tally {
                 Waiting::PruneAfterConvergence(_) => "PruneAfterConvergence",
                 Waiting::PruneGuard { .. } => "PruneGuard",
                 Waiting::NothingWanted(_) => "NothingWanted",
-                Waiting::NotInTheFile(_) => panic!("nothing here is taken over"),
+                Waiting::NotInTheFile(_) => "NotInTheFile",
                 Waiting::UsedByOthers(_) => "UsedByOthers",
-                Waiting::Protected(_) => panic!("nothing here is protected"),
+                Waiting::Protected(_) => "Protected is left",
                 Waiting::NetworkLabels(_) => "NetworkLabels",
             });
         }
@@ -404,7 +440,15 @@ impl Tally {
             "Create config",
             "Create secret",
             "Create service",
+            "Update config",
+            "Update secret",
             "Update service",
+            "Recreate network",
+            "Recreate service",
+            "Adopt network",
+            "Adopt config",
+            "Adopt secret",
+            "Adopt service",
             "Remove network",
             "Remove config",
             "Remove secret",
@@ -417,11 +461,17 @@ impl Tally {
             "MissingExternal",
             "Immutable network",
             "Immutable config",
+            "Immutable secret",
             "Immutable service",
+            "Protected is to change",
             "PortTaken",
             "PruneAfterConvergence",
             "PruneGuard",
             "NothingWanted",
+            "NotInTheFile",
+            "UsedByOthers",
+            "Protected is left",
+            "NetworkLabels",
             "carried out",
             "refused",
             "empty at once",
@@ -439,10 +489,11 @@ impl Tally {
     }
 }
 
-/// Networks, configs, secrets, services, each made or changed; then removals, from services to networks. Only a service
-/// that holds a port goes before.
+/// What is made again is taken away first; then networks, configs, secrets, services, each made or changed; then removals,
+/// from services to networks. Only a service that holds a port goes before.
 fn in_order(plan: &Plan) {
     let rank = |step: &skep::domain::Step| match (step.action, step.object.kind) {
+        (Action::Recreate, ObjectKind::Service) if matches!(step.effect, Effect::Remove { .. }) => -1,
         (Action::Remove, _) if step.reason.contains("holds port") => 3,
         (Action::Remove, ObjectKind::Service) => 5,
         (Action::Remove, ObjectKind::Secret) => 6,
@@ -462,9 +513,27 @@ fn lawful(world: &World, ask: &Ask<'_>, plan: &Plan) {
     in_order(plan);
     let mut touched = BTreeSet::new();
     for step in &plan.steps {
-        assert!(touched.insert(&step.object), "{} is touched twice", step.object);
+        let again = step.action == Action::Recreate;
+        assert!(touched.insert((&step.object, again && is_removal(step))), "{} is touched twice", step.object);
         assert_eq!(step.object, step.effect.object());
-        assert_eq!(step.action == Action::Update, !step.changes.is_empty(), "{} changes nothing", step.object);
+        if step.action == Action::Adopt {
+            let remembered = world.inventory.0.get(&step.object).and_then(|entry| entry.id.clone());
+            let own = remembered.is_some() && remembered == live_id(world, &step.object);
+            assert!(ask.adopt && !own, "{} is taken over", step.object);
+        } else {
+            assert_eq!(step.action == Action::Update, !step.changes.is_empty(), "{} changes nothing", step.object);
+        }
+        assert!(ask.allow_recreate || !again, "{} is made again", step.object);
+        if is_removal(step) {
+            // Of what is wanted the file says whether it is protected; of what is not, its own label.
+            let wanted =
+                ask.desired.services.get(&step.object.name).filter(|_| step.object.kind == ObjectKind::Service);
+            let protected = match wanted {
+                Some(wanted) => wanted.spec.labels.contains_key(PROTECT_LABEL),
+                None => is_protected(world, &step.object),
+            };
+            assert!(!protected, "{} is protected", step.object);
+        }
         if step.action == Action::Remove {
             assert!(!ask.needed.contains(&step.object), "{} is needed", step.object);
             assert!(world.inventory.0.contains_key(&step.object), "{} is not owned", step.object);
@@ -481,14 +550,35 @@ fn lawful(world: &World, ask: &Ask<'_>, plan: &Plan) {
     }
 }
 
+fn is_removal(step: &skep::domain::Step) -> bool {
+    matches!(step.effect, Effect::Remove { .. })
+}
+
+fn live_id(world: &World, object: &ObjectRef) -> Option<String> {
+    let name = &object.name;
+    match object.kind {
+        ObjectKind::Service => world.live.services.get(name).map(|live| live.id.clone()),
+        ObjectKind::Network => world.live.networks.get(name).map(|live| live.id.clone()),
+        ObjectKind::Config => world.live.configs.get(name).map(|live| live.id.clone()),
+        ObjectKind::Secret => world.live.secrets.get(name).map(|live| live.id.clone()),
+    }
+}
+
+fn is_protected(world: &World, object: &ObjectRef) -> bool {
+    let live = (object.kind == ObjectKind::Service).then(|| world.live.services.get(&object.name)).flatten();
+    live.is_some_and(|live| live.spec.labels.contains_key(PROTECT_LABEL))
+}
+
 /// Other people's objects: those that no plan may touch.
-fn foreign(world: &World) -> BTreeMap<String, Arc<LiveService>> {
+fn foreign(world: &World, adopt: bool) -> BTreeMap<String, Arc<LiveService>> {
     let ours = |live: &LiveService| {
         let labels = &live.spec.labels;
         let remembered = world.inventory.0.get(&ObjectRef::new(ObjectKind::Service, &live.spec.name));
+        let adoptable = labels.get(NAMESPACE_LABEL).is_some_and(|namespace| namespace == "shop");
         labels.get(INSTANCE_LABEL).is_none_or(|instance| instance == INSTANCE)
             && (remembered.is_some_and(|entry| entry.id.as_ref() == Some(&live.id))
-                || labels.get(STACK_LABEL) == Some(&stack().to_string()))
+                || labels.get(STACK_LABEL) == Some(&stack().to_string())
+                || (adopt && adoptable && !labels.contains_key(INSTANCE_LABEL)))
     };
     world.live.services.iter().filter(|(_, live)| !ours(live)).map(|(a, b)| (a.clone(), b.clone())).collect()
 }
@@ -498,15 +588,19 @@ fn reached(world: &World, ask: &Ask<'_>) {
     for (name, wanted) in &ask.desired.services {
         let live = &world.live.services[name];
         let mut spec = keep_live(&wanted.spec, live);
-        spec.labels.extend([(INSTANCE_LABEL.into(), INSTANCE.into()), (STACK_LABEL.into(), stack().to_string())]);
+        // A job that was taken over is not written at all: it would run again.
+        if live.spec.mode.replicated_job.is_none() || live.spec.labels.contains_key(INSTANCE_LABEL) {
+            spec.labels.extend([(INSTANCE_LABEL.into(), INSTANCE.into()), (STACK_LABEL.into(), stack().to_string())]);
+        }
         assert_eq!(changes(&live.spec, &spec), [], "{name} is not as wanted");
     }
     if !ask.desired.services.is_empty() {
         for object in world.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service) {
             let gone = !world.live.services.contains_key(&object.name);
             let wanted = ask.desired.services.contains_key(&object.name);
-            let foreign = foreign(world).contains_key(&object.name);
-            assert!(gone || wanted || foreign || ask.needed.contains(object), "{object} is left");
+            let foreign = foreign(world, ask.adopt).contains_key(&object.name);
+            let stays = ask.needed.contains(object) || is_protected(world, object);
+            assert!(gone || wanted || foreign || stays, "{object} is left");
         }
     }
 }
@@ -520,11 +614,11 @@ fn try_case(case: &Case, tally: &mut Tally) {
         prune,
         needed: &needed,
         deployment,
-        allow_recreate: false,
-        adopt: false,
+        allow_recreate: case.recreate,
+        adopt: case.adopt,
         course: Course::Deploy,
     };
-    let foreign = foreign(&world);
+    let foreign = foreign(&world, case.adopt);
     let needed_there: Vec<_> = needed.iter().filter(|object| is_there(&world, object)).cloned().collect();
 
     let first = world.plan(&ask(case.prune, "d2"));
@@ -569,7 +663,7 @@ fn try_case(case: &Case, tally: &mut Tally) {
 
 /// Deleting the stack leaves nothing of it but what somebody else uses.
 fn delete(world: &mut World, tally: &mut Tally) {
-    let foreign = foreign(world);
+    let foreign = foreign(world, false);
     let (desired, none) = (Desired::empty(stack().name), BTreeSet::new());
     let ask = Ask {
         desired: &desired,
@@ -582,13 +676,15 @@ fn delete(world: &mut World, tally: &mut Tally) {
     };
     let plan = world.plan(&ask);
     lawful(world, &ask, &plan);
-    let left_to_others = plan.waiting.iter().all(|left| matches!(left, Waiting::UsedByOthers(_)));
+    let left_to_others =
+        plan.waiting.iter().all(|left| matches!(left, Waiting::UsedByOthers(_) | Waiting::Protected(_)));
     assert!(!plan.has_writes() && left_to_others, "{plan:#?}");
     world.run(&plan).unwrap_or_else(|error| panic!("the engine refuses: {error}\n{plan:#?}"));
     assert!(world.plan(&ask).is_empty());
-    assert_eq!(foreign.keys().collect::<Vec<_>>(), self::foreign(world).keys().collect::<Vec<_>>());
+    assert_eq!(foreign.keys().collect::<Vec<_>>(), self::foreign(world, false).keys().collect::<Vec<_>>());
     let left = world.inventory.0.keys().filter(|object| object.kind == ObjectKind::Service && is_there(world, object));
-    assert!(left.into_iter().all(|object| foreign.contains_key(&object.name)), "a service is left");
+    let may_stay = |object: &ObjectRef| foreign.contains_key(&object.name) || is_protected(world, object);
+    assert!(left.into_iter().all(may_stay), "a service is left");
     tally.count("deleted");
 }
 
@@ -632,8 +728,9 @@ fn a_plan_is_cheap_in_a_crowded_swarm() {
         secret: Some((0, 0)),
         label: Some(1),
         update: true,
+        protect: false,
     };
-    let version = Version { services: Vec::new(), networks: vec![1, 1], external: None };
+    let version = Version { services: Vec::new(), networks: vec![1, 1], external: None, tier: None, driver: false };
     for index in 0..50 {
         let spec = version.spec(&format!("shop_s{index}"), &wish, &mut desired);
         desired.services.insert(spec.name.clone(), DesiredService { key: format!("s{index}"), spec: Box::new(spec) });
