@@ -23,7 +23,7 @@ pub use blame::{Fault, blame};
 pub use classify::classify;
 pub use job::{JobVerdict, assess_job, of_job};
 pub use registry::{as_the_registry_says, image_in_doubt};
-pub use service::ServiceReport;
+pub use service::{LateTask, ServiceReport};
 
 use crate::domain::{Desired, Failure, FailureClass, Policy, Progress, Snapshot, Tasks};
 
@@ -239,6 +239,16 @@ fn overdue(
     };
     let mut failure = Failure::new(class, text);
     failure.service = late.map(|service| service.key.clone());
+    // Where it hangs, and whose last lines are worth reading.
+    if let Some(task) = late.and_then(|service| service.late.clone()) {
+        if class != FailureClass::HealthCheck {
+            let state = format!("{:?}", task.state).to_lowercase();
+            failure.error = format!("{}; this one is still {state}", failure.error);
+        }
+        failure.slot = task.slot;
+        failure.node = task.node;
+        failure.task = Some(task.id);
+    }
     failure
 }
 

@@ -52,6 +52,21 @@ pub struct ServiceReport {
     pub waits_for: Vec<String>,
     /// Swarm stopped its update through no fault of the version, and does not go on by itself.
     pub cut_short: bool,
+    /// While it has not settled: the task that has been on its way for longest.
+    pub late: Option<LateTask>,
+}
+
+/// A task that is to run (of a job: to complete), and does not yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateTask {
+    /// Its id.
+    pub id: String,
+    /// Its slot; none of a global service.
+    pub slot: Option<u64>,
+    /// The host name of its node, once it has one.
+    pub node: Option<String>,
+    /// How far it has come.
+    pub state: TaskState,
 }
 
 impl ServiceReport {
@@ -70,6 +85,7 @@ impl ServiceReport {
             newest_task: None,
             waits_for: waits_for(input, &wanted.spec.name),
             cut_short: false,
+            late: None,
         }
     }
 }
@@ -152,6 +168,7 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
         newest_task,
         waits_for: waits_for(input, &wanted.spec.name),
         cut_short: !settled && view.cut_short().is_some() && view.is_left_alone(),
+        late: view.late().filter(|_| !settled),
     }
 }
 
@@ -375,6 +392,15 @@ impl<'a> View<'a> {
 
     fn hostname(&self, node: &str) -> Option<String> {
         self.input.live.nodes.get(node).map(|node| node.hostname.clone())
+    }
+
+    /// The task that has been on its way for longest.
+    fn late(&self) -> Option<LateTask> {
+        let end = if self.is_job() { TaskState::Complete } else { TaskState::Running };
+        let on_its_way = self.own.iter().filter(|task| self.stays(task) && task.state < end);
+        let task = on_its_way.min_by_key(|task| (task.created_at, task.slot))?;
+        let node = (!task.node_id.is_empty()).then(|| self.hostname(&task.node_id).unwrap_or(task.node_id.clone()));
+        Some(LateTask { id: task.id.clone(), slot: task.slot, node, state: task.state })
     }
 
     /// A task that is held up with an error.

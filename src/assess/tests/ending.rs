@@ -2,7 +2,7 @@
 
 use super::scene::{Scene, T, at, service, task, update, update_of};
 use crate::assess::Verdict;
-use crate::domain::{NodeAvailability, NodeState, TaskState, UpdateState, Written};
+use crate::domain::{FailureClass, NodeAvailability, NodeState, TaskState, UpdateState, Written};
 
 const NO_NODE: &str = "no suitable node (scheduling constraints not satisfied on 1 node)";
 
@@ -303,6 +303,25 @@ mod clocks {
         let Verdict::Failed(failure) = scene.assess(300).verdict else { panic!("it goes on") };
         assert_eq!(failure.service.as_deref(), Some("web"));
         assert_eq!(failure.error, "1 of 3 tasks ran when the progress deadline passed, 5m after the start");
+        assert_eq!((failure.slot, failure.node, failure.task), (None, None, None), "no task is on its way");
+    }
+
+    /// What is read of it, its last lines above all, is that task's.
+    #[test]
+    fn a_deadline_names_the_task_that_has_been_on_its_way_for_longest() {
+        let late = || task("web").slot(2).created(7);
+        let scene = update_of(3).tasks([task("web").running(2), task("web").slot(3).created(9), late()]);
+        let Verdict::Failed(failure) = scene.assess(300).verdict else { panic!("it goes on") };
+        assert_eq!((failure.slot, failure.node.as_deref()), (Some(2), Some("host-n1")));
+        assert!(failure.task.is_some());
+        let text =
+            "1 of 3 tasks ran when the progress deadline passed, 5m after the start; this one is still preparing";
+        assert_eq!(failure.error, text);
+        // Healthy elsewhere, it waits for its first healthy answer.
+        let scene = update_of(2).tasks([task("web").running(2), late().starting()]);
+        let Verdict::Failed(failure) = scene.assess(300).verdict else { panic!("it goes on") };
+        assert_eq!((failure.class, failure.slot), (FailureClass::HealthCheck, Some(2)));
+        assert!(failure.error.starts_with("its health check has not passed"), "{}", failure.error);
     }
 
     #[test]

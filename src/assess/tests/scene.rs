@@ -130,6 +130,9 @@ impl T {
             task.state_since = Some(at(second));
         })
     }
+    pub(super) fn created(self, second: i64) -> Self {
+        self.with(|task| task.created_at = Some(at(second)))
+    }
     pub(super) fn slot(self, slot: u64) -> Self {
         self.with(|task| task.slot = Some(slot))
     }
