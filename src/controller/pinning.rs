@@ -35,10 +35,10 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         rendition: Arc<Rendition>,
     ) -> Result<Prepared, PassError> {
-        self.look_at_the_way_back(deployment, &rendition);
+        let looking = self.looks_for_the_way_back(deployment, &rendition);
         let open = unpinned(&rendition, deployment);
         if rendition.pinned || open.is_empty() {
-            return Ok(Prepared::Ready(rendition));
+            return self.ready_with_a_way_back(deployment, rendition, looking);
         }
         let mut pinned = Rendition { pinned: true, ..Rendition::clone(&rendition) };
         let policy = self.stack.spec.policy.images;
@@ -71,7 +71,19 @@ impl Pass<'_> {
         pinned.digest = pinned.desired.digest(&self.shared.renderer.digester());
         let pinned = Arc::new(pinned);
         self.shared.renditions.put(self.key(), &deployment.id, pinned.clone());
-        Ok(Prepared::Ready(pinned))
+        self.ready_with_a_way_back(deployment, pinned, looking)
+    }
+
+    /// The version, unless the registry is still `looking` for the images of the last good one.
+    fn ready_with_a_way_back(
+        &mut self,
+        deployment: &Deployment,
+        rendition: Arc<Rendition>,
+        looking: Option<Timestamp>,
+    ) -> Result<Prepared, PassError> {
+        let Some(until) = looking else { return Ok(Prepared::Ready(rendition)) };
+        let text = "asking the registry for the images of the last good version".to_owned();
+        self.wait_for_registry(deployment.clone(), text, Some(until))
     }
 
     /// The services of the last good version, by name, whose digests are kept where the text is the same; of a stack that

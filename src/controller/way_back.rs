@@ -1,27 +1,40 @@
-//! Whether the way back is open: what the last good version ran can be read back, and its images can still be had.
+//! Whether the way back is open: what the last good version ran can be read back, its images can still be had, what it
+//! needs from outside is there, and the nodes have a place for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::pass::{Pass, PassError};
 use super::rendition::Rendition;
 use crate::domain::{
-    ConditionStatus as Is, ConditionType as Kind, Deployment, ObjectKind, ObjectRef, Reason, Trigger, VersionSource,
+    Condition, ConditionStatus as Is, ConditionType as Kind, Deployment, DeploymentId, ObjectKind, ObjectRef, Reason,
+    Trigger, VersionSource,
 };
+use crate::plan::could_not_come_back;
 use crate::ports::ImageError;
 
+/// So long a new version waits at most for what the registry says of the last good one's images.
+const MOMENT: SignedDuration = SignedDuration::from_secs(10);
+
 impl Pass<'_> {
-    /// Has the registry asked for the images that the last good version is pinned to and the new one does not use. Nobody
-    /// waits for it: the answers are told by `RollbackReady`.
-    pub(super) fn look_at_the_way_back(&mut self, deployment: &Deployment, new: &Rendition) {
-        let Ok(Some(good)) = self.last_good_rendition() else { return };
+    /// Has the registry asked for the images that the last good version is pinned to and the new one does not use. The
+    /// answers are told by `RollbackReady`. They are waited for a moment, so that a version without a way back says so before
+    /// its first write: until when, if one is still to come.
+    pub(super) fn looks_for_the_way_back(&mut self, deployment: &Deployment, new: &Rendition) -> Option<Timestamp> {
+        let Ok(Some(good)) = self.last_good_rendition() else { return None };
+        let mut asking = false;
         for image in images_of(&good.desired).filter(|image| image.contains('@')) {
             // What is written alike keeps its digest.
             let text = image.split('@').next();
             if !images_of(&new.desired).any(|it| it == image || Some(it) == text) {
-                let _ = self.answer(deployment, image);
+                asking |= self.answer(deployment, image).is_none();
             }
         }
+        let since = self.status.attempt_since.unwrap_or(deployment.known_since());
+        let until = since.checked_add(MOMENT).unwrap_or(self.now);
+        (asking && deployment.version.digest.is_none() && self.now < until).then_some(until)
     }
 
     /// Sets `RollbackReady`; a deployment under way without it says so.
@@ -95,15 +108,40 @@ impl Pass<'_> {
             }
         };
         for image in images_of(&rendition.desired).filter(|image| image.contains('@')) {
-            if let Some(Err(error @ (ImageError::Missing(_) | ImageError::Denied(_)))) =
-                self.shared.last_answer(&self.environment.name, image)
-            {
-                let text =
-                    format!("deployment {good} ran `{image}`, which only nodes that have it still can run: {error}");
+            if let Some(text) = self.cannot_be_had(&good, image) {
                 return (Is::False, Reason::ImageMissing, text);
             }
         }
+        if self.environment.is_connected()
+            && let Some(why) = could_not_come_back(&rendition.desired, &self.environment.snapshot())
+        {
+            return (Is::False, Reason::PreflightFailed, format!("deployment {good} could not come back now: {why}"));
+        }
         (Is::True, Reason::Succeeded, format!("deployment {good} can be brought back"))
+    }
+}
+
+impl Pass<'_> {
+    /// Why an image of the last good version can be had no more, by the registry's last word. What it once had no more is
+    /// asked for at each look: it may be there again.
+    fn cannot_be_had(&self, good: &DeploymentId, image: &str) -> Option<String> {
+        let told = |known: &&Condition| {
+            let message = &known.message;
+            known.reason == Reason::ImageMissing && message.contains(good.as_str()) && message.contains(image)
+        };
+        let before = self.status.condition(Kind::RollbackReady).filter(told);
+        let answer = match before {
+            None => self.shared.last_answer(&self.environment.name, image),
+            Some(_) => self.shared.look_up(&self.environment, image, (self.key(), self.now)),
+        };
+        match answer {
+            Some(Ok(_)) => None,
+            Some(Err(error @ (ImageError::Missing(_) | ImageError::Denied(_)))) => {
+                Some(format!("deployment {good} ran `{image}`, which only nodes that have it still can run: {error}"))
+            }
+            // The last word stands, also over a restart.
+            Some(Err(_)) | None => before.map(|known| known.message.clone()),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub use diff::{changes, differences};
 pub use jobs::is_job_run;
 pub use ownership::{Owner, is_protected};
 pub use pace::{Pace, restores_pace};
-pub use preflight::{Preflight, preflight};
+pub use preflight::{Preflight, could_not_come_back, preflight};
 pub use resume::resume;
 pub use services::{effective, keep_live};
 pub use waves::{Gate, PlannedJob, Ready};

@@ -9,8 +9,8 @@ use super::ownership::{owner, stamp, stated, takes_over};
 use super::recreate::Again;
 use super::{Owner, Plan, PlanInput, Refusal, Waiting, create, why_missing};
 use crate::domain::{
-    Action, Change, Course, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL, Step,
-    TUNNELS_OPTION, VersionIndex,
+    Action, Change, Course, Desired, Digest, Effect, LiveNetwork, NetworkSpec, ObjectKind, ObjectRef, SPEC_LABEL,
+    Snapshot, Step, TUNNELS_OPTION, VersionIndex,
 };
 
 /// Networks that every node has by itself.
@@ -18,17 +18,21 @@ const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
 /// What must be there already is.
 pub(super) fn externals(input: &PlanInput<'_>, plan: &mut Plan) {
-    let (desired, live) = (input.desired, input.live);
+    plan.refused.extend(missing_externals(input.desired, input.live).into_iter().map(Refusal::MissingExternal));
+}
+
+/// What is declared as external and is not there.
+pub(super) fn missing_externals(desired: &Desired, live: &Snapshot) -> Vec<ObjectRef> {
+    let mut all = Vec::new();
     let mut missing = |kind, names: &BTreeSet<String>, there: &dyn Fn(&str) -> bool| {
-        for name in names.iter().filter(|name| !there(name)) {
-            plan.refused.push(Refusal::MissingExternal(ObjectRef::new(kind, name)));
-        }
+        all.extend(names.iter().filter(|name| !there(name)).map(|name| ObjectRef::new(kind, name)));
     };
     missing(ObjectKind::Network, &desired.external_networks, &|name| {
         PREDEFINED.contains(&name) || live.networks.contains_key(name)
     });
     missing(ObjectKind::Config, &desired.external_configs, &|name| live.configs.contains_key(name));
     missing(ObjectKind::Secret, &desired.external_secrets, &|name| live.secrets.contains_key(name));
+    all
 }
 
 /// The labels of a config or secret that is there.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use super::places::{self, obstacle, room};
 use super::ports::{new_spec, published};
 use super::services::effective;
-use super::{Plan, ports};
-use crate::domain::{Desired, Effect, Failure, FailureClass, Node, ServiceSpec, Snapshot};
+use super::{Plan, Refusal, objects, ports};
+use crate::domain::{Desired, DesiredService, Effect, Failure, FailureClass, Node, ServiceSpec, Snapshot};
 
 /// So many nodes are named with what they lack.
 const NODES_TOLD: usize = 6;
@@ -55,6 +55,26 @@ pub fn preflight(plan: &Plan, desired: &Desired, last_good: Option<&Desired>, li
     found
 }
 
+/// Why a version that has run before could not run now: something from outside of the stack is gone, or a service has no place
+/// for all of its tasks. While no node takes tasks at all nothing can be said.
+///
+/// What others hold and reserve is not looked at, nor what runs of it: it may run this very moment.
+#[must_use]
+pub fn could_not_come_back(desired: &Desired, live: &Snapshot) -> Option<String> {
+    if !live.nodes.values().any(|node| node.takes_tasks()) {
+        return None;
+    }
+    if let Some(missing) = objects::missing_externals(desired, live).into_iter().next() {
+        return Some(Refusal::MissingExternal(missing).to_string());
+    }
+    let nodes = Nodes::of(live);
+    let no_place = |service: &DesiredService| {
+        let error = nodes.no_place(&service.spec, wanted(&service.spec))?;
+        Some(format!("service `{}`: {error}", service.key))
+    };
+    desired.services.values().find_map(no_place)
+}
+
 /// A limit of memory is no reservation: the task runs, and the limit never bites.
 fn more_than_any_node(key: &str, spec: &ServiceSpec, live: &Snapshot) -> Option<String> {
     let limit = places::sets(spec).0.memory_bytes;
@@ -68,9 +88,58 @@ fn more_than_any_node(key: &str, spec: &ServiceSpec, live: &Snapshot) -> Option<
     })
 }
 
+/// The nodes of the Swarm, by name.
+struct Nodes<'a>(Vec<&'a Arc<Node>>);
+
+impl<'a> Nodes<'a> {
+    fn of(live: &'a Snapshot) -> Self {
+        let mut nodes: Vec<&Arc<Node>> = live.nodes.values().collect();
+        nodes.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
+        Self(nodes)
+    }
+
+    /// Those that can take a task of it.
+    fn fit(&self, spec: &ServiceSpec) -> BTreeMap<&'a str, &'a Node> {
+        self.0.iter().filter(|node| obstacle(spec, node).is_none()).map(|node| (node.id.as_str(), &***node)).collect()
+    }
+
+    /// Why so many tasks of it (or one, where each node is to have one) have no place.
+    fn no_place(&self, spec: &ServiceSpec, wanted: Option<u64>) -> Option<String> {
+        if wanted == Some(0) {
+            return None;
+        }
+        let fit = self.fit(spec);
+        if fit.is_empty() {
+            return Some(format!("no node can take it: {}", self.told(spec)));
+        }
+        let rooms = fit.values().map(|node| room(spec, node)).fold(0_u64, u64::saturating_add);
+        let wanted = wanted.filter(|wanted| *wanted > rooms)?;
+        Some(format!("of {wanted} tasks only {rooms} would have a place: {}", self.rooms_told(spec)))
+    }
+
+    /// Each node with what it lacks.
+    fn told(&self, spec: &ServiceSpec) -> String {
+        self.list(|node| obstacle(spec, node).unwrap_or_default())
+    }
+
+    /// Each node with how many tasks it has room for.
+    fn rooms_told(&self, spec: &ServiceSpec) -> String {
+        self.list(|node| obstacle(spec, node).unwrap_or_else(|| format!("has room for {}", room(spec, node))))
+    }
+
+    fn list(&self, say: impl Fn(&Node) -> String) -> String {
+        let told = self.0.iter().take(NODES_TOLD).map(|node| format!("node `{}` {}", node.hostname, say(node)));
+        let told = told.collect::<Vec<_>>().join("; ");
+        match self.0.len().saturating_sub(NODES_TOLD) {
+            0 => told,
+            more => format!("{told}; and {more} nodes more"),
+        }
+    }
+}
+
 /// A version, as its services would stand beside those that stay.
 struct Version<'a> {
-    nodes: Vec<&'a Arc<Node>>,
+    nodes: Nodes<'a>,
     /// The services that matter, by name: the version's own, its jobs, and those of others that hold a port of their nodes.
     services: BTreeMap<&'a str, Cow<'a, ServiceSpec>>,
     /// Names of the services that hold a port of their nodes, by port.
@@ -111,9 +180,7 @@ impl<'a> Version<'a> {
         for (name, job) in &desired.jobs {
             services.entry(name.as_str()).or_insert(Cow::Borrowed(&*job.service.spec));
         }
-        let mut nodes: Vec<&Arc<Node>> = live.nodes.values().collect();
-        nodes.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
-        Self { nodes, services, holders }
+        Self { nodes: Nodes::of(live), services, holders }
     }
 
     /// What keeps a service of this version from running as it is asked for.
@@ -123,42 +190,9 @@ impl<'a> Version<'a> {
         if wanted == Some(0) {
             return None;
         }
-        let fit = self.fit(spec);
-        if fit.is_empty() {
-            return Some((FailureClass::NoSuitableNode, format!("no node can take it: {}", self.told(spec))));
-        }
-        let rooms = fit.values().map(|node| room(spec, node)).fold(0_u64, u64::saturating_add);
-        if let Some(wanted) = wanted.filter(|wanted| *wanted > rooms) {
-            let error = format!("of {wanted} tasks only {rooms} would have a place: {}", self.rooms_told(spec));
-            return Some((FailureClass::NoSuitableNode, error));
-        }
-        self.port_held(spec, &fit, wanted)
-    }
-
-    fn fit(&self, spec: &ServiceSpec) -> BTreeMap<&'a str, &'a Node> {
-        self.nodes
-            .iter()
-            .filter(|node| obstacle(spec, node).is_none())
-            .map(|node| (node.id.as_str(), &***node))
-            .collect()
-    }
-
-    /// Each node with what it lacks.
-    fn told(&self, spec: &ServiceSpec) -> String {
-        self.list(|node| obstacle(spec, node).unwrap_or_default())
-    }
-
-    /// Each node with how many tasks it has room for.
-    fn rooms_told(&self, spec: &ServiceSpec) -> String {
-        self.list(|node| obstacle(spec, node).unwrap_or_else(|| format!("has room for {}", room(spec, node))))
-    }
-
-    fn list(&self, say: impl Fn(&Node) -> String) -> String {
-        let told = self.nodes.iter().take(NODES_TOLD).map(|node| format!("node `{}` {}", node.hostname, say(node)));
-        let told = told.collect::<Vec<_>>().join("; ");
-        match self.nodes.len().saturating_sub(NODES_TOLD) {
-            0 => told,
-            more => format!("{told}; and {more} nodes more"),
+        match self.nodes.no_place(spec, wanted) {
+            Some(error) => Some((FailureClass::NoSuitableNode, error)),
+            None => self.port_held(spec, &self.nodes.fit(spec), wanted),
         }
     }
 
@@ -199,7 +233,7 @@ impl<'a> Version<'a> {
 
     /// On how many of these nodes a service has a task at least, however Swarm places them.
     fn surely_on(&self, theirs: &ServiceSpec, fit: &BTreeMap<&'a str, &'a Node>) -> u64 {
-        let own = self.fit(theirs);
+        let own = self.nodes.fit(theirs);
         let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
         let there = if theirs.mode.is_job() { 0 } else { wanted(theirs).unwrap_or(u64::MAX).min(count(own.len())) };
         let elsewhere = own.keys().filter(|node| !fit.contains_key(*node)).count();

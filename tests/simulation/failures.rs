@@ -183,6 +183,17 @@ async fn someone_elses() -> Scene {
     Scene { world, id, mend: |_| {} }
 }
 
+/// A job of this kind, which ends well in the good version and fails in the new one.
+async fn job(hook: &str) -> Scene {
+    let world = nodes(1).await;
+    let job = |number: u64| format!("  job:\n    image: step:{number}\n    x-skep: {{ hook: {hook}, deadline: 1m }}\n");
+    world.swarm.image("step:1", Behaviour::Exit { after: SOON, code: 0 });
+    world.swarm.image("step:2", Behaviour::Exit { after: SOON, code: 3 });
+    good(&world, &format!("{}{}", compose("app:1", "", "1"), job(1))).await;
+    let id = world.apply(&inline("shop", POLICY, &format!("{}{}", compose("app:2", "", "2"), job(2)))).await;
+    Scene { world, id, mend: |_| {} }
+}
+
 fn rejected(error: &str) -> Behaviour {
     Behaviour::Rejected { error: error.into() }
 }
@@ -240,6 +251,8 @@ async fn provoke(obstacle: &str) -> Scene {
         "the git host does not answer" => git_away().await,
         "its compose file is wrong" => wrong_file().await,
         "a service of its name is someone else's" => someone_elses().await,
+        "its job before the deployment fails" => job("pre").await,
+        "its job after the deployment fails" => job("post").await,
         "the image of a first version is not there" => first_version().await,
         other => panic!("no scene for `{other}`"),
     }
@@ -268,6 +281,12 @@ async fn plays(row: &Row) {
         }
         "changes nothing" => assert_eq!((rollbacks, status.held.len(), wrote), (0, 0, false), "{}", told()),
         "stays" => assert_eq!(rollbacks, 0, "{}", told()),
+        "is not begun" => {
+            assert_eq!((rollbacks, status.held.len()), (0, 1), "{}", told());
+            assert_eq!(world.image_of("shop_web"), "app:1", "{}", told());
+            let touched = world.effects().iter().filter(|effect| effect.starts_with("update service")).count();
+            assert_eq!(touched, 0, "{}", told());
+        }
         _ => {
             assert_eq!((rollbacks, status.held.len()), (0, 0), "{}", told());
             mend(&world);
@@ -308,6 +327,7 @@ fn every_class_is_in_the_table() {
         Render,
         Preflight,
         Deadline,
+        Hook,
     ];
     let rows = rows();
     for class in all {

@@ -8,6 +8,7 @@
 mod encrypt;
 
 mod adopting;
+mod bad_input;
 mod baking;
 mod catalogs;
 mod comparing;
@@ -35,4 +36,5 @@ mod tags;
 mod telling;
 mod waiting;
 mod waves;
+mod way_back;
 mod world;

@@ -7,7 +7,7 @@ pub(crate) struct Row {
     pub(crate) obstacle: &'static str,
     /// The class of the failure; none when there is no failure in the end.
     pub(crate) class: Option<&'static str>,
-    /// `goes back`, `waits`, `stays` or `changes nothing`.
+    /// `goes back`, `waits`, `stays`, `is not begun` or `changes nothing`.
     pub(crate) then: &'static str,
     /// The phase that the deployment ends in.
     pub(crate) phase: &'static str,
