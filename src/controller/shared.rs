@@ -185,6 +185,7 @@ impl Renditions {
         };
         if let Ok(rendition) = &answer {
             self.put(key, id, rendition.clone());
+            self.forget_job(id);
         }
         Some(answer)
     }
