@@ -19,6 +19,8 @@ use super::stats::{Samples, ms, ratio, row, table, verdict};
 
 /// Rounds that are measured.
 const ROUNDS: usize = 9;
+/// A connection that broke sooner counts as one that comes and goes, and everybody is told.
+const HELD: Duration = Duration::from_secs(11);
 /// `docker stack deploy` is measured over so many stacks.
 const BY_CLI: usize = 50;
 /// The aims.
@@ -90,11 +92,13 @@ fn is_list(call: &Call) -> bool {
     LISTED.contains(&call.place())
 }
 
-/// A round is asked for by breaking the stream of events: Skep connects anew, lists everything and looks at every stack,
-/// as it does by itself every five minutes (then with a list of tasks).
+/// A round is asked for by breaking a stream of events that has held for a while, as a proxy does that closes long ones: Skep
+/// connects anew, lists everything and looks at every stack. (What it does by itself every five minutes, with a list of tasks
+/// and a whole look at each, is part of idling.)
 async fn rounds(skep: &Skep, proxy: &Proxy) -> (Samples, Vec<Call>) {
     let (mut samples, mut calls) = (Samples::default(), Vec::new());
     for _ in 0..ROUNDS {
+        tokio::time::sleep(HELD).await;
         let (mark, before) = (proxy.mark(), cpu(skep.pid()));
         proxy.cut_events();
         proxy.until(mark, |call| call.place() == "services").await;
