@@ -1,6 +1,6 @@
 // The Skep under test, on the real Swarm of this machine: started and stopped by the test itself.
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,13 +12,14 @@ export const binary = process.env.SKEP_BIN ?? join(process.env.CARGO_TARGET_DIR 
 export const docker = (...args) => execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
 const list = (...args) => docker(...args).split('\n').filter(Boolean)
 
-/** Removes claims of Skeps that are gone. One that lives is not robbed. */
+/** Removes claims of Skeps that are gone. One that lives is not robbed; one in another network has a Swarm of its own. */
 function clearClaims() {
   const claims = list('config', 'ls', '-q', '--filter', 'label=dev.skep.claim')
   if (claims.length === 0) return
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     let words = []
     try {
+      if (readlinkSync(`/proc/${pid}/ns/net`) !== readlinkSync('/proc/self/ns/net')) continue
       words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
     } catch {
       continue
