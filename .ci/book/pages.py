@@ -13,7 +13,10 @@ A mark is an HTML comment right before a block (or before another mark); readers
     <!-- only read: REASON -->      it is no file of ours: its form is checked, if it has one
 
 A comment `<!-- setup` with commands on the lines below is run as a block is, and shown to nobody. `<!-- no server -->`
-anywhere says that the page starts its own. In commands `01k…` is what a hidden block has put into the variable ID.
+anywhere says that the page starts its own. In commands `01k…` is what a hidden block has put into the variable ID, and a key of a
+host that is cut short, `'HOST ssh-ed25519 AAAA…'`, what one has put into HOST_KEY.
+
+Of `skep` commands that a sentence names in passing the form is checked.
 """
 
 import re
@@ -81,6 +84,19 @@ def read(path, name):
     if marks:
         raise Wrong(f"{name}: marks without a block: {', '.join(marks)}")
     return blocks, server
+
+
+def said(path, name):
+    """The commands of `skep` that sentences name, which are no blocks."""
+    text, fence, lines = path.read_text(), None, []
+    for line in re.sub(r"<!--.*?-->", lambda hidden: "\n" * hidden[0].count("\n"), text, flags=re.S).split("\n"):
+        found = FENCE.match(line)
+        lines.append("" if fence or found else line)
+        if found:
+            fence = None if fence == found[2] else fence or found[2]
+    text = "\n".join(lines)
+    for found in re.finditer(r"`(skep\s[^`]+)`", text):
+        yield Block(name, text.count("\n", 0, found.start()) + 1, "sh", re.sub(r"\s+", " ", found[1]))
 
 
 def listed(lines):
