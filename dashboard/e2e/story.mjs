@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it as test } from 'node:test'
 import { Browser } from './browser.mjs'
+import { injection, ODD } from './injection.mjs'
 import { docker, manifest, Skep } from './skep.mjs'
 
 const SHOP = 'shop-page'
@@ -46,7 +47,7 @@ describe('the page', { concurrency: false }, () => {
   })
   after(async () => {
     await browser?.close()
-    await skep.clean([SHOP, BLOG, WIKI, MAIL])
+    await skep.clean([SHOP, BLOG, WIKI, MAIL, ODD])
   })
 
   it('is served without a token, closed to others, small and compressed', async () => {
@@ -604,6 +605,8 @@ describe('the page', { concurrency: false }, () => {
     await call.getByRole('button', { name: 'Execute' }).click()
     await call.locator('.live-responses-table').getByText(`"${BLOG}"`).first().waitFor()
   })
+
+  it('shows script that others wrote as text', () => injection(skep, browser))
 
   it('made no error, and asked nobody but its server', () => {
     assert.deepEqual(browser.faults, [])
