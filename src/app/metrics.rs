@@ -126,8 +126,35 @@ impl Scraped {
     }
 }
 
-/// The bytes of the files right in a folder; of what cannot be read, none.
+/// The bytes of the files in a folder and in those below it; of what cannot be read, none. No link is followed.
 fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file).map(|it| it.len()).sum()
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_file() => found.len(),
+        Ok(found) if found.is_dir() => size(&entry.path()),
+        // A link, or gone meanwhile.
+        _ => 0,
+    };
+    entries.map(of).sum()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_counts_what_is_in_folders_below_and_follows_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (folder.path().join("data"), folder.path().join("elsewhere"));
+        std::fs::create_dir_all(data.join("files/ab")).unwrap();
+        std::fs::create_dir_all(&elsewhere).unwrap();
+        std::fs::write(data.join("db"), [0; 10]).unwrap();
+        std::fs::write(data.join("files/ab/abcd"), [0; 200]).unwrap();
+        std::fs::write(elsewhere.join("other"), [0; 4000]).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.join("link")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.join("other"), data.join("files/link")).unwrap();
+        assert_eq!(size(&data), 210);
+        assert_eq!(size(&folder.path().join("nowhere")), 0);
+    }
 }
