@@ -66,6 +66,10 @@ impl Failure {
         self.deployment["message"].as_str().unwrap()
     }
 
+    fn trace(&self) -> &str {
+        self.deployment["traceId"].as_str().unwrap()
+    }
+
     fn what(&self) -> String {
         format!("default/shop: commit {} has failed", &self.commit[..12])
     }
@@ -166,6 +170,7 @@ fn webhook_and_cloud_event(failure: &Failure) {
 fn description(failure: &Failure) -> String {
     let whole = format!("failed: {}", failure.why());
     match whole.chars().count() {
+        0..=99 => format!("{whole} · trace {}", failure.trace()),
         0..=140 => whole,
         _ => whole.chars().take(139).chain(['…']).collect(),
     }
@@ -223,7 +228,7 @@ fn on_github(failure: &Failure) {
     got.iter().for_each(signs_in);
     let made = json!({
         "ref": commit, "task": format!("skep:{id}"), "environment": "default/shop", "auto_merge": false,
-        "required_contexts": [], "description": failure.what(),
+        "required_contexts": [], "description": failure.what(), "payload": { "traceId": failure.trace() },
     });
     let told = json!({ "state": "failure", "description": description(failure), "log_url": failure.url() });
     assert_eq!((got[1].json(), got[2].json()), (made, told));

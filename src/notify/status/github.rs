@@ -43,7 +43,7 @@ impl There<'_> {
 
     /// GitHub is to merge nothing, and to wait for no check: what it is told of goes on anyway.
     fn make(&self) -> Request {
-        let body = json!({
+        let mut body = json!({
             "ref": self.place.commit,
             "task": self.task,
             "environment": self.place.environment,
@@ -51,6 +51,9 @@ impl There<'_> {
             "required_contexts": [],
             "description": cut(&self.telling.message.what, DESCRIPTION),
         });
+        if let Some(id) = &self.telling.message.trace_id {
+            body["payload"] = json!({ "traceId": id });
+        }
         self.telling.send(&self.deployments(), &body)
     }
 

@@ -16,7 +16,7 @@ use super::form::{Request, cut};
 use super::message::Message;
 use crate::domain::{NotifierType, Transition};
 
-/// Characters of a description: GitHub takes so many.
+/// Characters of a description: GitHub takes so many; GitLab and Gitea take more.
 const DESCRIPTION: usize = 140;
 
 /// Who has the repository.
@@ -120,8 +120,12 @@ impl Telling<'_> {
         self.send(&format!("{}/statuses/{}", self.address(), place.commit), &body)
     }
 
+    /// What happened and why, and the trace's id where there is room for all of it.
     fn description(&self) -> String {
-        cut(&format!("{}: {}", words(self.transition), self.message.why), DESCRIPTION)
+        let said = format!("{}: {}", words(self.transition), self.message.why);
+        let whole = self.message.trace_id.as_ref().map(|id| format!("{said} · trace {id}"));
+        let whole = whole.filter(|whole| whole.chars().count() <= DESCRIPTION);
+        whole.unwrap_or_else(|| cut(&said, DESCRIPTION))
     }
 
     fn address(&self) -> String {

@@ -24,7 +24,8 @@ async fn the_commit_of_a_deployment_gets_its_status() {
     let states: Vec<&str> = bodies.iter().map(|body| body["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["pending", "success"]);
     assert_eq!(bodies[1]["context"], "skep/default/shop");
-    assert_eq!(bodies[1]["description"], "converged: all 2 tasks run");
+    let trace = world.deployment().trace().trace_id();
+    assert_eq!(bodies[1]["description"], format!("converged: all 2 tasks run · trace {trace}"));
     let (_, request) = world.receiver.at(api).remove(0);
     assert_eq!(request.url, format!("{api}{COMMIT}"));
     assert!(request.headers.contains(&("authorization", "token a-token-for-git".into())));
@@ -58,6 +59,7 @@ async fn a_deployment_on_github_is_made_once_and_gets_its_statuses() {
     let body = |n: usize| -> Value { serde_json::from_slice(&all[n].1.body).unwrap() };
     let made = body(1);
     assert_eq!((&made["ref"], &made["environment"]), (&json!(COMMIT), &json!("default/shop")));
+    assert_eq!(made["payload"], json!({ "traceId": world.deployment().trace().trace_id() }));
     assert_eq!((&made["auto_merge"], &made["required_contexts"]), (&json!(false), &json!([])));
     assert_eq!((&body(3)["state"], &body(5)["state"]), (&json!("in_progress"), &json!("success")));
     assert_eq!(body(5)["log_url"], format!("https://skep.example.org/deployments/{id}"));
@@ -113,7 +115,9 @@ async fn each_git_host_is_asked_in_its_own_words() {
     assert!(request.headers.contains(&("x-github-api-version", "2022-11-28".into())));
     assert_eq!((&body["state"], &body["context"]), (&json!("failure"), &json!("skep/default/shop")));
     assert_eq!(body["target_url"], "https://skep.example.org/deployments/01x");
-    assert_eq!(body["description"].as_str().unwrap().chars().count(), 140);
+    // There is no room for the trace: what happened comes first.
+    let said = body["description"].as_str().unwrap();
+    assert!(said.chars().count() == 140 && said.ends_with('…') && !said.contains("trace"), "{said}");
     let (request, body) = ask(NotifierType::GitLabStatus, "https://lab.example.org:8443/g/s/r", Transition::Started);
     assert_eq!(request.url, format!("https://lab.example.org:8443/api/v4/projects/g%2Fs%2Fr/statuses/{COMMIT}"));
     assert!(request.headers.contains(&("private-token", "tkn".into())));
