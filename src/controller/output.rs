@@ -119,7 +119,11 @@ impl Pass<'_> {
         }
         let sealed = serde_json::to_vec(&lines).ok().and_then(|text| self.shared.renderer.sealer().seal(&text).ok());
         if sealed.is_none() {
-            tracing::warn!(deployment = %deployment.id, "the output of a deployment cannot be sealed");
+            tracing::warn!(
+                deployment = %deployment.id,
+                trace_id = deployment.trace().trace_id(),
+                "the output of a deployment cannot be sealed"
+            );
         }
         sealed
     }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::environment::Observed;
 use super::rendition::RenditionError;
 use super::shared::Shared;
+use super::worker::About;
 use crate::domain::{
     Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, DriftPolicy, Event,
     EventType, Held, JobState, Mode, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource,
@@ -83,6 +84,8 @@ pub(super) struct Pass<'a> {
     pub(super) stalled: Option<(Reason, String)>,
     /// What is being waited for, if anything.
     pub(super) waiting: Option<(Reason, String)>,
+    /// Told of each attempt that is worked on.
+    pub(super) about: About,
 }
 
 struct Loaded {
@@ -127,6 +130,7 @@ impl<'a> Pass<'a> {
             now: shared.ambient.now(),
             stalled: None,
             waiting: None,
+            about: About::default(),
         })
     }
 

@@ -36,6 +36,7 @@ fn suspended(pass: &Pass<'_>) -> Next {
 async fn turn(pass: &mut Pass<'_>) -> Result<Next, PassError> {
     for _ in 0..TURNS {
         let Some(attempt) = pass.attempt()? else { return Ok(Next::Idle) };
+        pass.about.is_now(&attempt);
         if attempt.phase.is_terminal() {
             match pass.keep(&attempt).await? {
                 Kept::Rest(next) => return Ok(next),
@@ -60,6 +61,11 @@ async fn turn(pass: &mut Pass<'_>) -> Result<Next, PassError> {
             Kept::Again => {}
         }
     }
-    tracing::error!(stack = %pass.stack.key, "a pass took more turns than any should");
+    tracing::error!(
+        stack = %pass.stack.key,
+        deployment = pass.about.deployment(),
+        trace_id = pass.about.trace_id(),
+        "a pass took more turns than any should"
+    );
     Ok(Next::At(pass.now.checked_add(jiff::SignedDuration::from_secs(10)).unwrap_or(pass.now)))
 }

@@ -1,6 +1,6 @@
 //! Who looks at which stack, and when it is looked at again.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use super::pass::{Next, Pass, PassError};
 use super::queue::{Priority, Taken};
 use super::reconcile;
 use super::shared::Shared;
-use crate::domain::StackKey;
+use crate::domain::{Deployment, DeploymentId, StackKey, TraceContext};
 use crate::telemetry::Look;
 
 /// A pass never asks for another one sooner than this: rules that disagree cost little.
@@ -20,6 +20,32 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 
 /// A pass that takes longer than this is broken off and begun anew: no call it makes should.
 const LONGEST_PASS: Duration = Duration::from_secs(300);
+
+/// Which deployment a look works on, as far as it has come: for what the log says of how the look ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct About(Arc<Mutex<Option<(DeploymentId, Option<TraceContext>)>>>);
+
+impl About {
+    /// From now on it is this one.
+    pub(super) fn is_now(&self, deployment: &Deployment) {
+        let now = (deployment.id.clone(), deployment.origin.trace);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    fn get(&self) -> Option<(DeploymentId, Option<TraceContext>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The deployment's id.
+    pub(super) fn deployment(&self) -> Option<String> {
+        self.get().map(|(id, _)| id.to_string())
+    }
+
+    /// The deployment's trace, as 32 hex digits.
+    pub(super) fn trace_id(&self) -> Option<String> {
+        self.get().map(|(id, request)| TraceContext::of_deployment(&id, request.as_ref()).trace_id())
+    }
+}
 
 /// Takes keys from an environment's queue, and looks at each in a task of its own.
 pub(super) async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
@@ -38,10 +64,15 @@ pub(super) async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel
         let (shared, environment) = (shared.clone(), environment.clone());
         shared.tasks.clone().spawn(async move {
             let Taken { key, priority, waited } = taken;
-            let begun = Instant::now();
-            let look = tokio::spawn(look(shared.clone(), environment.clone(), key.clone(), priority)).await;
-            let how = look.unwrap_or_else(|_| {
-                tracing::error!(stack = %key, "a pass panicked; the stack is looked at again in a minute");
+            let (begun, about) = (Instant::now(), About::default());
+            let look = look(shared.clone(), environment.clone(), key.clone(), priority, about.clone());
+            let how = tokio::spawn(look).await.unwrap_or_else(|_| {
+                tracing::error!(
+                    stack = %key,
+                    deployment = about.deployment(),
+                    trace_id = about.trace_id(),
+                    "a pass panicked; the stack is looked at again in a minute"
+                );
                 environment.queue.add(&key, Instant::now() + Duration::from_secs(60), Priority::Resync);
                 Look::Panicked
             });
@@ -53,8 +84,14 @@ pub(super) async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel
 }
 
 /// One look, and when the next one is due.
-async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, priority: Priority) -> Look {
-    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key, priority)).await;
+async fn look(
+    shared: Arc<Shared>,
+    environment: Arc<Observed>,
+    key: StackKey,
+    priority: Priority,
+    about: About,
+) -> Look {
+    let outcome = tokio::time::timeout(LONGEST_PASS, one_pass(&shared, &environment, &key, priority, &about)).await;
     let mut errors = shared.errors.lock().unwrap_or_else(PoisonError::into_inner);
     match outcome {
         Ok(Ok(next)) => {
@@ -67,7 +104,13 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, pr
             Look::Done
         }
         Ok(Err(error)) if error.is_conflict() => {
-            tracing::debug!(stack = %key, %error, "somebody else wrote meanwhile; the stack is looked at again");
+            tracing::debug!(
+                stack = %key,
+                deployment = about.deployment(),
+                trace_id = about.trace_id(),
+                %error,
+                "somebody else wrote meanwhile; the stack is looked at again"
+            );
             environment.queue.add(&key, Instant::now() + SHORTEST_WAIT, Priority::Event);
             Look::Conflict
         }
@@ -76,13 +119,26 @@ async fn look(shared: Arc<Shared>, environment: Arc<Observed>, key: StackKey, pr
             *count += 1;
             let wait = backoff(*count, shared.ambient.random());
             let wait = if planted!("an error is answered at once") { SHORTEST_WAIT } else { wait };
-            tracing::warn!(stack = %key, %error, errors = *count, ?wait, "a pass broke off");
+            tracing::warn!(
+                stack = %key,
+                deployment = about.deployment(),
+                trace_id = about.trace_id(),
+                %error,
+                errors = *count,
+                ?wait,
+                "a pass broke off"
+            );
             environment.queue.add(&key, Instant::now() + wait, Priority::Event);
             shared.meters.look_failed(&environment.name, error.class());
             Look::Failed
         }
         Err(_) => {
-            tracing::error!(stack = %key, "a pass took too long and was broken off");
+            tracing::error!(
+                stack = %key,
+                deployment = about.deployment(),
+                trace_id = about.trace_id(),
+                "a pass took too long and was broken off"
+            );
             environment.queue.add(&key, Instant::now() + Duration::from_secs(10), Priority::Event);
             Look::TimedOut
         }
@@ -94,6 +150,7 @@ async fn one_pass(
     environment: &Arc<Observed>,
     key: &StackKey,
     priority: Priority,
+    about: &About,
 ) -> Result<Option<Next>, PassError> {
     if priority == Priority::Resync && environment.at_rest.holds(environment, &shared.ledger, key)? {
         return Ok(Some(Next::Idle));
@@ -102,6 +159,7 @@ async fn one_pass(
     environment.at_rest.forget(key);
     match Pass::load(shared, environment.clone(), key)? {
         Some(mut pass) => {
+            pass.about = about.clone();
             let next = reconcile::reconcile(&mut pass).await?;
             if next == Some(Next::Idle) && pass.is_at_rest() {
                 environment.at_rest.note(&pass);

@@ -103,7 +103,8 @@ impl Courier {
             let now = self.parts.ambient.now();
             let verdict = match tried {
                 Tried::Nothing(why) => {
-                    tracing::debug!(notifier = %self.notifier.name, event = owed.sequence, why, "there is nothing to tell");
+                    let (notifier, event, trace_id) = (&self.notifier.name, owed.sequence, trace_id(owed));
+                    tracing::debug!(%notifier, event, trace_id, why, "there is nothing to tell");
                     self.status.attempts = 0;
                     return Ok(());
                 }
@@ -131,7 +132,8 @@ impl Courier {
                     .give_up(owed, now, format!("{why}; given up after {} attempts", self.status.attempts))
                     .await;
             }
-            tracing::warn!(notifier = %self.notifier.name, event = owed.sequence, why, ?wait, "a message was not taken");
+            let (notifier, event, trace_id) = (&self.notifier.name, owed.sequence, trace_id(owed));
+            tracing::warn!(%notifier, event, trace_id, why, ?wait, "a message was not taken");
             self.failed(now, why);
             self.status.next_attempt_at = Some(again);
             self.write(self.status.cursor).await?;
@@ -160,7 +162,8 @@ impl Courier {
     }
 
     async fn give_up(&mut self, owed: &Owed, now: Timestamp, why: String) -> Result<(), LedgerError> {
-        tracing::warn!(notifier = %self.notifier.name, event = owed.sequence, why, "a message was given up");
+        let (notifier, event, trace_id) = (&self.notifier.name, owed.sequence, trace_id(owed));
+        tracing::warn!(%notifier, event, trace_id, why, "a message was given up");
         self.status.given_up += 1;
         self.failed(now, why);
         self.done(owed).await
@@ -285,6 +288,11 @@ impl Courier {
         let values: Vec<SecretBytes> = sealed.filter_map(|sealed| self.parts.sealer.open(sealed).ok()).collect();
         Masker::new(&values)
     }
+}
+
+/// The trace of the deployment that a message is about, for the log.
+fn trace_id(owed: &Owed) -> Option<String> {
+    owed.deployment.as_ref().map(|deployment| deployment.trace().trace_id())
 }
 
 fn later(from: Timestamp, by: Duration) -> Timestamp {

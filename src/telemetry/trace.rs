@@ -25,6 +25,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
 };
 use thiserror::Error;
+use tracing::{Instrument, Span};
 
 use crate::domain::{Deployment, DeploymentPhase, TraceContext};
 
@@ -202,8 +203,10 @@ impl Tracer {
         self.send(deployment.trace(), deployment.origin.trace, times, said);
     }
 
-    /// Works on a deployment; the calls that this makes are spans below its own. A stage without a call is none.
+    /// Works on a deployment; the calls that this makes are spans below its own. A stage without a call is none. Whatever the
+    /// work writes to the log says which deployment it is about, and its trace.
     pub async fn stage<F: Future>(&self, name: &'static str, deployment: &Deployment, work: F) -> F::Output {
+        let work = work.instrument(in_the_log(name, deployment));
         let parent = deployment.trace();
         if !self.is_on() || !parent.is_sampled() {
             return work.await;
@@ -250,6 +253,19 @@ impl Tracer {
     }
 }
 
+/// What the log says of a stage in each of its lines. As an error's it is there whatever level is asked for, and the target
+/// has a filter for the controller alone bring it too. Nothing is worked out when nobody listens.
+fn in_the_log(stage: &'static str, deployment: &Deployment) -> Span {
+    let id = &deployment.id;
+    tracing::error_span!(
+        target: "skep::controller",
+        "work",
+        stage,
+        deployment = %id,
+        trace_id = deployment.trace().trace_id()
+    )
+}
+
 /// Where the calls of a task belong.
 #[derive(Clone)]
 struct Within {
@@ -265,6 +281,7 @@ tokio::task_local! {
 /// Another task's work that belongs to what this one works on.
 pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let within = WITHIN.try_with(Clone::clone).ok();
+    let work = work.in_current_span();
     async move {
         match within {
             Some(within) => WITHIN.scope(within, work).await,

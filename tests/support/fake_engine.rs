@@ -1,6 +1,6 @@
 //! A server that answers as an engine would, or would not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,11 @@ impl Drop for FakeEngine {
 impl FakeEngine {
     /// Answers each request (`GET /path?query`) as `script` says.
     pub(crate) async fn start(script: impl Fn(&str) -> Say + Send + Sync + 'static) -> Self {
+        Self::with_bodies(move |asked, _| script(asked)).await
+    }
+
+    /// As [`FakeEngine::start`]; the script sees the body as well.
+    async fn with_bodies(script: impl Fn(&str, &str) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("tcp://{}", listener.local_addr().expect("an address"));
         let paths = watch::Sender::default();
@@ -59,6 +64,42 @@ impl FakeEngine {
                     .into(),
             ),
             other => script(other),
+        })
+        .await
+    }
+
+    /// A manager of a Swarm that holds nothing but the configs that are made: it can be claimed. What `script` has no answer
+    /// to is an empty list, or a new object.
+    pub(crate) async fn claimable(script: impl Fn(&str) -> Option<Say> + Send + Sync + 'static) -> Self {
+        let configs = Mutex::new(Vec::new());
+        Self::with_bodies(move |asked, body| {
+            if let Some(say) = script(asked) {
+                return say;
+            }
+            let mut configs = configs.lock().expect("no test panics here");
+            match asked {
+                "GET /version" => {
+                    Say::Answer(200, r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.into())
+                }
+                "GET /v1.41/info" => Say::Answer(
+                    200,
+                    r#"{"Swarm":{"NodeID":"n","LocalNodeState":"active","ControlAvailable":true,"Cluster":{"ID":"c"}}}"#
+                        .into(),
+                ),
+                "POST /v1.41/configs/create" => {
+                    let id = format!("config-{}", configs.len());
+                    configs.push(format!(r#"{{"ID":"{id}","Version":{{"Index":1}},"Spec":{body}}}"#));
+                    Say::Answer(201, format!(r#"{{"ID":"{id}"}}"#))
+                }
+                asked if asked.starts_with("GET /v1.41/configs") => {
+                    Say::Answer(200, format!("[{}]", configs.join(",")))
+                }
+                asked if asked.starts_with("GET /v1.41/events") => {
+                    Say::Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                }
+                asked if asked.starts_with("GET ") => Say::Answer(200, "[]".into()),
+                _ => Say::Answer(201, r#"{"ID":"new"}"#.into()),
+            }
         })
         .await
     }
@@ -96,13 +137,13 @@ impl FakeEngine {
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str) -> Say>, seen: watch::Sender<Vec<String>>) {
+async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str, &str) -> Say>, seen: watch::Sender<Vec<String>>) {
     let mut buffer = Vec::new();
     loop {
-        let Some(head) = read_head(&mut stream, &mut buffer).await else { return };
+        let Some((head, body)) = read_request(&mut stream, &mut buffer).await else { return };
         let asked = head.split(" HTTP/").next().unwrap_or_default().to_owned();
         seen.send_modify(|paths| paths.push(asked.clone()));
-        let answer = match script(&asked) {
+        let answer = match script(&asked, &body) {
             Say::Answer(status, body) => format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
             Say::Raw(text) => text.to_owned(),
             Say::Nothing => {
@@ -116,8 +157,8 @@ async fn serve(mut stream: TcpStream, script: Arc<impl Fn(&str) -> Say>, seen: w
     }
 }
 
-/// Reads a request, body and all, and gives its head.
-async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+/// Reads a request; gives its head and its body.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -125,8 +166,9 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Strin
                 head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
             let whole = end + 4 + length.unwrap_or(0usize);
             if buffer.len() >= whole {
+                let body = String::from_utf8_lossy(&buffer[end + 4..whole]).into_owned();
                 buffer.drain(..whole);
-                return Some(head);
+                return Some((head, body));
             }
         }
         if stream.read_buf(buffer).await.ok()? == 0 {

@@ -119,7 +119,7 @@ impl Link {
                     self.wake(key);
                     Ok(())
                 }
-                Err(error) => self.refused(key, error.to_string()).await,
+                Err(error) => self.refused(&found.value, error.to_string()).await,
             },
             Ok(HandedOver::Unknown) => {
                 let url = &self.relay.url;
@@ -128,14 +128,14 @@ impl Link {
                     "the Skep at {url} is newer, and answers with a word that this one, {version}, does not know: \
                      update this one"
                 );
-                self.refused(key, text).await
+                self.refused(&found.value, text).await
             }
             Err(Ended::Lost(error @ FarError::Refused { .. })) if !is_about_the_link(&error) => match error.passes() {
                 true => {
                     self.later(key, &error.to_string(), false);
                     Ok(())
                 }
-                false => self.refused(key, error.to_string()).await,
+                false => self.refused(&found.value, error.to_string()).await,
             },
             Err(ended) => Err(ended),
         }
@@ -254,8 +254,10 @@ impl Link {
     }
 
     /// It says no. That is told once, shown, and tried again now and then: it may be mended there as well as here.
-    async fn refused(&self, key: &StackKey, message: String) -> Result<(), Ended> {
-        tracing::warn!(stack = %key, message, "the far Skep does not take a stack");
+    async fn refused(&self, stack: &Stack, message: String) -> Result<(), Ended> {
+        let (key, deployment) = (&stack.key, &stack.deployment);
+        let trace_id = self.parts.ledger.deployment(deployment)?.map(|found| found.value.trace().trace_id());
+        tracing::warn!(stack = %key, %deployment, trace_id, message, "the far Skep does not take a stack");
         self.later(key, &message, true);
         Ok(self.report_refused(key, &message).await?)
     }
