@@ -29,6 +29,27 @@ async fn a_stack_is_followed_from_its_snapshot_on() {
 }
 
 #[tokio::test]
+async fn subscribers_are_counted_while_they_follow() {
+    let world = World::with_shop().await;
+    world.until_subscribers(0).await;
+    let mut socket = world.socket().await;
+    socket.subscribe("1", "subscription { stackChanged(name: \"shop\") { sequence } }").await;
+    socket.data().await;
+    world.until_subscribers(1).await;
+    socket.subscribe("2", "subscription { stacksChanged { sequence } }").await;
+    let mut other = world.socket().await;
+    other.subscribe("1", "subscription { eventAdded(last: 1) { sequence } }").await;
+    world.until_subscribers(3).await;
+    // One by its own word, and all of a connection that is gone.
+    socket.send(json!({ "id": "2", "type": "complete" })).await;
+    world.until_subscribers(2).await;
+    drop(socket);
+    world.until_subscribers(1).await;
+    drop(other);
+    world.until_subscribers(0).await;
+}
+
+#[tokio::test]
 async fn who_comes_back_is_told_only_what_was_missed() {
     let world = World::with_shop().await;
     let query = |after: u64| {

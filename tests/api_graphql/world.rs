@@ -158,6 +158,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) ledger: Ledger,
     pub(crate) ready: Arc<AtomicBool>,
+    pub(crate) meters: Meters,
     pub(crate) address: String,
     pub(crate) http: reqwest::Client,
 }
@@ -179,7 +180,7 @@ impl World {
         ledger.commit(Batch::new().put_environment(&environment)).await.unwrap();
         let ambient: Arc<dyn Ambient> = Arc::new(Counter(AtomicU64::new(0)));
         let sealer = Arc::new(KeyFile::from_bytes([7; 32]));
-        let ready = Arc::new(AtomicBool::new(false));
+        let (ready, meters) = (Arc::new(AtomicBool::new(false)), Meters::new());
         let state = ApiState::new(ApiParts {
             declare: Declare::new(ledger.clone(), sealer, Arc::clone(&ambient), Limits::default()),
             ledger: ledger.clone(),
@@ -190,14 +191,15 @@ impl World {
             ambient,
             ready: Arc::clone(&ready),
             metrics: Arc::new(|| "# EOF\n".to_owned()),
-            meters: Meters::new(),
+            meters: meters.clone(),
             tracer: Tracer::default(),
             options,
         });
         let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tls: None, workers: 1 };
         let bound = bind(listen, state, Arc::new(rest::routes)).unwrap();
         tokio::spawn(bound.server);
-        Self { store, ledger, ready, address: bound.address.to_string(), http: reqwest::Client::new() }
+        let address = bound.address.to_string();
+        Self { store, ledger, ready, meters, address, http: reqwest::Client::new() }
     }
 
     /// A server with the stack `shop`.
@@ -292,6 +294,23 @@ impl World {
             ..StackStatus::default()
         };
         self.ledger.commit(Batch::new().put_deployment(&deployment).put_status(&shop(), &status)).await.unwrap();
+    }
+
+    /// Waits until so many subscribers are counted.
+    pub(crate) async fn until_subscribers(&self, wanted: u32) {
+        let line = format!("skep_subscribers {wanted}");
+        let told = || {
+            let mut text = String::new();
+            self.meters.write(&mut text).unwrap();
+            text.lines().any(|it| it == line)
+        };
+        let until = async {
+            // Nothing tells that a figure has changed.
+            while !told() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), until).await.unwrap_or_else(|_| panic!("not `{line}`"));
     }
 
     /// A websocket that has been let in.

@@ -15,6 +15,7 @@ mod comparing;
 mod confidential;
 mod control;
 mod converging;
+mod counting;
 mod crashing;
 mod credentials;
 mod drifting;

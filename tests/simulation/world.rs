@@ -18,7 +18,7 @@ use skep::source::memory::MemorySource;
 use skep::source::sops::SopsFiles;
 use skep::store::memory::MemoryStore;
 use skep::swarm::sim::{CallKind, SimAmbient, SimOptions, SimSwarm, WriteCall};
-use skep::telemetry::{Meters, Tracer};
+use skep::telemetry::{Meters, Tracer, WatchedConnector, WatchedRegistry};
 use tokio_util::sync::CancellationToken;
 
 pub const URL: &str = "https://git.example/shop.git";
@@ -40,6 +40,8 @@ pub struct World {
     pub ledger: Ledger,
     pub declare: Declare,
     pub ambient: Arc<SimAmbient>,
+    /// Those of all lives.
+    meters: Meters,
     store: Arc<MemoryStore>,
     laws: Arc<Laws>,
     sealer: Arc<KeyFile>,
@@ -108,6 +110,7 @@ impl World {
             ledger,
             declare,
             ambient,
+            meters: Meters::new(),
             store,
             laws,
             sealer,
@@ -158,18 +161,28 @@ impl World {
             sealer: self.sealer.clone() as Arc<dyn Sealer>,
             source: Arc::new(self.source.clone()) as Arc<dyn Source>,
             decrypter: Arc::new(SopsFiles),
-            registry: Arc::new(self.registry.clone()),
-            connector: Arc::new(connector),
+            registry: Arc::new(WatchedRegistry::new(Arc::new(self.registry.clone()), self.meters.clone())),
+            connector: Arc::new(WatchedConnector::new(Arc::new(connector), self.meters.clone())),
             far: Arc::new(skep::ports::NoFar),
             instance: instance.to_owned(),
             restored: restored.map(str::to_owned),
-            meters: Meters::new(),
+            meters: self.meters.clone(),
             tracer: Tracer::default(),
         };
         let controller = Controller::new(parts, cancel.clone());
         let inquiries = controller.inquiries();
         tokio::spawn(async move { controller.run().await });
         self.lives.push(Life { cancel, gate, inquiries });
+    }
+
+    /// The sum of the samples of this name whose labels hold all of these (`outcome="Ok"`).
+    pub fn counted(&self, name: &str, labels: &[&str]) -> f64 {
+        let mut text = String::new();
+        self.meters.write(&mut text).unwrap();
+        let of = |line: &&str| {
+            line.split(['{', ' ']).next() == Some(name) && labels.iter().all(|label| line.contains(label))
+        };
+        text.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     /// What looks on.
