@@ -6,40 +6,25 @@ use std::process::{Command, Stdio};
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use serde_json::{Value, json};
 use skep::telemetry::Meters;
 
 use crate::collector::{attribute, hex};
 use crate::support::compose::Web;
-use crate::support::hive::Stay;
+use crate::support::hive::{Stay, sum};
 use crate::support::panels;
 use crate::support::stack::{Subject, of_commit};
 
-/// `/metrics` as Prometheus gets it, or as a person does.
-fn metrics(subject: &Subject, accept: &str) -> String {
-    let (address, token) = (&subject.hive.address, subject.hive.token());
-    let asked = Command::new("curl")
-        .args(["-fsS", "-H", &format!("Accept: {accept}"), "-H", &format!("Authorization: Bearer {token}")])
-        .arg(format!("http://{address}/metrics"))
-        .output()
-        .unwrap();
-    assert!(asked.status.success(), "{asked:?}");
-    String::from_utf8(asked.stdout).unwrap()
-}
-
-/// The sum of the samples of this name whose labels hold all of these.
-fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
-    let of = |line: &&str| {
-        let said = line.split(['{', ' ']).next();
-        said == Some(name) && labels.iter().all(|label| line.contains(label))
-    };
-    text.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
+/// The span that a request names as the one it is below.
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test]
 async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_counted() {
     let mut subject = Subject::running(Stay::together().await, "observed").await;
-    let before = metrics(&subject, "application/openmetrics-text");
-    let looked = metrics(&subject, "*/*");
+    let before = subject.hive.metrics("application/openmetrics-text");
+    let looked = subject.hive.metrics("*/*");
+    // Somebody else changes something, which is undone.
+    subject.nudge();
     let bad = subject.push("2", Web::Exits);
     subject.until_rolled_back(&bad).await;
     let deployments = subject.client.deployments(&subject.name).await;
@@ -71,11 +56,12 @@ async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_c
     assert_eq!(answer.links.first().map(|link| &link.trace_id), Some(&whole.trace_id), "it says what it answers");
     assert_ne!(answer.trace_id, whole.trace_id);
 
-    let text = metrics(&subject, "application/openmetrics-text");
+    let text = subject.hive.metrics("application/openmetrics-text");
     let grew = |name: &str, labels: &[&str]| sum(&text, name, labels) - sum(&before, name, labels);
     let environment = "environment=\"default\"";
     assert!(grew("skep_rollbacks_total", &[environment, "class=\"ExitCode\""]) >= 1.0, "{text}");
     assert!(grew("skep_rollback_seconds_count", &[environment]) >= 1.0, "{text}");
+    assert!(grew("skep_drift_total", &[environment, "action=\"Corrected\""]) >= 1.0, "{text}");
     assert!(grew("skep_deployments_total", &["trigger=\"Git\"", "phase=\"RolledBack\""]) >= 1.0, "{text}");
     assert!(grew("skep_engine_calls_total", &["call=\"UpdateService\"", "outcome=\"Ok\""]) >= 2.0, "{text}");
     assert!(grew("skep_git_calls_total", &["call=\"Read\"", "outcome=\"Ok\""]) >= 1.0, "{text}");
@@ -99,7 +85,7 @@ async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_c
     for name in series.keys().filter(|name| name.ends_with("_total") || name.ends_with("_count")) {
         assert!(known.names().iter().any(|it| it == name), "{name}");
     }
-    let classic = metrics(&subject, "*/*");
+    let classic = subject.hive.metrics("*/*");
     assert!(classic.contains("# TYPE skep_rollbacks_total counter") && !classic.contains("# EOF"), "{classic}");
     // With all that has happened by now in it: what has not is not told.
     let mut promtool = Command::new("promtool");
@@ -110,7 +96,36 @@ async fn a_deployment_is_traced_to_its_calls_to_the_engine_and_its_rollback_is_c
     assert!(checked.status.success(), "{checked:?}");
     // Every panel shows something of it, but those that tell of what did not happen.
     let empty = panels::empty(&looked, &classic);
-    let quiet = ["skep_drift_total", "skep_reconcile_errors_total", "outcome!=", "skep_registry_call_seconds"];
+    let quiet = ["skep_reconcile_errors_total", "outcome!=", "skep_registry_call_seconds"];
     let odd: Vec<_> = empty.iter().filter(|it| !quiet.iter().any(|quiet| it.contains(quiet))).collect();
     assert!(odd.is_empty(), "{odd:#?}");
+}
+
+#[tokio::test]
+async fn a_deployment_that_a_request_asked_for_is_one_trace_from_the_request_to_the_engine() {
+    let mut subject = Subject::running(Stay::together().await, "asked").await;
+    let client = subject.hive.client().in_trace(PARENT);
+    let images = json!([{ "service": "web", "version": "skep-example:2" }]);
+    let payload = client.act("deployStack", &subject.name, json!({ "images": images })).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(payload["deployment"]["traceId"], trace);
+    let id = payload["deployment"]["deploymentId"].as_str().unwrap().to_owned();
+    let wanted = |it: &Value| it["phase"] == "Converged" && it["lastGood"]["deploymentId"] == id.as_str();
+    subject.watch.until("converged on it", 120, wanted).await;
+
+    let collector = &subject.hive.collector;
+    let of = |span: &Span| hex(&span.trace_id) == trace;
+    let request = collector.until("request", |span| of(span) && span.name == "POST /graphql");
+    assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7", "below what its sender named");
+    let whole = collector.until("deployment", |span| of(span) && span.name == "deployment");
+    assert_eq!(attribute(&whole.attributes, "skep.deployment.id"), Some(id));
+    assert_eq!(whole.parent_span_id, request.span_id);
+    let call = collector.until("the write", |span| {
+        of(span)
+            && span.name == "engine"
+            && attribute(&span.attributes, "skep.call").as_deref() == Some("UpdateService")
+    });
+    assert_eq!(attribute(&call.attributes, "skep.object"), Some(subject.service("web")));
+    let stage = collector.until("its stage", |span| of(span) && span.span_id == call.parent_span_id);
+    assert_eq!((stage.name.as_str(), &stage.parent_span_id), ("apply", &whole.span_id));
 }

@@ -131,6 +131,12 @@ async fn a_new_tag_is_followed_by_asking_with_the_registrys_login_and_a_bad_one_
     registry.push("skep-example:2", "team/web", "1.0.1");
     stack.until_on("1.0.1").await;
 
+    // Skep has asked for the tags, and the engine for the digest of the one that was found.
+    for by in ["environment=\"\"", "environment=\"default\""] {
+        assert!(stay.counted("skep_registry_calls_total", &[by, "outcome=\"Ok\""]) >= 1.0, "{by}");
+        assert!(stay.counted("skep_registry_call_seconds_count", &[by]) >= 1.0, "{by}");
+    }
+
     registry.push("skep-example:broken", "team/web", "1.0.2");
     stack.watch.until_phase("RolledBack", 120).await;
     assert!(stack.image().contains(":1.0.1@sha256:"), "{}", stack.image());

@@ -348,6 +348,18 @@ async fn stranger(protocol: u32, oldest: u32, revision: &'static str) -> FakeEng
 }
 
 #[tokio::test]
+async fn a_deployment_is_in_the_trace_of_its_request_on_both() {
+    let pair = Pair::linked(NO_ENGINE).await;
+    let near = pair.near.client().in_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let applied = near.mutate("applyStack", &json!({ "manifest": manifest("shop", 1) })).await.unwrap();
+    assert_eq!(applied["deployment"]["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    pair.agree("shop", waits_at(1)).await;
+    let far = pair.far.deployments("default", "shop").await;
+    assert_eq!(far.len(), 1, "{far:#?}");
+    assert_eq!(far[0]["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
+#[tokio::test]
 async fn a_newer_skep_is_understood_as_far_as_it_can_be_and_one_too_new_is_named() {
     let near = Skep::start(NO_ENGINE).await;
     let newer = stranger(2, 1, "x").await;

@@ -10,7 +10,7 @@ pub(crate) const STACK: &str = "name generation observedGeneration phase reason 
     lastGood { deploymentId revision } held { deploymentId revision reason } pin { deploymentId }";
 
 /// What is read of a deployment.
-pub(crate) const DEPLOYMENT: &str = "deploymentId generation trigger phase reason message revision rollbackOf rolledBackBy \
+pub(crate) const DEPLOYMENT: &str = "deploymentId traceId generation trigger phase reason message revision rollbackOf rolledBackBy \
     images { service image digest } failure { class service slot node error exitCode logTail } \
     services { service waitsFor } jobs { service when direction phase exitCode logTail } createdAt finishedAt";
 
@@ -38,6 +38,8 @@ pub(crate) type UserErrors = Vec<Value>;
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// The span that its requests are below.
+    parent: Option<String>,
     pub(crate) address: String,
     pub(crate) token: String,
 }
@@ -46,13 +48,21 @@ impl Client {
     pub(crate) fn new(address: &str, token: &str) -> Self {
         // A connection that was idle while a test waited for docker may be gone: each request has its own.
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { http, address: address.to_owned(), token: token.to_owned() }
+        Self { http, parent: None, address: address.to_owned(), token: token.to_owned() }
+    }
+
+    /// The same, whose requests are part of a trace: a `traceparent`.
+    pub(crate) fn in_trace(self, parent: &str) -> Self {
+        Self { parent: Some(parent.to_owned()), ..self }
     }
 
     /// The answer with its HTTP status, whatever it is; an error when none came.
     async fn try_ask(&self, document: &str) -> Result<(u16, Value), reqwest::Error> {
         let address = format!("http://{}/graphql", self.address);
-        let asked = self.http.post(address).bearer_auth(&self.token).json(&json!({ "query": document }));
+        let mut asked = self.http.post(address).bearer_auth(&self.token).json(&json!({ "query": document }));
+        if let Some(parent) = &self.parent {
+            asked = asked.header("traceparent", parent);
+        }
         let answer = asked.send().await?;
         let status = answer.status().as_u16();
         Ok((status, answer.json().await.unwrap_or(Value::Null)))

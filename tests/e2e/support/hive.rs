@@ -195,6 +195,28 @@ impl Hive {
         *self.process.lock().unwrap() = Some(child);
     }
 
+    /// `/metrics` as Prometheus gets it (`application/openmetrics-text`), or as a person does.
+    pub(crate) fn metrics(&self, accept: &str) -> String {
+        let asked = Command::new("curl")
+            .args([
+                "-fsS",
+                "-H",
+                &format!("Accept: {accept}"),
+                "-H",
+                &format!("Authorization: Bearer {}", self.token()),
+            ])
+            .arg(format!("http://{}/metrics", self.address))
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        String::from_utf8(asked.stdout).unwrap()
+    }
+
+    /// The sum of the samples of this name whose labels hold all of these (`outcome="Ok"`).
+    pub(crate) fn counted(&self, name: &str, labels: &[&str]) -> f64 {
+        sum(&self.metrics("*/*"), name, labels)
+    }
+
     /// Runs the command line against it.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_skep"))
@@ -240,6 +262,15 @@ impl Drop for Hive {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// The sum of the samples of this name whose labels hold all of these, in what `/metrics` said.
+pub(crate) fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let of = |line: &&str| {
+        let said = line.split(['{', ' ']).next();
+        said == Some(name) && labels.iter().all(|label| line.contains(label))
+    };
+    text.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
 /// A command that goes on printing. Killed when dropped.
