@@ -284,7 +284,7 @@ fn names(line: &str, format: &str, deployment: &str, by_the_work: bool) -> bool 
 #[test]
 fn what_the_log_says_of_work_under_way_names_the_deployment_and_its_trace_and_broken_looks_are_counted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let engine = runtime.block_on(FakeEngine::claimable(|asked| match asked {
+    let refusing = |asked: &str| match asked {
         asked if asked.contains("/distribution/") => {
             Some(Say::Answer(200, format!(r#"{{"Descriptor":{{"digest":"sha256:{}"}}}}"#, "0".repeat(64))))
         }
@@ -292,8 +292,10 @@ fn what_the_log_says_of_work_under_way_names_the_deployment_and_its_trace_and_br
             Some(Say::Answer(500, r#"{"message":"the disk is on fire"}"#.to_owned()))
         }
         _ => None,
-    }));
+    };
     for format in ["text", "json"] {
+        // Each Skep claims one of its own.
+        let engine = runtime.block_on(FakeEngine::claimable(refusing));
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path();
         let arguments = ["--log-format", format, "--log", "warn,skep::swarm=trace"];
