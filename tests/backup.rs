@@ -123,7 +123,7 @@ fn backed_up(folder: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn a_backup_taken_while_it_works_is_whole_and_comes_back_as_a_skep_that_only_observes() {
+fn a_backup_taken_while_it_works_is_whole_and_comes_back_with_what_it_knew() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let server = Server::start(&data);
