@@ -4,12 +4,19 @@
 #[path = "support/serving.rs"]
 pub mod serving;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
-use serde_json::Value;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use skep::domain::{DeploymentId, phase};
+use skep::ledger::{Ledger, RecordKey};
+use skep::ports::{Scan, Store};
+use skep::store::sled::SledStore;
 use tempfile::TempDir;
 
 const SKEP: &str = env!("CARGO_BIN_EXE_skep");
@@ -270,35 +277,208 @@ fn a_check_finds_what_is_wrong_and_writes_nothing() {
     assert_eq!(contents(&data), before);
 }
 
-/// The folder of each released format, as the version that had it left it: a data folder with its key, and a backup.
+/// What is kept of each released format: archives of a data folder as the version that had it left it, with its key, and of a
+/// backup. Beside each is what that version said of it: tests/formats/make.sh makes both.
+struct Kept {
+    _folder: TempDir,
+    data: PathBuf,
+    backup: PathBuf,
+    said: Value,
+}
+
+impl Kept {
+    /// All of them, each unpacked afresh.
+    fn all() -> Vec<Self> {
+        let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
+        let mut found = Vec::new();
+        for format in fs::read_dir(formats).unwrap().map(|it| it.unwrap().path()).filter(|it| it.is_dir()) {
+            for archive in fs::read_dir(format).unwrap().map(|it| it.unwrap().path()) {
+                let Some(name) = archive.to_str().unwrap().strip_suffix(".tar.gz") else { continue };
+                let folder = TempDir::new().unwrap();
+                let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(folder.path()).status();
+                assert!(unpacked.unwrap().success());
+                let said = fs::read(format!("{name}.json")).unwrap();
+                found.push(Self {
+                    data: folder.path().join("data"),
+                    backup: folder.path().join("backup.tar"),
+                    said: serde_json::from_slice(&said).unwrap(),
+                    _folder: folder,
+                });
+            }
+        }
+        assert!(found.len() > 1, "there is no format to look at");
+        found
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.said[name].as_str().unwrap()
+    }
+}
+
+/// All that is in what was said is in what is found; there may be more members.
+fn agree(said: &Value, found: &Value, place: &str) {
+    match (said, found) {
+        (Value::Object(said), _) => {
+            said.iter().for_each(|(name, said)| agree(said, &found[name.as_str()], &format!("{place}.{name}")));
+        }
+        (Value::Array(said), Value::Array(all)) => {
+            assert_eq!(said.len(), all.len(), "{place}: {said:#?} {all:#?}");
+            said.iter()
+                .zip(all)
+                .enumerate()
+                .for_each(|(at, (said, found))| agree(said, found, &format!("{place}[{at}]")));
+        }
+        _ => assert_eq!(said, found, "{place}"),
+    }
+}
+
+/// What a list of the command line holds of each thing that was said, by the member that names it.
+fn listed(server: &Server, arguments: &[&str], said: &Value, by: &str) -> Value {
+    let mut all = arguments.to_vec();
+    all.extend(["-o", "json"]);
+    let found: Vec<Value> = serde_json::from_str(&done(&server.cli(&all))).unwrap();
+    let said = said.as_array().map(Vec::as_slice).unwrap_or_default();
+    let of = |said: &Value| found.iter().find(|it| it[by] == said[by]).cloned().unwrap_or_default();
+    said.iter().map(of).collect()
+}
+
 #[test]
 fn the_store_of_every_format_opens_in_this_version() {
-    let formats = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
-    let mut seen = 0;
-    for entry in fs::read_dir(formats).unwrap() {
-        let format = entry.unwrap().path();
+    for kept in Kept::all() {
         let folder = TempDir::new().unwrap();
-        let archive = format.join("store.tar.gz");
-        let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(folder.path()).status().unwrap();
-        assert!(unpacked.success());
-        let data = folder.path().join("data");
-        let key = data.join("seal.key");
-        done(&cli(&data, &["check"]));
+        let key = kept.data.join("seal.key");
+        done(&cli(&kept.data, &["check"]));
         let again = folder.path().join("again");
-        let backup = folder.path().join("backup.tar");
-        done(&cli(&again, &["restore", backup.to_str().unwrap(), "--key", key.to_str().unwrap()]));
-        for data in [&data, &again] {
+        done(&cli(&again, &["restore", kept.backup.to_str().unwrap(), "--key", key.to_str().unwrap()]));
+        for data in [&kept.data, &again] {
             let server = Server::start(data);
-            assert_eq!(stacks(&server, None).into_keys().collect::<Vec<_>>(), ["blog", "large", "shop"]);
-            let credentials = done(&server.cli(&["credential", "list", "-o", "name"]));
-            assert_eq!(credentials.trim(), "shop-git");
+            let said = &kept.said;
+            let mut stacks = vec!["get", "stacks"];
+            // The one that was made by hand; the folder's own was made anew by the restore.
+            if let Some(reader) = said["reader"].as_str() {
+                stacks.extend(["--token", reader]);
+            }
+            for (what, arguments, by) in [
+                ("stacks", stacks.as_slice(), "name"),
+                ("deployments", &["get", "deployments", "--limit", "200"], "id"),
+                ("hooks", &["hook", "list"], "name"),
+                ("notifiers", &["get", "notifiers"], "name"),
+                ("catalogs", &["catalog", "list"], "name"),
+                ("credentials", &["credential", "list"], "name"),
+                ("tokens", &["token", "list"], "name"),
+            ] {
+                if !said[what].is_null() {
+                    agree(&said[what], &listed(&server, arguments, &said[what], by), what);
+                }
+            }
             // And it goes on from there.
+            let generation = stacks_of(said)["shop"];
             apply(&server, folder.path(), &stack("shop", 11));
-            assert_eq!(stacks(&server, None)["shop"], 2);
+            assert_eq!(self::stacks(&server, None)["shop"], generation + 1);
             server.stop();
             done(&cli(data, &["check"]));
         }
-        seen += 1;
     }
-    assert!(seen > 0, "there is no format to look at");
+}
+
+fn stacks_of(said: &Value) -> BTreeMap<String, u64> {
+    let pair = |it: &Value| (it["name"].as_str().unwrap().to_owned(), it["generation"].as_u64().unwrap());
+    said["stacks"].as_array().unwrap().iter().map(pair).collect()
+}
+
+/// The records themselves, before anybody works on them: what stands half-way is not as it was once a server has looked.
+#[test]
+fn the_records_of_every_format_say_what_they_said_and_there_is_one_of_every_kind() {
+    let mut kinds = BTreeSet::new();
+    for kept in Kept::all() {
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(&kept.data).unwrap());
+        for entry in store.scan(&Scan::all("")).unwrap() {
+            let kind = format!("{:?}", RecordKey::parse(&entry.key));
+            kinds.insert(kind.split('(').next().unwrap().to_owned());
+        }
+        let ledger = Ledger::new(store);
+        let mut phases = serde_json::Map::new();
+        for found in ledger.stacks(None).unwrap() {
+            let status = ledger.status(&found.value.key).unwrap().map(|found| found.value).unwrap_or_default();
+            let word = serde_json::to_value(phase(&found.value, &status)).unwrap();
+            phases.insert(found.value.key.name.to_string(), word);
+        }
+        if !kept.said["phases"].is_null() {
+            agree(&kept.said["phases"], &Value::Object(phases), "phases");
+        }
+        for (id, phase) in kept.said["attempts"].as_object().into_iter().flatten() {
+            let found = ledger.deployment(&DeploymentId(id.clone())).unwrap().unwrap().value;
+            assert_eq!(serde_json::to_value(found.phase).unwrap(), *phase, "{id}");
+        }
+    }
+    // The kinds there are, as the code names them. A new one is kept by a new archive.
+    let code = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ledger/record.rs")).unwrap();
+    let variants = code.split("pub enum RecordKey {").nth(1).unwrap().split("\n}").next().unwrap();
+    let variants = variants.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
+    let name = |line: &str| line.split(['(', ',']).next().unwrap().to_owned();
+    let variants: BTreeSet<String> = variants.map(name).filter(|name| name != "Other").collect();
+    assert!(variants.len() > 20, "{variants:?}");
+    assert_eq!(kinds, variants, "what there is in an archive of tests/formats, and what there is");
+}
+
+/// A request to a hook that is signed with this secret; the status of its answer.
+fn send(server: &Server, hook: &str, headers: [&str; 3], secret: &str, payload: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(payload.as_bytes());
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let [signature, delivery, event] = headers;
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", payload]);
+    for header in [format!("{signature}: sha256={hex}"), delivery.to_owned(), event.to_owned()] {
+        curl.args(["-H", &header]);
+    }
+    curl.args(["-H", "content-type: application/json", &format!("{}/hooks/{hook}", server.address)]);
+    String::from_utf8(curl.output().unwrap().stdout).unwrap()
+}
+
+/// What is sealed in the folder of a format is of use: hooks know their senders, kept output is read, kept versions come back.
+#[test]
+fn what_every_format_kept_is_opened_and_brought_back() {
+    for kept in Kept::all().into_iter().filter(|kept| kept.said["logs"].is_object()) {
+        let server = Server::start(&kept.data);
+        let said = &kept.said;
+        // Both forms in which a hook's secret is kept; and a delivery of before is remembered.
+        let own = ["x-skep-signature-256", "x-skep-delivery: delivery-1", "x-skep-event: push"];
+        let (secret, payload) = (kept.text("secret"), kept.text("payload"));
+        assert_eq!(send(&server, "push", own, secret, payload), "409");
+        assert_eq!(send(&server, "push", own, "another", payload), "401");
+        let github = ["x-hub-signature-256", "x-github-delivery: delivery-2", "x-github-event: push"];
+        assert_eq!(send(&server, "own", github, "another", payload), "401");
+        assert_eq!(send(&server, "own", github, secret, payload), "202");
+        let deliveries = listed(&server, &["hook", "deliveries", "push"], &said["deliveries"], "id");
+        agree(&said["deliveries"], &deliveries, "deliveries");
+        // What it held is opened to be done again: it says what is asked for already.
+        let id = said["deliveries"][0]["id"].as_str().unwrap();
+        assert!(done(&server.cli(&["hook", "redeliver", "push", id])).contains("shop"));
+
+        for (id, text) in said["logs"].as_object().unwrap() {
+            let deployments = said["deployments"].as_array().unwrap();
+            let of = deployments.iter().find(|it| it["id"] == id.as_str()).unwrap()["stack"].as_str().unwrap();
+            let written = done(&server.cli(&["logs", of, "--deployment", id]));
+            for line in text.as_str().unwrap().lines() {
+                assert!(written.lines().any(|it| it == line), "{line} is not in {written}");
+            }
+        }
+
+        // The version before the one that runs, and the holds that people have put on stacks.
+        done(&server.cli(&["rollback", "shop", "--reason", "once more"]));
+        let found: Value =
+            serde_json::from_str(&done(&server.cli(&["get", "deployments", "shop", "-o", "json"]))).unwrap();
+        assert_eq!(found[0]["trigger"], "Rollback", "{found:#}");
+        assert_eq!(found[0]["revision"], said["commits"][1], "{found:#}");
+        done(&server.cli(&["unpin", "wiki"]));
+        done(&server.cli(&["release-hold", "blog"]));
+        done(&server.cli(&["resume", "till"]));
+        for (name, member) in [("wiki", "pin"), ("till", "suspension"), ("blog", "held")] {
+            let stack: Value = serde_json::from_str(&done(&server.cli(&["get", "stack", name, "-o", "json"]))).unwrap();
+            assert!(stack[member] == json!(null) || stack[member] == json!([]), "{stack:#}");
+        }
+        server.stop();
+        done(&cli(&kept.data, &["check"]));
+    }
 }
