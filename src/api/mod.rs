@@ -53,6 +53,8 @@ pub struct ApiOptions {
     pub origins: Vec<String>,
     /// Bytes of a request's body.
     pub body_bytes: usize,
+    /// The address that people reach the page at, without a slash at its end; none when nobody has said it.
+    pub public_url: Option<String>,
     /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
     pub hook_rate: u32,
 }
@@ -64,6 +66,7 @@ impl Default for ApiOptions {
             metrics_public: false,
             origins: Vec::new(),
             body_bytes: 2 << 20,
+            public_url: None,
             hook_rate: hooks::DELIVERIES_A_SECOND,
         }
     }
@@ -145,6 +148,7 @@ impl ApiState {
             feed,
             notifiers,
             log,
+            public_url: options.public_url.as_deref().map(Arc::from),
         });
         let hook_rates = hooks::Rates::new(options.hook_rate);
         Self {

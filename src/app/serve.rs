@@ -212,6 +212,7 @@ async fn run(options: ServeOptions) -> Result<(), ServeError> {
             graphiql: options.graphiql,
             metrics_public: options.metrics_public,
             hook_rate: options.hook_rate,
+            public_url: options.public_url.clone(),
             ..ApiOptions::default()
         },
     });

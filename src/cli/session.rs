@@ -71,6 +71,12 @@ impl<'a> Session<'a> {
         json!({ "name": name, "environment": self.environment() })
     }
 
+    /// The address of a deployment's page: as the server says it, or else below the address it is asked at.
+    pub(super) fn page(&self, deployment: &Deployment) -> String {
+        let below = || self.client.page(&format!("deployments/{}", deployment.id));
+        deployment.url.clone().unwrap_or_else(below)
+    }
+
     /// Asks something that changes nothing.
     pub(super) async fn ask(&self, document: &str, variables: Value) -> Result<Value, CliError> {
         self.client.ask(document, variables, Again::Safe).await

@@ -82,6 +82,12 @@ impl DeploymentView {
         GlobalId::Deployment(DeploymentId(self.deployment_id.clone())).encode()
     }
 
+    /// The address of its page; none when the server has not been told the address that people reach it at.
+    async fn url(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        let base = super::context(ctx)?.public_url.as_deref();
+        Ok(base.map(|base| format!("{}/deployments/{}", base.trim_end_matches('/'), self.deployment_id)))
+    }
+
     /// Who made its commit, and what for; none for inline text, and when the local copy of the repository does not have it.
     #[graphql(complexity = "20 + child_complexity")]
     async fn commit(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<CommitView>> {

@@ -62,6 +62,8 @@ pub(super) struct GraphContext {
     pub(super) feed: Feed,
     pub(super) notifiers: Arc<dyn Notifiers>,
     pub(super) log: Arc<dyn LogFilter>,
+    /// The address that people reach the page at.
+    pub(super) public_url: Option<Arc<str>>,
 }
 
 /// How deep a query may go.

@@ -36,7 +36,7 @@ macro_rules! deployment {
             "failure { class service slot node error exitCode logTail } revision ",
             images!(),
             " actor statedReason rollbackOf rolledBackBy versionOf traceId ",
-            "services { service wanted healthy obstacle waitsFor } ",
+            "services { service wanted healthy obstacle waitsFor } url ",
             "jobs { service when direction phase startedAt deadline finishedAt exitCode logTail } plan warnings createdAt finishedAt "
         )
     };

@@ -174,6 +174,11 @@ impl Client {
         address
     }
 
+    /// The address of a page of the server's, as it is reached from here.
+    pub(super) fn page(&self, path: &str) -> String {
+        self.below(path).into()
+    }
+
     /// Asks for JSON, below the server's address.
     pub(super) async fn get(&self, path: &str) -> Result<Value, CliError> {
         let mut bytes = Vec::new();

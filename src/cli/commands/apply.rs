@@ -141,7 +141,7 @@ pub(super) fn hint(session: &Session<'_>, applied: &[AppliedDocument]) {
     let under_way = applied.iter().filter_map(|it| it.deployment.as_ref()).find(|it| it.ended().is_none());
     if let Some(it) = under_way {
         let wait = command(&format!("wait {} {}", it.stack, it.id), &it.environment);
-        session.console.note(&format!("follow it: {wait}"));
+        session.console.note(&format!("follow it: {wait}, or at {}", clean(&session.page(it))));
     }
 }
 

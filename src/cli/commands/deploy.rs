@@ -92,7 +92,7 @@ async fn made(session: &Session<'_>, stack: &str, payload: &Value, wait: bool) -
         session.console.print(&format!("{stack}: deployment {id} is {phase} (generation {generation})"))?;
         if deployment.ended().is_none() {
             let wait = command(&format!("wait {stack} {id}"), session.environment());
-            session.console.note(&format!("follow it: {wait}"));
+            session.console.note(&format!("follow it: {wait}, or at {}", clean(&session.page(&deployment))));
         }
     }
     Ok(Exit::Done)

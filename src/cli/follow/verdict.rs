@@ -30,7 +30,8 @@ pub(in crate::cli) fn explain(session: &Session<'_>, outcome: &Outcome) {
     let console = session.console;
     match &outcome.deployment {
         Some(deployment) => {
-            why(deployment, outcome, console.err_paint).iter().for_each(|line| console.note(line));
+            let page = session.page(deployment);
+            why(deployment, outcome, &page, console.err_paint).iter().for_each(|line| console.note(line));
         }
         None => console.note("nothing was heard of the deployment"),
     }
@@ -86,8 +87,8 @@ fn sentence(deployment: &Deployment, outcome: &Outcome, paint: Paint) -> String 
     }
 }
 
-/// The evidence, what runs now, and what to type next.
-fn why(deployment: &Deployment, outcome: &Outcome, paint: Paint) -> Vec<String> {
+/// The evidence, what runs now, where all of it can be read, and what to type next.
+fn why(deployment: &Deployment, outcome: &Outcome, page: &str, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say =
         |what: &str, text: String| lines.push(format!("  {}  {text}", paint.tone(Tone::Strong, &format!("{what:<4}"))));
@@ -106,10 +107,12 @@ fn why(deployment: &Deployment, outcome: &Outcome, paint: Paint) -> Vec<String> 
             if let Some(back) = &outcome.back {
                 say("now", format!("{} runs again, the whole stack (deployment {})", version(back), clean(&back.id)));
             }
+            say("page", clean(page));
             let release = type_in(format!("release-hold {stack}"));
             say("next", format!("deploy a mended version; this one is held until {release}"));
         }
         Exit::Failed if deployment.phase == "Cancelled" => {
+            say("page", clean(page));
             say("next", format!("see what runs: {}", type_in(format!("get stack {stack}"))));
         }
         Exit::Failed => {
@@ -120,11 +123,13 @@ fn why(deployment: &Deployment, outcome: &Outcome, paint: Paint) -> Vec<String> 
                 }
                 None => say("now", "nothing was brought back".to_owned()),
             }
+            say("page", clean(page));
             let see = type_in(format!("get stack {stack}"));
             say("next", format!("see what runs: {see}; then deploy a mended version"));
         }
         Exit::Superseded => say("next", format!("follow the newer one: {}", type_in(format!("wait {stack}")))),
         Exit::TimedOut | Exit::Interrupted => {
+            say("page", clean(page));
             say("next", format!("follow on: {}", type_in(format!("wait {stack} {}", clean(&deployment.id)))));
         }
         _ => {}
@@ -167,7 +172,7 @@ mod tests {
         let outcome = Outcome { exit, deployment: Some(deployment), value: Value::Null, back, waited };
         let deployment = outcome.deployment.as_ref().unwrap();
         let mut lines = vec![sentence(deployment, &outcome, Paint(false))];
-        lines.extend(why(deployment, &outcome, Paint(false)));
+        lines.extend(why(deployment, &outcome, "http://127.0.0.1:7717/deployments/01dep", Paint(false)));
         lines.join("\n")
     }
 
@@ -184,6 +189,7 @@ mod tests {
           log   | listening on :8080
                 | cannot reach the database
           now   ffffffff runs again, the whole stack (deployment 01back)
+          page  http://127.0.0.1:7717/deployments/01dep
           next  deploy a mended version; this one is held until `skep release-hold shop`
         ");
     }
@@ -192,10 +198,12 @@ mod tests {
     fn other_ends_say_what_to_type_next() {
         insta::assert_snapshot!(shown(Exit::TimedOut, "Verifying"), @r"
         shop: 01234567 is still going on after 10m00s of waiting: Verifying (01dep)
+          page  http://127.0.0.1:7717/deployments/01dep
           next  follow on: `skep wait shop 01dep`
         ");
         insta::assert_snapshot!(shown(Exit::Interrupted, "Applying"), @r"
         shop: 01234567 goes on: Applying (01dep)
+          page  http://127.0.0.1:7717/deployments/01dep
           next  follow on: `skep wait shop 01dep`
         ");
         insta::assert_snapshot!(shown(Exit::Superseded, "Superseded"), @r"
@@ -208,6 +216,7 @@ mod tests {
           log   | listening on :8080
                 | cannot reach the database
           now   nothing was brought back
+          page  http://127.0.0.1:7717/deployments/01dep
           next  see what runs: `skep get stack shop`; then deploy a mended version
         ");
     }

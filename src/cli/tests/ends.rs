@@ -142,6 +142,8 @@ async fn failed_is_10() {
         "why   HealthCheck: service web slot 2 on node node-3: unhealthy container (exit code 137)",
         "| cannot reach the database",
         "now   nothing was brought back",
+        "page  http://127.0.0.1:",
+        "/deployments/01dep",
     ] {
         assert!(ran.err.contains(line), "{line}: {ran:?}");
     }

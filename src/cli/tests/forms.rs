@@ -76,7 +76,14 @@ async fn a_deployment_without_waiting_says_how_to_follow_it() {
     let fake = Fake::default().answer("Deploy", json!({ "deployStack": payload }));
     let ran = fake.run("deploy shop --image web=2").await;
     assert_eq!(ran.out, "shop: deployment 01dep is Pending (generation 4)\n");
-    assert_eq!(ran.err, "follow it: `skep wait shop 01dep`\n");
+    let follow = ran.err.strip_prefix("follow it: `skep wait shop 01dep`, or at http://127.0.0.1:").unwrap();
+    assert!(follow.ends_with("/deployments/01dep\n"), "{ran:?}");
+    // Where the server knows the address that people reach it at, that is it.
+    let mut known = deployment_json("Pending");
+    known["url"] = json!("https://skep.example.org/deployments/01dep");
+    let payload = json!({ "stack": stack_json("shop", "Progressing"), "deployment": known, "userErrors": [] });
+    let ran = Fake::default().answer("Deploy", json!({ "deployStack": payload })).run("deploy shop").await;
+    assert_eq!(ran.err, "follow it: `skep wait shop 01dep`, or at https://skep.example.org/deployments/01dep\n");
     let keys = fake.run("deploy shop -o json").await.json();
     let keys: Vec<&String> = keys.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["deploymentId", "stack", "environment", "generation", "phase", "reason", "message"]);
@@ -140,7 +147,7 @@ async fn apply_tells_what_became_of_each_document() {
     let fake = Fake::default().answer("Apply", answer.clone());
     let ran = fake.run(&format!("apply -f {}", path.display())).await;
     assert_eq!(ran.out, "stack shop created\nstack blog changed: images.web\nhook push unchanged\n");
-    assert_eq!(ran.err, "follow it: `skep wait shop 01dep`\n");
+    assert!(ran.err.starts_with("follow it: `skep wait shop 01dep`, or at http://127.0.0.1:"), "{ran:?}");
     let dry = fake.run(&format!("apply -f {} --dry-run", path.display())).await;
     assert!(dry.out.starts_with("stack shop would be created\nstack blog would be changed"), "{dry:?}");
     assert_eq!(dry.err, "");
@@ -191,6 +198,23 @@ async fn delete_waits_until_the_stack_is_gone() {
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, "shop is deleted; its volumes are kept\n"), "{ran:?}");
     let input = &fake.asked("Delete")[0]["input"];
     assert_eq!((&input["confirmName"], &input["keepRunning"]), (&json!("shop"), &json!(false)));
+}
+
+#[tokio::test]
+async fn the_log_is_asked_for_what_is_wanted_of_it() {
+    let fake = Fake::default().answer("Events", page("events", &[event(2), event(1)], None));
+    let ran = fake.run("events --deployment 01dep --type Failed --type Held --actor ada --limit 7 -o name").await;
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, "1\n2\n"), "{ran:?}");
+    let asked = json!({
+        "environment": null, "stack": null, "deployment": "01dep", "types": ["Failed", "Held"], "actor": "ada", "first": 7,
+    });
+    assert_eq!(fake.asked("Events"), [asked]);
+    let followed = Fake::default().feed("FollowEvents", [Frame::Error("INVALID", "enough")]);
+    followed.run("events shop -w --deployment 01dep --limit 3").await;
+    let asked = json!({
+        "environment": null, "stack": "shop", "deployment": "01dep", "types": null, "actor": null, "last": 3,
+    });
+    assert_eq!(followed.asked("FollowEvents"), [asked]);
 }
 
 #[tokio::test]
