@@ -27,8 +27,8 @@ use crate::domain::{
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
-    BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf, LogQuery,
-    PlanAnswer, RenderAnswer, Sealer, TaskAnswer,
+    Ambient, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, Finding, Inquiries, InquiryError, LogLine, LogOf,
+    LogQuery, PlanAnswer, RenderAnswer, Sealer, TaskAnswer,
 };
 
 /// Records that are looked at in one go, for a list of which some may not be seen.
@@ -41,6 +41,8 @@ pub(super) struct Shelf {
     inquiries: Arc<dyn Inquiries>,
     /// Opens what is sealed and may be read.
     sealer: Arc<dyn Sealer>,
+    /// The time.
+    ambient: Arc<dyn Ambient>,
     /// One backup is taken at a time: each is as large as the store.
     backups: Arc<Semaphore>,
     roster: Roster,
@@ -69,7 +71,13 @@ pub(super) enum GuardError {
 }
 
 impl Shelf {
-    pub(super) fn new(ledger: Ledger, inquiries: Arc<dyn Inquiries>, sealer: Arc<dyn Sealer>, feed: Feed) -> Self {
+    pub(super) fn new(
+        ledger: Ledger,
+        inquiries: Arc<dyn Inquiries>,
+        sealer: Arc<dyn Sealer>,
+        ambient: Arc<dyn Ambient>,
+        feed: Feed,
+    ) -> Self {
         let roster = Roster::new(ledger.clone(), feed);
         Self { ledger, inquiries, sealer, backups: Arc::new(Semaphore::new(1)), roster }
     }
@@ -172,6 +180,16 @@ impl Guard {
             false => None,
         };
         found.map(|found| self.with_status(found.value)).transpose()
+    }
+
+    /// What happens next with a stack; `None`: nothing has to, it is not known, or the stack is not there.
+    pub(super) fn outlook(&self, key: &StackKey) -> Result<Option<Outlook>, LedgerError> {
+        let Some((stack, status)) = self.stack(key)? else { return Ok(None) };
+        let attempt = match &status.attempt {
+            Some(attempt) => self.shelf.ledger.deployment(&attempt.id)?.map(|found| found.value),
+            None => None,
+        };
+        Ok(outlook(&stack, &status, attempt.as_ref(), self.shelf.ambient.now()))
     }
 
     /// A stack the caller has in hand, with its status.

@@ -140,7 +140,7 @@ impl ApiState {
         } = parts;
         let feed = Feed::start(&ledger);
         let door = Door::new(auth, (ledger.clone(), Arc::clone(&ambient)), feed.clone(), meters);
-        let shelf = Shelf::new(ledger, inquiries, declare.sealer(), feed.clone());
+        let shelf = Shelf::new(ledger, inquiries, declare.sealer(), Arc::clone(&ambient), feed.clone());
         let schema = graphql::schema(graphql::GraphContext {
             declare: declare.clone(),
             shelf: shelf.clone(),

@@ -49,6 +49,8 @@ pub(super) struct Stack {
     pub(super) followed_images: Vec<FollowedImage>,
     #[serde(default)]
     pub(super) drift: Drift,
+    #[serde(default)]
+    pub(super) next: Option<Next>,
     pub(super) updated_at: Timestamp,
 }
 
@@ -66,6 +68,13 @@ pub(super) struct FollowedImage {
     pub(super) checked_at: Option<Timestamp>,
     pub(super) next_look: Option<Timestamp>,
     pub(super) error: Option<String>,
+}
+
+/// What happens next, and when.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Next {
+    pub(super) text: String,
+    pub(super) at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::apply::Carried;
 use super::pass::{Next, Pass, PassError};
 use super::steady::Kept;
-use crate::domain::{Deployment, DeploymentPhase as Phase, EventType, Mode, Opening, Reason, Schedule, VersionSource};
+use crate::domain::{Deployment, DeploymentPhase as Phase, EventType, Mode, Opening, Reason, Schedule};
 use crate::plan::{Plan, Prune};
 
 /// Why a new version waits, and when to look again by the clock.
@@ -17,17 +17,6 @@ struct Wait {
 }
 
 impl Pass<'_> {
-    /// Whether this deployment is one that brings a new version and has written nothing yet.
-    pub(super) fn is_new(deployment: &Deployment) -> bool {
-        matches!(deployment.version.source, VersionSource::Spec(_)) && deployment.progress.is_none()
-    }
-
-    /// Whether it is rendered and waits before its first write. That time is not counted by any deadline.
-    pub(super) fn is_at_gate(deployment: &Deployment) -> bool {
-        let waits = matches!(deployment.phase, Phase::Pending | Phase::AwaitingApproval);
-        waits && Self::is_new(deployment) && deployment.version.digest.is_some()
-    }
-
     /// Whether there is anything that new versions of this stack may have to wait for.
     pub(super) fn has_gates(&self) -> bool {
         let spec = &self.stack.spec;
@@ -41,14 +30,12 @@ impl Pass<'_> {
         deployment: &mut Deployment,
         plan: &Plan,
     ) -> Result<Option<Carried>, PassError> {
-        if !Self::is_new(deployment)
-            || (plan.steps.is_empty() && plan.jobs.is_empty())
-            || planted!("nothing is waited for")
+        if !deployment.is_new() || (plan.steps.is_empty() && plan.jobs.is_empty()) || planted!("nothing is waited for")
         {
             return Ok(None);
         }
         let Some(wait) = self.wait_for(deployment, plan)? else {
-            if Self::is_at_gate(deployment) && self.has_gates() {
+            if deployment.is_at_gate() && self.has_gates() {
                 self.status.attempt_since = Some(self.now);
             }
             return Ok(None);
@@ -58,7 +45,7 @@ impl Pass<'_> {
 
     /// Lets a new version whose plan is refused wait for the stacks it depends on. `None`: they are ready.
     pub(super) fn wait_for_others(&mut self, deployment: &mut Deployment) -> Result<Option<Carried>, PassError> {
-        if !Self::is_new(deployment) {
+        if !deployment.is_new() {
             return Ok(None);
         }
         match self.wait_for_stacks()? {

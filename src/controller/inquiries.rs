@@ -57,7 +57,7 @@ impl Answers {
             .ok_or_else(|| InquiryError::NotFound(format!("stack `{key}`")))?;
         if wanted.is_none()
             && images.is_empty()
-            && let Some(waiting) = pass.attempt().map_err(failed)?.filter(Pass::is_at_gate)
+            && let Some(waiting) = pass.attempt().map_err(failed)?.filter(Deployment::is_at_gate)
             && let Some(rendition) = self.shared.renditions.get_of(key, &waiting.id)
         {
             // What waits, for a word or for an opening, is planned already: with the digests that it would bring.

@@ -27,7 +27,7 @@ impl Pass<'_> {
         rendition: &Rendition,
         plan: &Plan,
     ) -> Result<bool, PassError> {
-        if !Self::is_new(deployment) || (plan.steps.is_empty() && plan.jobs.is_empty()) {
+        if !deployment.is_new() || (plan.steps.is_empty() && plan.jobs.is_empty()) {
             return Ok(false);
         }
         let found = self.found_before(rendition, plan)?;

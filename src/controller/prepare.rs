@@ -178,7 +178,7 @@ impl Pass<'_> {
             return progress.total_deadline;
         }
         let since = self.status.attempt_since.unwrap_or(deployment.known_since());
-        let since = if Self::is_at_gate(deployment) && self.has_gates() { self.now } else { since };
+        let since = if deployment.is_at_gate() && self.has_gates() { self.now } else { since };
         let since = if planted!("the clock before the first write begins anew") { self.now } else { since };
         since.checked_add(self.stack.spec.policy.total_deadline).unwrap_or(self.now)
     }

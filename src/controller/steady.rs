@@ -21,8 +21,6 @@ use crate::plan::{Prune, author, restores_pace};
 
 /// Drift that stays away for so long is forgotten: the next one is corrected at once.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
-/// A deployment that failed by the infrastructure's fault is tried again after this time.
-const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// What keeping came to.
 pub(super) enum Kept {
@@ -145,21 +143,8 @@ impl Pass<'_> {
     fn try_again(&mut self, attempt: &Deployment) -> Result<Option<Kept>, PassError> {
         let held = attempt.version.digest.as_ref().is_some_and(|digest| self.status.is_held(digest));
         let held = held && !planted!("a held version is tried again as if an outage had failed it");
-        let Some(failure) = attempt.failure.as_ref().filter(|_| attempt.phase == Phase::Failed && !held) else {
-            return Ok(None);
-        };
-        let started = attempt.progress.is_some() && attempt.rollback_of.is_none();
-        let outage = match failure.class {
-            FailureClass::EngineUnreachable | FailureClass::QuorumLost => true,
-            // A ref that could not be looked up flows by itself as soon as it can be.
-            FailureClass::SourceUnreachable => attempt.version.revision.is_some(),
-            _ => false,
-        };
-        if !started && !outage {
-            return Ok(None);
-        }
+        let Some(at) = attempt.tried_again(held, self.now) else { return Ok(None) };
         let drift = (attempt.origin.trigger == Trigger::Drift).then(|| self.next_correction()).flatten();
-        let at = attempt.finished_at.unwrap_or(self.now).checked_add(TRY_AGAIN).unwrap_or(self.now);
         let at = drift.map_or(at, |drift| drift.max(at));
         if self.now < at {
             return Ok(Some(Kept::Rest(Next::At(at))));

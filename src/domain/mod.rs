@@ -22,6 +22,7 @@ mod name;
 mod notifier;
 mod object;
 mod order;
+mod outlook;
 mod range;
 mod relay;
 mod schedule;
@@ -66,6 +67,7 @@ pub use object::{
     SecretSpec, TUNNELS_OPTION, content_name,
 };
 pub use order::Course;
+pub use outlook::{Outlook, outlook};
 pub use range::{Range, tag_version};
 pub use relay::{Handed, Installation, Relay, RelayCursor, RelayMark};
 pub use schedule::{Day, Freeze, Opening, Schedule, Window};

@@ -28,6 +28,9 @@ async fn baking(second: Behaviour) -> (World, DeploymentId) {
 #[tokio::test(start_paused = true)]
 async fn a_version_counts_as_good_when_it_has_baked() {
     let (world, v2) = baking(Behaviour::Run).await;
+    let since = world.deployment(&v2).progress.and_then(|progress| progress.baking_since);
+    let end = since.and_then(|since| since.checked_add(jiff::SignedDuration::from_mins(10)).ok());
+    assert_eq!(world.next().and_then(|next| next.at), end);
     world.swarm.forget_calls();
     world.sleep(590).await;
     assert_eq!(world.deployment(&v2).phase, DeploymentPhase::Verifying, "{}", world.report());

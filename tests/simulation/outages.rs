@@ -47,6 +47,12 @@ async fn an_engine_that_stays_away_fails_the_deployment_without_a_rollback_and_i
     world.ends_as(1300, &v2, DeploymentPhase::Failed).await;
     assert_eq!(world.deployment(&v2).failure.map(|failure| failure.class), Some(FailureClass::EngineUnreachable));
     assert!(world.status().held.is_empty());
+    // It is said when it is tried again, and then it is.
+    let again = world.next().and_then(|next| next.at).expect("a time");
+    assert!(again > world.deployment(&v2).finished_at.expect("an end"));
+    world.until(90, "it is tried again", |world| world.newest().id != v2).await;
+    let late = world.newest().created_at.duration_since(again);
+    assert!((0..5).contains(&late.as_secs()), "{late:#}: {}", world.report());
     world.sleep(3600 * 3).await;
     assert!(world.history().len() < 14, "{}", world.report());
     world.swarm.set_down(false);

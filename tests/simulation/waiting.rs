@@ -126,6 +126,7 @@ async fn a_new_version_waits_for_its_window_and_going_back_does_not() {
     let message = world.deployment(&v2).message.unwrap();
     let opens: Timestamp = to.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
     assert!(message.contains("the fair") && message.contains(&format!("the next opening is {opens}")), "{message}");
+    assert_eq!(world.next().and_then(|next| next.at), Some(opens));
     world.sleep(4 * 3600).await;
     assert_eq!(world.image_of("shop_web"), "app:1");
     world.ends_as(3 * 3600, &v2, DeploymentPhase::Converged).await;

@@ -254,6 +254,13 @@ impl World {
         self.lives.last().unwrap().inquiries.clone()
     }
 
+    /// What is said to happen next with the stack `shop`.
+    pub fn next(&self) -> Option<Outlook> {
+        let (stack, status) = (self.stack()?, self.status());
+        let attempt = status.attempt.as_ref().map(|attempt| self.deployment(&attempt.id));
+        outlook(&stack, &status, attempt.as_ref(), self.ambient_now())
+    }
+
     /// All deployments of the stack `shop`, oldest first.
     pub fn history(&self) -> Vec<Deployment> {
         let mut all: Vec<Deployment> =

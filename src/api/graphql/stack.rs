@@ -182,6 +182,13 @@ impl StackView {
         GlobalId::Stack(self.key.clone()).encode()
     }
 
+    /// What happens next, and when, as far as that is known; none when nothing has to.
+    #[graphql(complexity = "3 + child_complexity")]
+    async fn next(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<NextView>> {
+        let found = guard(ctx)?.outlook(&self.key).map_err(super::unavailable)?;
+        Ok(found.map(Into::into))
+    }
+
     /// The deployment that was recorded together with this generation.
     async fn deployment(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<DeploymentView>> {
         let id = DeploymentId(self.deployment_id.clone());
@@ -208,6 +215,22 @@ impl StackView {
         let found = guard(ctx)?.history(&self.key, before.as_ref(), size + 1).map_err(super::unavailable)?;
         let nodes = found.into_iter().map(Into::into).collect();
         Ok(DeploymentConnection::new(nodes, size, before.is_some()))
+    }
+}
+
+/// What happens next.
+#[derive(SimpleObject)]
+#[graphql(name = "Next")]
+pub(super) struct NextView {
+    /// One phrase. Where there is a time it speaks of it as `then`.
+    text: String,
+    /// When; none when that is not known, or up to somebody.
+    at: Option<Time>,
+}
+
+impl From<domain::Outlook> for NextView {
+    fn from(it: domain::Outlook) -> Self {
+        Self { text: it.text, at: it.at.map(Into::into) }
     }
 }
 

@@ -29,6 +29,13 @@ macro_rules! stack {
     };
 }
 
+/// What happens next: asked of one stack at a time, because it reads more than the stack.
+macro_rules! next {
+    () => {
+        "next { text at } "
+    };
+}
+
 macro_rules! deployment {
     () => {
         concat!(
@@ -113,6 +120,7 @@ macro_rules! order {
 pub(in crate::cli) const STACK: &str = concat!(
     "query Stack($name: String!, $environment: String!) { stack(name: $name, environment: $environment) { ",
     stack!(),
+    next!(),
     "} }"
 );
 /// For the shell, while a name is typed.
@@ -245,6 +253,7 @@ pub(in crate::cli) const FOLLOW_STACK: &str = concat!(
     "subscription FollowStack($name: String!, $environment: String!, $after: Int) { ",
     "stackChanged(name: $name, environment: $environment, after: $after) { sequence stack { ",
     stack!(),
+    next!(),
     "} } }"
 );
 pub(in crate::cli) const FOLLOW_STACKS: &str = concat!(

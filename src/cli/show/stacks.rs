@@ -63,6 +63,10 @@ pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> Stri
     }
     text.push('\n');
     let mut facts = Facts::default();
+    if let Some(next) = &stack.next {
+        let at = next.at.map(|at| format!("{}: ", at.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default();
+        facts.say("next", format!("{at}{}", clean(&next.text)));
+    }
     facts.say("generation", generation(stack));
     facts.say("desired", with_images(desired(stack), &stack.desired));
     for (name, version) in [("target", &stack.target), ("live", &stack.live), ("last good", &stack.last_good)] {
@@ -202,9 +206,13 @@ mod tests {
             "deploymentId": "01pin", "versionOf": "01old", "actor": "ada", "reason": "fair", "until": null,
             "since": "2026-01-31T11:59:00Z",
         });
+        it["next"] = serde_json::json!({
+            "text": "the pin ends then, and what is declared flows again", "at": "2026-02-01T08:00:00Z",
+        });
         let it: Stack = read(&it).unwrap();
         insta::assert_snapshot!(stack(&it, now(), Paint(false)), @r"
         shop (default)  RolledBack: what is wanted runs
+          next        2026-02-01T08:00:00Z: the pin ends then, and what is declared flows again
           generation  4
           desired     main@11111111  web=app:2
           target      22222222  web=app:1
