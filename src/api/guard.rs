@@ -22,8 +22,8 @@ use super::feed::Feed;
 use super::roster::{self, From, Order, Page, Roster, StackFilter};
 use crate::domain::{
     Access, ApiToken, Catalog, CatalogStatus, Credential, CredentialName, Deployment, DeploymentId, DeploymentPhase,
-    Environment, EnvironmentName, EnvironmentStatus, Event, GitUrl, Grant, Node, Notifier, NotifierStatus, Place,
-    Repository, RepositoryStatus, Stack, StackKey, StackName, StackStatus, Wanted,
+    Environment, EnvironmentName, EnvironmentStatus, Event, EventType, GitUrl, Grant, Node, Notifier, NotifierStatus,
+    Outlook, Place, Repository, RepositoryStatus, Round, Stack, StackKey, StackName, StackStatus, Wanted, outlook,
 };
 use crate::ledger::{Hook, HookDelivery, Ledger, LedgerError};
 use crate::ports::{
@@ -247,6 +247,36 @@ impl Guard {
     /// The nodes of an environment's Swarm.
     pub(super) fn nodes(&self, name: &EnvironmentName) -> Vec<Arc<Node>> {
         if self.sees_environment(name) { self.shelf.inquiries.nodes(name) } else { Vec::new() }
+    }
+
+    /// How long the newest round over an environment took; none before the first, or when another Skep keeps it.
+    pub(super) fn round(&self, name: &EnvironmentName) -> Option<Round> {
+        self.shelf.inquiries.round(name).filter(|_| self.sees_environment(name))
+    }
+
+    /// All that the log tells of one deployment, the oldest first. It is read from its end, up to where the deployment was
+    /// recorded.
+    pub(super) fn events_of(&self, id: &DeploymentId) -> Result<Vec<(u64, Event)>, LedgerError> {
+        let (mut found, mut before, mut over) = (Vec::new(), None, false);
+        loop {
+            let page = self.shelf.ledger.events(before, true, PAGE)?;
+            let Some((oldest, _)) = page.last() else { break };
+            before = Some(*oldest);
+            // What was written together with the record may stand before it, in the page that follows.
+            let last = over;
+            let of = page.into_iter().filter(|(_, event)| event.deployment.as_ref() == Some(id));
+            for (sequence, event) in of {
+                over |= event.kind == EventType::DeploymentCreated;
+                if self.sees_event(&event) {
+                    found.push((sequence, event));
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found)
     }
 
     /// One look at the log after (or, backwards, before) a sequence.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(super) use super::environment_model::{Environment, Node, Round};
 use super::exit::{CliError, Exit};
 pub(super) use super::plan_model::{Change, Plan, Step};
 

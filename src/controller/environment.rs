@@ -19,6 +19,7 @@ use super::backoff::{backoff, jittered};
 use super::claim::{self, Claimer};
 use super::glance::AtRest;
 use super::queue::{Priority, Queue};
+use super::round::Rounds;
 use super::snapshot::{Wrote, replace, take_one};
 use super::tasks::TaskWatch;
 use crate::domain::{Claim, EnvironmentName, ObjectRef, Snapshot, StackKey};
@@ -74,6 +75,8 @@ pub(super) struct Observed {
     pub queue: Arc<Queue>,
     /// Its tasks, while anything is under way.
     pub tasks: TaskWatch,
+    /// How long its rounds take.
+    pub rounds: Rounds,
     /// Its stacks that need no whole look for now.
     pub at_rest: AtRest,
     /// How many of its stacks are worked on at a time.
@@ -101,6 +104,7 @@ impl Observed {
             swarm,
             queue,
             tasks: TaskWatch::default(),
+            rounds: Rounds::default(),
             at_rest: AtRest::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
             begun_at: ambient.now(),
@@ -340,9 +344,11 @@ impl Observed {
     }
 
     async fn list_all(&self) -> Result<(), SwarmError> {
+        self.rounds.begin();
         for kind in WatchedKind::ALL {
             self.list(kind).await?;
         }
+        self.rounds.listed();
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::rendition::Rendition;
 use super::shared::Shared;
 use crate::domain::{
     Action, Course, CredentialName, Deployment, DeploymentId, Desired, Effect, EnvironmentName, GitSource, GitUrl,
-    ImageWish, Node, ObjectKind, Revision, Snapshot, Source, Stack, StackKey, StackName, StackSpec, Step, Task,
+    ImageWish, Node, ObjectKind, Revision, Round, Snapshot, Source, Stack, StackKey, StackName, StackSpec, Step, Task,
     Trigger, Version, VersionSource, Wanted,
 };
 use crate::plan::{Prune, task_form};
@@ -390,6 +390,10 @@ impl Inquiries for Answers {
 
     fn doctor_of<'a>(&'a self, name: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
         Box::pin(self.bounded(self.look_at_one(name)))
+    }
+
+    fn round(&self, environment: &EnvironmentName) -> Option<Round> {
+        self.shared.environments.get(environment)?.rounds.newest()
     }
 
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {

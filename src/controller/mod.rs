@@ -46,6 +46,7 @@ mod rendering;
 mod rendition;
 mod report;
 mod repositories;
+mod round;
 mod running;
 mod second_opinion;
 mod shared;

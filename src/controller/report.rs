@@ -19,7 +19,9 @@ pub(super) async fn report(shared: Arc<Shared>, environment: Arc<Observed>, canc
         if let Err(error) = write_status(&shared, &environment).await {
             tracing::warn!(environment = %environment.name, %error, "the environment's status could not be written");
         }
-        for key in shared.ledger.stack_keys(&environment.name).unwrap_or_default() {
+        let all = shared.ledger.stack_keys(&environment.name).unwrap_or_default();
+        environment.rounds.queued(&all, shared.ambient.now());
+        for key in all {
             environment.queue.add(&key, Instant::now(), Priority::Resync);
         }
         tokio::select! {

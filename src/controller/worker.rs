@@ -77,6 +77,7 @@ pub(super) async fn work(shared: Arc<Shared>, environment: Arc<Observed>, cancel
                 Look::Panicked
             });
             shared.meters.looked(&environment.name, waited, begun.elapsed(), how);
+            environment.rounds.looked(&key, shared.ambient.now());
             environment.queue.done(&key);
             drop(place);
         });

@@ -1,5 +1,7 @@
 //! A named Swarm.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,20 @@ pub struct EnvironmentStatus {
     /// The last order to claim it that was carried out.
     #[serde(default)]
     pub handled_claim: Option<String>,
+}
+
+/// A round over an environment: everything is listed afresh, and then each of its stacks is looked at. Known to the process
+/// alone that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// How long it took, from the first question to the engine to the last look.
+    pub took: Duration,
+    /// How long the listing took, of that.
+    pub listing: Duration,
+    /// When it was over.
+    pub at: Timestamp,
+    /// How many stacks were looked at.
+    pub stacks: u64,
 }
 
 /// A person's word that this Skep is to take an environment over from the one that holds it.

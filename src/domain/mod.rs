@@ -47,7 +47,7 @@ pub use deployment::{
 pub use desired::{Desired, DesiredService, Material, Rendered, Warning};
 pub use digest::{Digest, Digester, canonical_json};
 pub use effect::{Action, Applied, Change, Effect, Step};
-pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus};
+pub use environment::{Claim, ClaimOrder, Environment, EnvironmentStatus, Round};
 pub use event::{Event, EventType};
 pub use failure::{Failure, FailureClass};
 pub use image::{

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{BoxFuture, BoxStream, CommitInfo, LogLine, LogOf, LogQuery};
 use crate::domain::{
-    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Stack, StackKey,
+    Action, Change, CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, ObjectKind, Round, Stack, StackKey,
     StackName, TaskState, Wanted, When,
 };
 
@@ -301,6 +301,11 @@ pub trait Inquiries: Send + Sync + 'static {
     /// The same of one environment alone.
     fn doctor_of<'a>(&'a self, _environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
         Box::pin(async { Err(InquiryError::Failed("this server looks at nothing".to_owned())) })
+    }
+
+    /// How long the newest round over an environment took; none before the first, or when another Skep keeps it.
+    fn round(&self, _environment: &EnvironmentName) -> Option<Round> {
+        None
     }
 
     /// The nodes of an environment's Swarm, by name, as they were last seen; none before the first look.

@@ -180,3 +180,115 @@ async fn what_has_nothing_to_compare_says_so() {
     let commit = world.data("{ stack(name: \"shop\") { deployment { commit { author } } } }", json!({})).await;
     assert_eq!(commit["stack"]["deployment"]["commit"], Value::Null);
 }
+
+/// A line of the log about a deployment of `shop`.
+fn line(id: &str, kind: EventType, actor: &str, message: String) -> Event {
+    let StackKey { environment, name } = shop();
+    Event {
+        time: jiff::Timestamp::now(),
+        kind,
+        environment,
+        stack: Some(name),
+        deployment: Some(DeploymentId(id.into())),
+        reason: "why".into(),
+        message,
+        actor: actor.into(),
+        via: None,
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_one_deployment_are_found_however_much_was_written_since() {
+    let world = World::with_shop().await;
+    let id = world.data("{ stack(name: \"shop\") { deploymentId } }", json!({})).await["stack"]["deploymentId"].clone();
+    let id = id.as_str().unwrap();
+    let mut batch = Batch::new();
+    for (kind, actor) in
+        [(EventType::PhaseChanged, "controller"), (EventType::Failed, "controller"), (EventType::Approved, "ada")]
+    {
+        batch = batch.event(&line(id, kind, actor, format!("{kind:?}")));
+    }
+    world.ledger.commit(batch).await.unwrap();
+    // More than fit in one look at the log, and in a page.
+    for part in 0..12 {
+        let lines = (0..100).map(|n| line("another", EventType::StepApplied, "controller", format!("{part}.{n}")));
+        world.ledger.commit(lines.fold(Batch::new(), |batch, it| batch.event(&it))).await.unwrap();
+    }
+    let asked = |arguments: String| {
+        let world = &world;
+        async move {
+            let query = format!(
+                "{{ events({arguments}) {{ edges {{ cursor node {{ type deploymentId }} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+            );
+            world.data(&query, json!({})).await["events"].clone()
+        }
+    };
+    let kinds = |page: &Value| -> Vec<String> {
+        let edges = page["edges"].as_array().unwrap().iter();
+        edges.map(|edge| edge["node"]["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = asked(format!("deployment: \"{id}\", first: 200")).await;
+    assert_eq!(kinds(&all), ["StackDeclared", "DeploymentCreated", "PhaseChanged", "Failed", "Approved"], "{all}");
+    assert_eq!(kinds(&asked(format!("deployment: \"{id}\", types: [Failed, Approved]")).await), ["Failed", "Approved"]);
+    assert_eq!(kinds(&asked(format!("deployment: \"{id}\", actor: \"ada\"")).await), ["Approved"]);
+    assert_eq!(kinds(&asked("types: [Approved], backwards: true".to_owned()).await), ["Approved"]);
+    assert_eq!(kinds(&asked(format!("deployment: \"{id}\", stack: \"other\"")).await), Vec::<String>::new());
+    // In pages, and from the end.
+    let first = asked(format!("deployment: \"{id}\", backwards: true, first: 2")).await;
+    assert_eq!(
+        (kinds(&first), &first["pageInfo"]["hasNextPage"]),
+        (vec!["Approved".into(), "Failed".into()], &json!(true))
+    );
+    let after = first["pageInfo"]["endCursor"].as_str().unwrap();
+    let next = asked(format!("deployment: \"{id}\", backwards: true, first: 1, after: \"{after}\"")).await;
+    assert_eq!(kinds(&next), ["PhaseChanged"]);
+    // Followed, they come first, and then what is added.
+    let mut socket = world.socket().await;
+    socket
+        .subscribe("1", &format!("subscription {{ eventAdded(deployment: \"{id}\", last: 2) {{ event {{ type }} }} }}"))
+        .await;
+    for kind in ["Failed", "Approved"] {
+        assert_eq!(socket.data().await["event"]["type"], kind);
+    }
+    let more = [
+        line("another", EventType::Held, "controller", String::new()),
+        line(id, EventType::RolledBack, "controller", String::new()),
+    ];
+    world.ledger.commit(more.iter().fold(Batch::new(), |batch, it| batch.event(it))).await.unwrap();
+    assert_eq!(socket.data().await["event"]["type"], "RolledBack");
+}
+
+#[tokio::test]
+async fn what_happens_next_is_said_with_the_stack() {
+    let world = World::with_shop().await;
+    let query = "{ stack(name: \"shop\") { next { text at } } }";
+    let next = world.data(query, json!({})).await["stack"]["next"].clone();
+    assert_eq!(next, json!({ "text": "what is asked for is taken up", "at": null }));
+    let suspend = json!({ "stack": { "name": "shop" }, "reason": "the fair", "until": "2126-12-01T00:00:00Z" });
+    world.mutate("suspendStack", "SuspendStackInput", suspend).await;
+    let next = world.data(query, json!({})).await["stack"]["next"].clone();
+    let text = "the suspension ends then, and Skep goes on with it";
+    assert_eq!(next, json!({ "text": text, "at": "2126-12-01T00:00:00Z" }));
+    world.mutate("resumeStack", "ResumeStackInput", json!({ "stack": { "name": "shop" } })).await;
+    let id = world.data("{ stack(name: \"shop\") { deploymentId } }", json!({})).await["stack"]["deploymentId"].clone();
+    world.converge(id.as_str().unwrap(), "v1").await;
+    assert_eq!(world.data(query, json!({})).await["stack"]["next"], Value::Null);
+    world.ledger.commit(Batch::new().put_status(&shop(), &StackStatus::default())).await.unwrap();
+    assert_ne!(world.data(query, json!({})).await["stack"]["next"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_deployment_has_its_page_where_the_server_knows_its_address() {
+    let query = "{ deployments(first: 1) { edges { node { deploymentId url } } } environment { round { seconds listingSeconds at stacks } } }";
+    let world = World::with_shop().await;
+    let data = world.data(query, json!({})).await;
+    assert_eq!(data["deployments"]["edges"][0]["node"]["url"], Value::Null);
+    let round = json!({ "seconds": 1.5, "listingSeconds": 0.25, "at": "1970-01-01T00:00:00Z", "stacks": 7 });
+    assert_eq!(data["environment"]["round"], round);
+    let public_url = Some("https://skep.example.org/base".to_owned());
+    let world = World::with(ApiOptions { public_url, ..ApiOptions::default() }).await;
+    world.apply(SHOP).await;
+    let found = world.data(query, json!({})).await["deployments"]["edges"][0]["node"].clone();
+    let id = found["deploymentId"].as_str().unwrap();
+    assert_eq!(found["url"], format!("https://skep.example.org/base/deployments/{id}"));
+}

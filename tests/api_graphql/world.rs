@@ -12,7 +12,7 @@ use skep::api::{ApiOptions, ApiParts, ApiState, Auth, Listen, bind, rest};
 use skep::declare::{Declare, Limits};
 use skep::domain::{
     Action, Change, Deployment, DeploymentId, DeploymentPhase, Digest, Environment, EnvironmentName, Kept, LastGood,
-    ObjectKind, Pointer, StackKey, StackName, StackStatus, TaskState, Wanted,
+    ObjectKind, Pointer, Round, StackKey, StackName, StackStatus, TaskState, Wanted,
 };
 use skep::ledger::{Batch, Ledger};
 use skep::ports::{
@@ -99,6 +99,12 @@ impl Inquiries for OnePlan {
             plan.warnings = images.iter().map(|(service, version)| format!("{service}={version}")).collect();
             Ok(plan)
         })
+    }
+
+    fn round(&self, environment: &EnvironmentName) -> Option<Round> {
+        let (took, listing) = (Duration::from_millis(1500), Duration::from_millis(250));
+        let known = *environment == EnvironmentName::default();
+        known.then_some(Round { took, listing, at: Timestamp::UNIX_EPOCH, stacks: 7 })
     }
 
     fn tasks<'a>(&'a self, stack: &'a StackKey) -> BoxFuture<'a, Result<Vec<TaskAnswer>, InquiryError>> {

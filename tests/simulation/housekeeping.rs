@@ -93,3 +93,27 @@ async fn old_deployments_go_with_what_was_kept_for_them() {
     let bad = world.image("web", "bad:1").await;
     world.ends_as(120, &bad, DeploymentPhase::RolledBack).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_round_is_measured_in_memory_and_written_nowhere() {
+    let world = World::running().await;
+    let name = EnvironmentName::default();
+    let round = || world.inquiries().round(&name);
+    world.until(30, "the first round is over", |world| world.inquiries().round(&name).is_some()).await;
+    assert_eq!(round().map(|round| round.stacks), Some(0));
+    world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.apply(&inline("blog", "", &two("app:1", "job:1"))).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(60).await;
+    let (first, revision) = (round().unwrap().at, world.ledger.revision());
+    world
+        .until(400, "everything is listed again", |world| {
+            world.inquiries().round(&name).is_some_and(|round| round.at > first)
+        })
+        .await;
+    let second = round().unwrap();
+    assert_eq!(second.stacks, 2);
+    assert!(second.listing <= second.took && second.took < std::time::Duration::from_secs(5), "{second:?}");
+    assert_eq!(world.ledger.revision(), revision);
+    assert_eq!(world.inquiries().round(&EnvironmentName::parse("other").unwrap()), None);
+}

@@ -7,7 +7,7 @@ use super::event_type::EventType;
 use super::ids::GlobalId;
 use super::node::NodeView;
 use super::time::Time;
-use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event, Relay};
+use crate::domain::{self, Claim, Environment, EnvironmentName, EnvironmentStatus, Event, Relay, Round};
 use crate::ports::{CompareAnswer, JobAnswer, PlanAnswer, RenderAnswer, StepAnswer};
 
 /// One line of the append-only log.
@@ -122,6 +122,32 @@ impl EnvironmentView {
     pub(super) async fn nodes(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<NodeView>> {
         let nodes = super::guard(ctx)?.nodes(&self.key);
         Ok(nodes.iter().map(|node| node.as_ref().into()).collect())
+    }
+
+    /// How long the newest round took; none before the first one is over, or when another Skep keeps the environment.
+    async fn round(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<RoundView>> {
+        Ok(super::guard(ctx)?.round(&self.key).map(Into::into))
+    }
+}
+
+/// A round over an environment: everything is listed afresh, and then each of its stacks is looked at.
+#[derive(SimpleObject)]
+#[graphql(name = "Round")]
+pub(super) struct RoundView {
+    /// How long it took, in seconds, from the first question to the engine to the last look.
+    seconds: f64,
+    /// How long the listing took, of that, in seconds.
+    listing_seconds: f64,
+    /// When it was over.
+    at: Time,
+    /// How many stacks were looked at.
+    stacks: u64,
+}
+
+impl From<Round> for RoundView {
+    fn from(it: Round) -> Self {
+        let (seconds, listing_seconds) = (it.took.as_secs_f64(), it.listing.as_secs_f64());
+        Self { seconds, listing_seconds, at: it.at.into(), stacks: it.stacks }
     }
 }
 

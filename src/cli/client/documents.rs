@@ -60,7 +60,7 @@ macro_rules! environment {
         concat!(
             "name endpoints tls ssh relay { url credential environment } connected since message engine api nodeCount ",
             "nodes { hostname role leader availability state addr engine cpus memory labels { name value } } ",
-            "claim { state instance epoch } "
+            "claim { state instance epoch } round { seconds listingSeconds at stacks } "
         )
     };
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::cli::console::{Tone, clean};
-use crate::cli::model::{Environment, Event};
+use crate::cli::model::{Environment, Event, Round};
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{NONE, age, or_none};
 
@@ -11,7 +11,7 @@ use crate::cli::text::{NONE, age, or_none};
 pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now: Timestamp) -> Table {
     let mut head = vec!["ENVIRONMENT", "CONNECTED", "SINCE", "NODES", "CLAIM"];
     if wide {
-        head.extend(["ENGINE", "API", "CAPACITY", "ENDPOINTS"]);
+        head.extend(["ENGINE", "API", "CAPACITY", "ROUND", "ENDPOINTS"]);
     }
     head.push("MESSAGE");
     let mut table = Table::new(&head);
@@ -38,6 +38,7 @@ pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now
                 or_none(it.engine.as_deref()).into(),
                 or_none(it.api.as_deref()).into(),
                 if it.nodes.is_empty() { NONE.to_owned() } else { super::keys::capacity(&it.nodes) }.into(),
+                round(it.round.as_ref(), now).into(),
                 or_none(Some(&endpoints)).into(),
             ]);
         }
@@ -45,6 +46,14 @@ pub(in crate::cli) fn environments(environments: &[Environment], wide: bool, now
         table.row(row);
     }
     table
+}
+
+/// How long the newest round took, over how many stacks, and how long ago that was.
+fn round(round: Option<&Round>, now: Timestamp) -> String {
+    match round {
+        None => NONE.to_owned(),
+        Some(it) => format!("{:.1}s of {} stacks, {} ago", it.seconds, it.stacks, age(it.at, now)),
+    }
 }
 
 /// A line for each event.
@@ -97,6 +106,7 @@ mod tests {
         let list: Vec<Environment> = read(&json!([
             { "name": "default", "endpoints": ["unix:///var/run/docker.sock"], "connected": true,
               "since": "2026-01-31T11:00:00Z", "message": null, "engine": "28.2.2", "api": "1.50", "nodeCount": 3,
+              "round": { "seconds": 1.26, "listingSeconds": 0.3, "at": "2026-01-31T11:57:00Z", "stacks": 40 },
               "claim": { "state": "Ours", "instance": null, "epoch": 1 } },
             { "name": "prod", "endpoints": [], "connected": null, "since": null, "message": "not looked at yet",
               "engine": null, "api": null, "nodeCount": null,
@@ -109,6 +119,14 @@ mod tests {
         default      yes        60m    3      Ours
         prod         unknown    -      -      Foreign (other)  not looked at yet
         ");
+    }
+
+    #[test]
+    fn a_wide_screen_shows_the_round() {
+        let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let it = Round { seconds: 1.26, at: "2026-01-31T11:57:00Z".parse().unwrap(), stacks: 40 };
+        assert_eq!(round(Some(&it), at), "1.3s of 40 stacks, 3m ago");
+        assert_eq!(round(None, at), "-");
     }
 
     #[test]

@@ -14,7 +14,9 @@ use super::super::shared::Shared;
 use super::Link;
 use super::log::{FarLog, Standing};
 use super::wire::{rename, take_secrets};
-use crate::domain::{CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Stack, StackKey, StackName, Wanted};
+use crate::domain::{
+    CredentialName, DeploymentId, EnvironmentName, GitUrl, Node, Round, Stack, StackKey, StackName, Wanted,
+};
 use crate::ports::{
     Area, BoxFuture, BoxStream, CommitInfo, CompareAnswer, CredentialAnswer, FarError, Finding, Health, Inquiries,
     InquiryError, LogLine, LogOf, LogQuery, PlanAnswer, Question, RenderAnswer, RunningStack, TaskAnswer,
@@ -306,6 +308,11 @@ impl Inquiries for Routed {
     fn doctor_of<'a>(&'a self, name: &'a EnvironmentName) -> BoxFuture<'a, Result<Vec<Finding>, InquiryError>> {
         let Some(link) = self.link(name) else { return self.local.doctor_of(name) };
         Box::pin(async move { Ok(link.doctor().await) })
+    }
+
+    /// The rounds of a far Skep are its own.
+    fn round(&self, environment: &EnvironmentName) -> Option<Round> {
+        if self.link(environment).is_some() { None } else { self.local.round(environment) }
     }
 
     fn nodes(&self, environment: &EnvironmentName) -> Vec<Arc<Node>> {
