@@ -1,6 +1,9 @@
 //! Queries.
 
 use serde_json::{Value, json};
+use skep::api::ApiOptions;
+use skep::domain::{DeploymentId, Event, EventType, StackKey, StackStatus};
+use skep::ledger::Batch;
 
 use crate::world::{SHOP, World};
 

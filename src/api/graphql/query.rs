@@ -8,6 +8,7 @@ use super::credential::{CredentialTestView, CredentialView};
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
 use super::event::{ComparisonView, EnvironmentView, EventView, PlanView, RenderingView};
+use super::event_type::EventType;
 use super::fleet::{self, ListArgs, StackConnection, StackOrder};
 use super::hook::{self, HookDeliveryView, HookTrial, HookView};
 use super::ids::{GlobalId, deployment_id, read_cursor};
@@ -19,7 +20,7 @@ use super::task::TaskView;
 use super::token::TokenView;
 use super::{context, error, fault, guard, refused, unavailable};
 use crate::api::guard::{Guard, Look};
-use crate::domain::{Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, StackName, Wanted};
+use crate::domain::{self, Access, CredentialName, DeploymentId, EnvironmentName, GitUrl, StackKey, StackName, Wanted};
 use crate::ports::InquiryError;
 
 /// Anything with a global id.
@@ -219,6 +220,7 @@ impl Query {
 
     /// The log, the oldest first.
     #[graphql(complexity = "super::page::cost(first, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -227,6 +229,9 @@ impl Query {
         #[graphql(desc = "The newest first.", default)] backwards: bool,
         #[graphql(desc = "Only those about this environment.")] environment: Option<String>,
         #[graphql(desc = "Only those about the stack of this name.")] stack: Option<String>,
+        #[graphql(desc = "Only those about this deployment, by the global id or the bare one.")] deployment: Option<ID>,
+        #[graphql(desc = "Only those of one of these kinds.")] types: Option<Vec<EventType>>,
+        #[graphql(desc = "Only those that were caused by the actor of this name.")] actor: Option<String>,
     ) -> async_graphql::Result<EventConnection> {
         let guard = guard(ctx)?;
         let size = size(first)?;
@@ -234,7 +239,16 @@ impl Query {
         let bad = |_| error("INVALID", "`after` is not a cursor of this list");
         let mut from = from.map(|from| from.parse::<u64>()).transpose().map_err(bad)?;
         let later = from.is_some();
-        let wanted = EventFilter { environment, stack };
+        let wanted = EventFilter::new(environment, stack, deployment, types, actor);
+        if wanted.deployment.is_some() {
+            let mut nodes: Vec<EventView> = wanted.of_deployment(&guard)?.into_iter().map(Into::into).collect();
+            if backwards {
+                nodes.reverse();
+            }
+            nodes.retain(|it| from.is_none_or(|from| if backwards { it.sequence < from } else { it.sequence > from }));
+            nodes.truncate(size + 1);
+            return Ok(EventConnection::new(nodes, size, later));
+        }
         let mut nodes: Vec<EventView> = Vec::new();
         while nodes.len() <= size {
             let Look { events: page, last } = guard.events(from, backwards).map_err(unavailable)?;
@@ -327,16 +341,40 @@ impl Query {
 
 /// Which events are wanted.
 pub(super) struct EventFilter {
-    pub(super) environment: Option<String>,
-    pub(super) stack: Option<String>,
+    environment: Option<String>,
+    stack: Option<String>,
+    pub(super) deployment: Option<DeploymentId>,
+    types: Vec<domain::EventType>,
+    actor: Option<String>,
 }
 
 impl EventFilter {
+    pub(super) fn new(
+        environment: Option<String>,
+        stack: Option<String>,
+        deployment: Option<ID>,
+        types: Option<Vec<EventType>>,
+        actor: Option<String>,
+    ) -> Self {
+        let types = types.unwrap_or_default().into_iter().map(Into::into).collect();
+        Self { environment, stack, deployment: deployment.map(|id| deployment_id(&id)), types, actor }
+    }
+
+    /// Those about the one deployment that are wanted, the oldest first.
+    pub(super) fn of_deployment(&self, guard: &Guard) -> async_graphql::Result<Vec<(u64, domain::Event)>> {
+        let Some(id) = &self.deployment else { return Ok(Vec::new()) };
+        let found = guard.events_of(id).map_err(unavailable)?;
+        Ok(found.into_iter().filter(|(_, event)| self.takes(event)).collect())
+    }
+
     /// Whether an event is among them.
-    pub(super) fn takes(&self, event: &crate::domain::Event) -> bool {
+    pub(super) fn takes(&self, event: &domain::Event) -> bool {
         let stack = event.stack.as_ref().map(|name| name.as_str());
         self.environment.as_ref().is_none_or(|name| event.environment.as_str() == name)
             && self.stack.as_deref().is_none_or(|name| stack == Some(name))
+            && self.deployment.as_ref().is_none_or(|id| event.deployment.as_ref() == Some(id))
+            && (self.types.is_empty() || self.types.contains(&event.kind))
+            && self.actor.as_ref().is_none_or(|name| event.actor == *name)
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::deployment::DeploymentView;
 use super::enums::StackPhase;
 use super::event::EventView;
+use super::event_type::EventType;
 use super::fleet::{self, ListArgs, StackOrder, StackPageChange};
 use super::ids::deployment_id;
 use super::log::{self, LogLines};
@@ -176,11 +177,15 @@ impl Subscription {
     }
 
     /// Follows the log: the newest lines first of all, then each that is added.
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the field")]
     async fn event_added(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Only those about this environment.")] environment: Option<String>,
         #[graphql(desc = "Only those about the stack of this name.")] stack: Option<String>,
+        #[graphql(desc = "Only those about this deployment, by the global id or the bare one.")] deployment: Option<ID>,
+        #[graphql(desc = "Only those of one of these kinds.")] types: Option<Vec<EventType>>,
+        #[graphql(desc = "Only those that were caused by the actor of this name.")] actor: Option<String>,
         #[graphql(desc = "Go on behind this sequence: every line since comes first.")] after: Option<u64>,
         #[graphql(desc = "Without `after`: how many of the newest lines come first, 0 to 200.", default = 20)]
         last: u32,
@@ -188,7 +193,7 @@ impl Subscription {
         let (graph, guard) = (context(ctx)?.clone(), guard(ctx)?);
         let last = usize::try_from(last).unwrap_or(usize::MAX).min(super::page::LARGEST_PAGE);
         let signals = graph.feed.subscribe();
-        let filter = EventFilter { environment, stack };
+        let filter = EventFilter::new(environment, stack, deployment, types, actor);
         let (from, pending) = match after {
             Some(after) => (after, VecDeque::new()),
             None => newest(&guard, &filter, last)?,
@@ -357,6 +362,14 @@ fn until<T: Send>(
 /// The newest lines that are wanted, the oldest of them first, and the number of the newest line of all.
 fn newest(guard: &Guard, filter: &EventFilter, last: usize) -> async_graphql::Result<(u64, VecDeque<EventAdded>)> {
     let newest = guard.newest_event().map_err(unavailable)?;
+    if filter.deployment.is_some() {
+        let all = filter.of_deployment(guard)?;
+        let surplus = all.len().saturating_sub(last);
+        // What was added while it was read comes by itself.
+        let told = all.into_iter().skip(surplus).filter(|(sequence, _)| *sequence <= newest);
+        let told = told.map(|(sequence, event)| EventAdded { sequence, event: (sequence, event).into() });
+        return Ok((newest, told.collect()));
+    }
     let (mut found, mut before, mut seen) = (VecDeque::new(), Some(newest.saturating_add(1)), 0);
     while found.len() < last && seen < 40 {
         let Look { events: page, last: oldest } = guard.events(before, true).map_err(unavailable)?;

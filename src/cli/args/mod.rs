@@ -34,7 +34,7 @@ pub(in crate::cli) use keys::{
     TokenCommand, TokenCreateArgs,
 };
 pub(in crate::cli) use logs::LogsArgs;
-pub(in crate::cli) use look::{DiffArgs, DiffForm, ManArgs, WatchArgs};
+pub(in crate::cli) use look::{DiffArgs, DiffForm, EventsArgs, FindArgs, ManArgs, WatchArgs};
 pub(in crate::cli) use notifier::{NotifierArgs, NotifierCommand};
 pub(in crate::cli) use parse::Pair;
 pub use serve::{LogFormat, ServeArgs};
@@ -446,20 +446,6 @@ pub struct DeleteArgs {
     pub reason: Option<String>,
 }
 
-/// `events`.
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// Only those about this stack.
-    #[arg(add = ArgValueCompleter::new(complete::stacks))]
-    pub stack: Option<String>,
-    /// Go on showing what is added.
-    #[arg(short, long)]
-    pub watch: bool,
-    /// How many of the newest lines come first.
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
-    pub limit: u32,
-}
-
 /// `wait`.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
@@ -508,6 +494,7 @@ mod tests {
             "skep man pages",
             "skep history shop",
             "skep events -w",
+            "skep events shop --deployment 01x --type Failed --type Held --actor ada",
             "skep logs shop/web -f --tail 10 --since 5m --deployment 01x --timestamps",
             "skep logs --deployment 01x",
             "skep wait shop",

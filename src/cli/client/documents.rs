@@ -202,8 +202,9 @@ pub(in crate::cli) const REDELIVER_HOOK: &str = "mutation RedeliverHook($input: 
 pub(in crate::cli) const DELETE_HOOK: &str = "mutation DeleteHook($input: DeleteHookInput!) { \
     deleteHook(input: $input) { name userErrors { code message field file line column hint } } }";
 pub(in crate::cli) const EVENTS: &str = concat!(
-    "query Events($first: Int, $after: String, $environment: String, $stack: String) { ",
-    "events(first: $first, after: $after, environment: $environment, stack: $stack, backwards: true) { edges { node { ",
+    "query Events($first: Int, $after: String, $environment: String, $stack: String, $deployment: ID, ",
+    "$types: [EventType!], $actor: String) { events(first: $first, after: $after, environment: $environment, ",
+    "stack: $stack, deployment: $deployment, types: $types, actor: $actor, backwards: true) { edges { node { ",
     event!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
@@ -265,8 +266,9 @@ pub(in crate::cli) const FOLLOW_STACKS: &str = concat!(
     "} deleted { name environment } } }"
 );
 pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
-    "subscription FollowEvents($environment: String, $stack: String, $after: Int, $last: Int!) { ",
-    "eventAdded(environment: $environment, stack: $stack, after: $after, last: $last) { sequence event { ",
+    "subscription FollowEvents($environment: String, $stack: String, $deployment: ID, $types: [EventType!], ",
+    "$actor: String, $after: Int, $last: Int!) { eventAdded(environment: $environment, stack: $stack, ",
+    "deployment: $deployment, types: $types, actor: $actor, after: $after, last: $last) { sequence event { ",
     event!(),
     "} } }"
 );

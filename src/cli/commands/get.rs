@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{no_stack, notifier, one_stack, watch};
-use crate::cli::args::{GetArgs, HistoryArgs, Output, What};
+use super::{look_up, no_stack, notifier, one_stack, watch};
+use crate::cli::args::{EventsArgs, FindArgs, GetArgs, HistoryArgs, Output, What};
 use crate::cli::client::documents;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::model::{Deployment, read, read_all};
@@ -54,7 +54,10 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
             )
         }
         What::Notifiers => notifier::list(session).await,
-        What::Events { stack } => events(session, stack.as_deref(), limit, args.watch).await,
+        What::Events { stack } => {
+            let of = EventsOf { stack: stack.clone(), limit, ..EventsOf::default() };
+            events(session, &of, args.watch).await
+        }
     }
 }
 
@@ -76,17 +79,49 @@ async fn stacks(session: &Session<'_>) -> Result<Exit, CliError> {
     many(session, found, "name", table, (&none, "declare one: `skep apply -f FILE`"))
 }
 
-pub(super) async fn events(
-    session: &Session<'_>,
-    stack: Option<&str>,
-    limit: usize,
-    follow: bool,
-) -> Result<Exit, CliError> {
-    if follow {
-        return watch::events(session, stack, limit).await;
+/// Which lines of the log are wanted, and how many of the newest.
+#[derive(Debug, Default)]
+pub(super) struct EventsOf {
+    pub(super) stack: Option<String>,
+    deployment: Option<String>,
+    types: Vec<String>,
+    actor: Option<String>,
+    pub(super) limit: usize,
+}
+
+impl From<&EventsArgs> for EventsOf {
+    fn from(args: &EventsArgs) -> Self {
+        Self {
+            stack: args.stack.clone(),
+            deployment: args.deployment.clone(),
+            types: args.types.clone(),
+            actor: args.actor.clone(),
+            limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+        }
     }
-    let variables = json!({ "environment": events_of(session, stack), "stack": stack });
-    let mut found = pages(session, documents::EVENTS, "events", variables, limit, |_| true).await?;
+}
+
+impl EventsOf {
+    /// As the server is asked for them.
+    pub(super) fn variables(&self, session: &Session<'_>) -> Value {
+        // A deployment is of one environment, whichever that is.
+        let environment = match self.deployment {
+            Some(_) => session.environment.as_deref(),
+            None => events_of(session, self.stack.as_deref()),
+        };
+        let types = if self.types.is_empty() { Value::Null } else { json!(self.types) };
+        json!({
+            "environment": environment, "stack": self.stack, "deployment": self.deployment, "types": types,
+            "actor": self.actor,
+        })
+    }
+}
+
+pub(super) async fn events(session: &Session<'_>, of: &EventsOf, follow: bool) -> Result<Exit, CliError> {
+    if follow {
+        return watch::events(session, of).await;
+    }
+    let mut found = pages(session, documents::EVENTS, "events", of.variables(session), of.limit, |_| true).await?;
     found.reverse();
     let wide = session.output == Output::Wide;
     let table = |found: &[Value]| Ok(show::events(&read_all(found)?, wide));

@@ -53,10 +53,7 @@ pub(super) async fn dispatch(session: &Session<'_>, command: Command) -> Result<
         },
         Command::History(args) => get::history(session, &args).await,
         Command::Logs(args) => logs::logs(session, &args).await,
-        Command::Events(args) => {
-            let first = usize::try_from(args.limit).unwrap_or(usize::MAX);
-            get::events(session, args.stack.as_deref(), first, args.watch).await
-        }
+        Command::Events(args) => get::events(session, &get::EventsOf::from(&args), args.watch).await,
         // Its codes are its own: 1 is a difference, so an error is something else.
         Command::Diff(args) => diff::diff(session, &args).await.map_err(|error| match error.exit {
             Exit::Done => error,

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::get::{self, deployments as list_deployments, environments as list_environments, events_of, one_deployment};
+use super::get::{
+    self, EventsOf, deployments as list_deployments, environments as list_environments, events_of, one_deployment,
+};
 use crate::cli::args::Output;
 use crate::cli::client::{Feed, News, documents};
 use crate::cli::exit::{CliError, Exit};
@@ -214,8 +216,10 @@ pub(super) async fn environment_event(session: &Session<'_>, feed: &mut Feed) ->
     }
 }
 
-pub(super) async fn events(session: &Session<'_>, stack: Option<&str>, limit: usize) -> Result<Exit, CliError> {
-    let mut feed = log(session, stack, limit.min(NEWEST));
+pub(super) async fn events(session: &Session<'_>, of: &EventsOf) -> Result<Exit, CliError> {
+    let mut variables = of.variables(session);
+    variables["last"] = json!(of.limit.min(NEWEST));
+    let mut feed = session.client.follow("eventAdded", documents::FOLLOW_EVENTS, variables);
     let wide = session.output == Output::Wide;
     let mut widths = Vec::new();
     loop {
