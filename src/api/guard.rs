@@ -79,7 +79,7 @@ impl Shelf {
         feed: Feed,
     ) -> Self {
         let roster = Roster::new(ledger.clone(), feed);
-        Self { ledger, inquiries, sealer, backups: Arc::new(Semaphore::new(1)), roster }
+        Self { ledger, inquiries, sealer, ambient, backups: Arc::new(Semaphore::new(1)), roster }
     }
 
     /// What this caller may read.

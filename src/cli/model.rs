@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(super) use super::environment_model::{Environment, Node, Round};
 use super::exit::{CliError, Exit};
-pub(super) use super::plan_model::{Change, Plan, Step};
+pub(super) use super::plan_model::{Change, Plan, Step, Task};
 
 /// Reads a part of an answer.
 pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
@@ -170,8 +170,18 @@ pub(super) struct Deployment {
     pub(super) jobs: Vec<Job>,
     #[serde(default)]
     pub(super) warnings: Vec<String>,
+    #[serde(default)]
+    pub(super) commit: Option<Commit>,
     pub(super) created_at: Timestamp,
     pub(super) finished_at: Option<Timestamp>,
+}
+
+/// Who made a commit, and what for.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Commit {
+    pub(super) author: String,
+    pub(super) title: String,
+    pub(super) time: Timestamp,
 }
 
 impl Deployment {
@@ -402,12 +412,6 @@ pub(super) struct NotifierStatus {
     pub(super) last_success_at: Option<Timestamp>,
     pub(super) last_error: Option<String>,
     pub(super) last_error_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Claim {
-    pub(super) state: String,
-    pub(super) instance: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

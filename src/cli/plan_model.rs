@@ -1,10 +1,13 @@
-//! Plans as the server tells of them.
+//! Plans, and the tasks that they lead to, as the server tells of them.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Plan {
+    /// Empty where two versions are compared: that is no plan.
+    #[serde(default)]
     pub(super) digest: String,
     pub(super) steps: Vec<Step>,
     #[serde(default)]
@@ -39,6 +42,20 @@ pub(super) struct Step {
     pub(super) wave: Option<u32>,
     #[serde(default)]
     pub(super) waits_for: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Task {
+    pub(super) service: String,
+    pub(super) slot: Option<u64>,
+    pub(super) node: Option<String>,
+    pub(super) state: String,
+    pub(super) desired: String,
+    pub(super) current: bool,
+    pub(super) message: String,
+    pub(super) exit_code: Option<i64>,
+    pub(super) since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -10,7 +10,7 @@ use super::args::{Globals, Output};
 use super::client::{Again, Client};
 use super::console::Console;
 use super::exit::{CliError, Exit};
-use super::model::{UserError, read};
+use super::model::{Deployment, UserError, read};
 
 /// The environment when none is said.
 const DEFAULT_ENVIRONMENT: &str = "default";

@@ -5,7 +5,7 @@ use skep::api::ApiOptions;
 use skep::domain::{DeploymentId, Event, EventType, StackKey, StackStatus};
 use skep::ledger::Batch;
 
-use crate::world::{SHOP, World};
+use crate::world::{SHOP, World, shop};
 
 async fn many(count: usize) -> World {
     let world = World::new().await;

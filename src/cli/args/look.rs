@@ -1,10 +1,11 @@
-//! `diff`, `watch` and `man`.
+//! `diff`, lists of stacks, `events`, `watch` and `man`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
 
+use super::{Pair, parse};
 use crate::cli::complete;
 
 /// `diff`.
@@ -16,6 +17,15 @@ pub struct DiffArgs {
     /// The ref to compare with what runs; what is declared, when left out.
     #[arg(long = "ref", value_name = "REF")]
     pub wanted: Option<String>,
+    /// Version of one service, in place of the one that is declared: SERVICE=TAG. May be given more than once.
+    #[arg(long = "image", value_name = "SERVICE=TAG", value_parser = parse::pair)]
+    pub images: Vec<Pair>,
+    /// Compare two deployments of the stack, as they were rendered: this one, ...
+    #[arg(long, value_name = "DEPLOYMENT", requires = "to", conflicts_with_all = ["wanted", "images"])]
+    pub from: Option<String>,
+    /// ... and this one.
+    #[arg(long, value_name = "DEPLOYMENT", requires = "from")]
+    pub to: Option<String>,
     /// How the difference is written. Any but `plan` goes before `--output`.
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     pub format: DiffForm,

@@ -324,8 +324,8 @@ pub struct GetArgs {
 /// What `get` shows.
 #[derive(Debug, Subcommand)]
 pub enum What {
-    /// All stacks.
-    Stacks,
+    /// All stacks, or those that are looked for.
+    Stacks(FindArgs),
     /// One stack.
     Stack {
         /// Its name.
@@ -345,6 +345,12 @@ pub enum What {
     },
     /// All environments.
     Environments,
+    /// The tasks of a stack's services, as the engine has them now.
+    Tasks {
+        /// Name of the stack.
+        #[arg(add = ArgValueCompleter::new(complete::stacks))]
+        stack: String,
+    },
     /// All notifiers.
     Notifiers,
     /// The newest lines of the log.
@@ -489,6 +495,10 @@ mod tests {
             "skep get events -w",
             "skep diff shop --ref main",
             "skep diff shop --format unified",
+            "skep diff shop --image web=2 --image api=3",
+            "skep diff shop --from 01a --to 01b --format markdown",
+            "skep get stacks --phase Failed --phase degraded --search \"a\" --sort worst",
+            "skep get tasks shop -o json",
             "skep watch",
             "skep watch shop",
             "skep man pages",
@@ -541,6 +551,10 @@ mod tests {
             "skep logs shop --since soon",
             "skep get stacks -o xml",
             "skep diff shop --format colour",
+            "skep diff shop --from 01a",
+            "skep diff shop --from 01a --to 01b --ref main",
+            "skep get stacks --phase Fine",
+            "skep get stacks --sort size",
             "skep suspend shop",
             "skep suspend shop --reason r --until yesterday",
             "skep serve --tls-cert c",

@@ -9,6 +9,10 @@ use jiff::Timestamp;
 
 use crate::declare::parse_duration;
 
+/// The phases of a stack.
+const PHASES: [&str; 9] =
+    ["Pending", "Progressing", "Converged", "RollingBack", "RolledBack", "Degraded", "Failed", "Suspended", "Unknown"];
+
 /// `K=V`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -23,6 +27,12 @@ pub(super) fn pair(text: &str) -> Result<Pair, String> {
         Some((key, value)) if !key.is_empty() => Ok(Pair { key: key.to_owned(), value: value.to_owned() }),
         _ => Err("write NAME=VALUE".to_owned()),
     }
+}
+
+/// The phase of a stack, in small letters or capitals.
+pub(super) fn phase(text: &str) -> Result<String, String> {
+    let found = PHASES.iter().find(|phase| phase.eq_ignore_ascii_case(text));
+    found.map(|phase| (*phase).to_owned()).ok_or_else(|| format!("it is one of {}", PHASES.join(", ")))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -49,6 +49,13 @@ macro_rules! deployment {
     };
 }
 
+/// Who made its commit, and what for: asked of one deployment at a time, because it is looked up in the repository.
+macro_rules! commit {
+    () => {
+        "commit { author title time } "
+    };
+}
+
 macro_rules! requests {
     () => {
         "originalRequest mappedRequest "
@@ -128,13 +135,14 @@ pub(in crate::cli) const STACK_NAMES: &str = "query StackNames($environment: Str
      stacks(first: 200, environment: $environment, nameContains: $name) { edges { node { name } } } }";
 pub(in crate::cli) const ENVIRONMENT_NAMES: &str = "query EnvironmentNames { environments { name } }";
 pub(in crate::cli) const STACKS: &str = concat!(
-    "query Stacks($first: Int, $after: String, $environment: String) { ",
-    "stacks(first: $first, after: $after, environment: $environment) { edges { node { ",
+    "query Stacks($first: Int, $after: String, $environment: String, $phases: [StackPhase!], $text: String, ",
+    "$order: StackOrder!) { stacks(first: $first, after: $after, environment: $environment, phases: $phases, ",
+    "text: $text, order: $order) { edges { node { ",
     stack!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
 pub(in crate::cli) const DEPLOYMENT: &str =
-    concat!("query Deployment($id: ID!) { deployment(id: $id) { ", deployment!(), requests!(), "} }");
+    concat!("query Deployment($id: ID!) { deployment(id: $id) { ", deployment!(), commit!(), requests!(), "} }");
 pub(in crate::cli) const DEPLOYMENTS: &str = concat!(
     "query Deployments($first: Int, $after: String, $stack: String, $environment: String!) { ",
     "deployments(first: $first, after: $after, stack: $stack, environment: $environment) { edges { node { ",
@@ -208,8 +216,13 @@ pub(in crate::cli) const EVENTS: &str = concat!(
     event!(),
     "} } pageInfo { hasNextPage endCursor } } }"
 );
-pub(in crate::cli) const PLAN: &str = "query Plan($stack: String!, $environment: String!, $ref: String) { \
-    plan(stack: $stack, environment: $environment, ref: $ref) { digest \
+pub(in crate::cli) const COMPARISON: &str = "query Comparison($from: ID!, $to: ID!) { \
+    comparison(from: $from, to: $to) { steps { kind name action reason changes { path from to } } unchanged } }";
+pub(in crate::cli) const TASKS: &str = "query Tasks($stack: String!, $environment: String!) { \
+    tasks(stack: $stack, environment: $environment) { taskId service slot node state desired current message exitCode \
+    createdAt since } }";
+pub(in crate::cli) const PLAN: &str = "query Plan($stack: String!, $environment: String!, $ref: String, \
+    $images: [ImageInput!]!) { plan(stack: $stack, environment: $environment, ref: $ref, images: $images) { digest \
     steps { kind name action reason changes { path from to } wave waitsFor } \
     jobs { name when wave waitsFor } waiting warnings unchanged } }";
 
@@ -280,11 +293,14 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 49] = [
+pub(in crate::cli) const ALL: [&str; 55] = [
     STACK,
+    STACK_NAMES,
+    ENVIRONMENT_NAMES,
     STACKS,
     DEPLOYMENT,
     DEPLOYMENTS,
+    CLAIM_ENVIRONMENT,
     ENVIRONMENTS,
     ENVIRONMENT,
     CREDENTIALS,
@@ -311,6 +327,8 @@ pub(in crate::cli) const ALL: [&str; 49] = [
     REDELIVER_HOOK,
     DELETE_HOOK,
     EVENTS,
+    COMPARISON,
+    TASKS,
     PLAN,
     APPLY,
     ADOPT,
@@ -321,6 +339,7 @@ pub(in crate::cli) const ALL: [&str; 49] = [
     UNPIN,
     RELEASE_HOLD,
     CANCEL,
+    APPROVE,
     SUSPEND,
     RESUME,
     RECONCILE,

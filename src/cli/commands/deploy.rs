@@ -7,6 +7,7 @@ use super::get::one_deployment;
 use super::{choose, look_up, no_stack, one_stack};
 use crate::cli::args::{ApproveArgs, DeployArgs, Pair, RollbackArgs, WaitArgs};
 use crate::cli::client::{Again, documents};
+use crate::cli::console::clean;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::follow::{conclude, follow, last_word};
 use crate::cli::model::{Deployment, read};

@@ -9,7 +9,7 @@ use crate::cli::client::documents;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::model::{Deployment, read, read_all};
 use crate::cli::output::{field, machine};
-use crate::cli::session::Session;
+use crate::cli::session::{Session, command};
 use crate::cli::show;
 use crate::cli::table::Table;
 
@@ -19,8 +19,13 @@ const PAGE: usize = 200;
 pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, CliError> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     match &args.what {
-        What::Stacks if args.watch => watch::stacks(session).await,
-        What::Stacks => stacks(session).await,
+        What::Stacks(find) if args.watch && !find.is_all() => {
+            let error =
+                CliError::new(Exit::Usage, "what is followed is followed whole: -w takes no filter and no order");
+            Err(error.next("leave out -w, or filter what it prints; on a terminal: `skep watch`, and /"))
+        }
+        What::Stacks(_) if args.watch => watch::stacks(session).await,
+        What::Stacks(find) => stacks(session, find).await,
         What::Stack { name } if args.watch => watch::stack(session, name).await,
         What::Stack { name } => {
             let found = one_stack(session, name).await?;
@@ -53,6 +58,16 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
                 ("no environment is declared", "start `skep serve --docker URL`, or apply one"),
             )
         }
+        What::Tasks { .. } if args.watch => {
+            let error = CliError::new(Exit::Usage, "tasks are not followed");
+            Err(error.next("follow the stack with its tasks: `skep watch STACK`"))
+        }
+        What::Tasks { stack } => {
+            let found = tasks(session, stack).await?;
+            let table = |found: &[Value]| Ok(show::tasks(stack, &read_all(found)?, Timestamp::now()));
+            let see = command(&format!("get stack {stack}"), session.environment());
+            many(session, found, "taskId", table, ("it has no task", &format!("see how it stands: {see}")))
+        }
         What::Notifiers => notifier::list(session).await,
         What::Events { stack } => {
             let of = EventsOf { stack: stack.clone(), limit, ..EventsOf::default() };
@@ -64,19 +79,58 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
 pub(super) async fn history(session: &Session<'_>, args: &HistoryArgs) -> Result<Exit, CliError> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let found = deployments(session, Some(&args.stack), limit).await?;
-    list(session, found, "id", false, "no deployment is recorded")
+    if !session.output.is_for_people() || found.is_empty() {
+        return list(session, found, "id", false, "no deployment is recorded");
+    }
+    // A stack that is gone has its history still, and nothing is anything to it.
+    let stack = match one_stack(session, &args.stack).await {
+        Ok(stack) => read(&stack)?,
+        Err(error) if error.exit == Exit::NotFound => return list(session, found, "id", false, ""),
+        Err(error) => return Err(error),
+    };
+    let wide = session.output == Output::Wide;
+    let table = show::history(&read_all(&found)?, &stack, wide, Timestamp::now());
+    session.console.print(&table.render(session.console.paint, session.console.columns()))?;
+    Ok(Exit::Done)
 }
 
-async fn stacks(session: &Session<'_>) -> Result<Exit, CliError> {
-    let variables = json!({ "environment": session.environment });
+/// The tasks of a stack's services.
+pub(super) async fn tasks(session: &Session<'_>, stack: &str) -> Result<Vec<Value>, CliError> {
+    let variables = json!({ "stack": stack, "environment": session.environment() });
+    let mut data = session.ask(documents::TASKS, variables).await.map_err(look_up)?;
+    read(&data.get_mut("tasks").map(Value::take).unwrap_or_default())
+}
+
+/// A deployment of another stack is a slip of the pen.
+pub(super) async fn check_stack(session: &Session<'_>, id: &str, stack: &str) -> Result<(), CliError> {
+    let found = one_deployment(session, id).await?;
+    match found.get("stack").and_then(Value::as_str) {
+        Some(of) if of != stack => {
+            let message = format!("deployment `{id}` is one of stack `{of}`, not of `{stack}`");
+            Err(CliError::new(Exit::NotFound, message).next(format!("see what there is: `skep history {stack}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn stacks(session: &Session<'_>, find: &FindArgs) -> Result<Exit, CliError> {
+    let phases = if find.phases.is_empty() { Value::Null } else { json!(find.phases) };
+    let variables = json!({
+        "environment": session.environment, "phases": phases, "text": find.search, "order": format!("{:?}", find.sort),
+    });
     let found = pages(session, documents::STACKS, "stacks", variables, usize::MAX, |_| true).await?;
     let wide = session.output == Output::Wide;
     let table = |found: &[Value]| Ok(show::stacks(&read_all(found)?, wide, Timestamp::now()));
+    let next = match find.is_all() {
+        true => "declare one: `skep apply -f FILE`",
+        false => "see all of them: `skep get stacks`",
+    };
     let none = match &session.environment {
+        _ if !find.is_all() => "no stack is like that".to_owned(),
         Some(name) => format!("no stack is declared in environment `{name}`"),
         None => "no stack is declared".to_owned(),
     };
-    many(session, found, "name", table, (&none, "declare one: `skep apply -f FILE`"))
+    many(session, found, "name", table, (&none, next))
 }
 
 /// Which lines of the log are wanted, and how many of the newest.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{get, look_up, watch};
 use crate::cli::args::LogsArgs;
 use crate::cli::client::documents;
-use crate::cli::console::{Console, Tone, clean, plain, width};
+use crate::cli::console::{Console, Paint, Tone, clean, plain, width};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::model::read;
 use crate::cli::output::{field, streamed};
@@ -27,7 +27,7 @@ struct Line {
 
 pub(super) async fn logs(session: &Session<'_>, args: &LogsArgs) -> Result<Exit, CliError> {
     if let (Some(id), Some(of)) = (&args.deployment, &args.of) {
-        check(session, id, &of.stack).await?;
+        get::check_stack(session, id, &of.stack).await?;
     }
     let stack = args.of.as_ref().filter(|_| args.deployment.is_none()).map(|of| &of.stack);
     let variables = json!({
@@ -48,18 +48,6 @@ pub(super) async fn logs(session: &Session<'_>, args: &LogsArgs) -> Result<Exit,
             }
             return Ok(Exit::Done);
         }
-    }
-}
-
-/// A deployment of another stack is a slip of the pen.
-async fn check(session: &Session<'_>, id: &str, stack: &str) -> Result<(), CliError> {
-    let found = get::one_deployment(session, id).await?;
-    match found.get("stack").and_then(Value::as_str) {
-        Some(of) if of != stack => {
-            let message = format!("deployment `{id}` is one of stack `{of}`, not of `{stack}`");
-            Err(CliError::new(Exit::NotFound, message).next(format!("see what there is: `skep history {stack}`")))
-        }
-        _ => Ok(()),
     }
 }
 

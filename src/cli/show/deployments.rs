@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Facts, lines};
 use crate::cli::console::{Paint, Tone, clean};
-use crate::cli::model::Deployment;
+use crate::cli::model::{Deployment, Stack, Version};
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{NONE, age, between, images, version};
 
@@ -43,6 +43,56 @@ pub(in crate::cli) fn deployments(deployments: &[Deployment], of_many: bool, wid
     table
 }
 
+/// A line for each deployment of one stack, the newest first, with what it is to the stack now, and how long its version
+/// ran.
+pub(in crate::cli) fn history(all: &[Deployment], stack: &Stack, wide: bool, now: Timestamp) -> Table {
+    let mut head = vec!["DEPLOYMENT", "MARKS", "PHASE", "VERSION", "TRIGGER", "ACTOR", "AGE", "TOOK", "ACTIVE"];
+    if wide {
+        head.extend(["GENERATION", "IMAGES"]);
+    }
+    head.push("MESSAGE");
+    let mut table = Table::new(&head);
+    // When the next newer version had converged: until then this one was the stack's.
+    let mut until = now;
+    for it in all {
+        let took = it.finished_at.map_or_else(|| NONE.to_owned(), |finished| between(it.created_at, finished));
+        let converged = it.finished_at.filter(|_| it.phase == "Converged");
+        let active = converged.map_or_else(|| NONE.to_owned(), |from| age(from, until));
+        let marks = marks(it, stack);
+        let mut row: Vec<Cell> = vec![
+            it.id.as_str().into(),
+            Cell::toned(&marks, if marks.contains("held") { Tone::Warn } else { Tone::Strong }),
+            Cell::phase(&it.phase),
+            version(it.revision.as_deref(), &it.images).into(),
+            it.trigger.as_str().into(),
+            it.actor.as_str().into(),
+            age(it.created_at, now).into(),
+            took.into(),
+            active.into(),
+        ];
+        if wide {
+            row.extend([it.generation.to_string().into(), images(&it.images).into()]);
+        }
+        row.push(remark(it).into());
+        table.row(row);
+        until = converged.unwrap_or(until);
+    }
+    table
+}
+
+/// What a deployment is to its stack now.
+fn marks(it: &Deployment, stack: &Stack) -> String {
+    let is = |version: Option<&Version>| version.and_then(|version| version.deployment_id.as_ref()) == Some(&it.id);
+    let marks = [
+        ("live", is(stack.live.as_ref())),
+        ("last good", is(stack.last_good.as_ref())),
+        ("held", stack.held.iter().any(|held| is(Some(held)))),
+        ("pinned", stack.pin.as_ref().is_some_and(|pin| pin.version_of == it.id)),
+    ];
+    let marks: Vec<&str> = marks.into_iter().filter(|(_, is)| *is).map(|(mark, _)| mark).collect();
+    if marks.is_empty() { NONE.to_owned() } else { marks.join(", ") }
+}
+
 /// What tells most about it, in a line.
 fn remark(it: &Deployment) -> String {
     let well = it.phase == "Converged";
@@ -64,6 +114,10 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
         facts.say(if index == 0 { "message" } else { "" }, line);
     }
     facts.say("version", version(it.revision.as_deref(), &it.images));
+    if let Some(commit) = &it.commit {
+        let made = format!("{}, by {}, {} ago", clean(&commit.title), clean(&commit.author), age(commit.time, now));
+        facts.say("commit", made);
+    }
     if it.revision.is_some() && !it.images.is_empty() {
         facts.say("images", images(&it.images));
     }
@@ -78,6 +132,9 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
     }
     if let Some(by) = &it.rolled_back_by {
         facts.say("answered", format!("by {}", clean(by)));
+    }
+    if let Some(page) = &it.url {
+        facts.say("page", clean(page));
     }
     if let Some(trace) = &it.trace_id {
         facts.say("trace", clean(trace));
@@ -145,18 +202,58 @@ mod tests {
     }
 
     #[test]
+    fn history_says_what_each_is_to_the_stack_and_how_long_it_ran() {
+        let ended = |id: &str, phase: &str, at: &str| {
+            let mut it = sample::deployment(phase);
+            (it.id, it.message, it.failure) = (id.into(), None, None);
+            it.created_at = at.parse().unwrap();
+            it.finished_at = it.created_at.checked_add(jiff::SignedDuration::from_secs(30)).ok();
+            it
+        };
+        let mut stack: Stack = crate::cli::model::read(&sample::stack_json("shop", "RolledBack")).unwrap();
+        stack.pin = Some(crate::cli::model::Pin {
+            version_of: "01old".into(),
+            actor: "ada".into(),
+            reason: None,
+            until: None,
+            since: now(),
+        });
+        let list = [
+            ended("01bad", "RolledBack", "2026-01-31T12:05:00Z"),
+            ended("01dep", "Converged", "2026-01-31T12:00:00Z"),
+            ended("01lost", "Failed", "2026-01-31T11:30:00Z"),
+            ended("01old", "Converged", "2026-01-31T11:00:00Z"),
+        ];
+        insta::assert_snapshot!(history(&list, &stack, false, now()).render(Paint(false), None), @r"
+        DEPLOYMENT  MARKS            PHASE       VERSION   TRIGGER  ACTOR  AGE  TOOK  ACTIVE  MESSAGE
+        01bad       held             RolledBack  01234567  Api      admin  5m   30s   -
+        01dep       live, last good  Converged   01234567  Api      admin  10m  30s   9m
+        01lost      -                Failed      01234567  Api      admin  40m  30s   -
+        01old       pinned           Converged   01234567  Api      admin  70m  30s   60m
+        ");
+    }
+
+    #[test]
     fn one_deployment_says_everything() {
         let mut it = sample::deployment("RolledBack");
         it.rolled_back_by = Some("01back".into());
         it.warnings.push("`version` is ignored".into());
+        it.commit = Some(crate::cli::model::Commit {
+            author: "Ada".into(),
+            title: "Mend the pool".into(),
+            time: "2026-01-31T11:00:00Z".parse().unwrap(),
+        });
+        it.url = Some("https://skep.example.org/deployments/01dep".into());
         insta::assert_snapshot!(deployment(&it, now(), Paint(false)), @r"
         01dep  shop (default)  RolledBack
           message     3 of 4 tasks are healthy
           version     01234567
+          commit      Mend the pool, by Ada, 70m ago
           images      web=app:2
           generation  4
           asked       Api by admin, 10m ago
           answered    by 01back
+          page        https://skep.example.org/deployments/01dep
           service     web 2/3  starting on node-3
           service     worker 1/1
           failure     HealthCheck: service web slot 2 on node node-3: unhealthy container (exit code 137)

@@ -6,15 +6,13 @@ use super::plan::summary;
 use crate::cli::console::{Paint, Tone, clean};
 use crate::cli::model::{Change, Plan, Step};
 
-/// As `diff -u` writes it: a file for each object, a hunk for each field.
-pub(in crate::cli) fn unified(plan: &Plan, paint: Paint) -> String {
+/// As `diff -u` writes it: a file for each object, a hunk for each field. The sides are called `from` and `to`.
+pub(in crate::cli) fn unified(plan: &Plan, (from, to): (&str, &str), paint: Paint) -> String {
     let mut text = String::new();
     for step in &plan.steps {
         let object = format!("{}/{}", step.kind.to_lowercase(), clean(&step.name));
         let side = |there: bool, side: &str| if there { format!("{side}/{object}") } else { "/dev/null".to_owned() };
-        for (sign, file) in
-            [("---", side(step.action != "Create", "live")), ("+++", side(step.action != "Remove", "wanted"))]
-        {
+        for (sign, file) in [("---", side(step.action != "Create", from)), ("+++", side(step.action != "Remove", to))] {
             text.push_str(&paint.tone(Tone::Strong, &format!("{sign} {file}")));
             text.push('\n');
         }
@@ -127,7 +125,7 @@ mod tests {
 
     #[test]
     fn unified_is_read_by_what_reads_diffs() {
-        insta::assert_snapshot!(unified(&some(), Paint(false)), @r#"
+        insta::assert_snapshot!(unified(&some(), ("live", "wanted"), Paint(false)), @r#"
         --- /dev/null
         +++ wanted/config/shop_c_01
         @@ it is not there @@
@@ -149,7 +147,7 @@ mod tests {
         +++ /dev/null
         @@ nobody wants it @@
         "#);
-        assert!(unified(&some(), Paint(true)).contains("\x1b[32m+app:2\x1b[0m"));
+        assert!(unified(&some(), ("live", "wanted"), Paint(true)).contains("\x1b[32m+app:2\x1b[0m"));
     }
 
     #[test]

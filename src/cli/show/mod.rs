@@ -9,9 +9,10 @@ mod notifiers;
 mod others;
 mod plan;
 mod stacks;
+mod tasks;
 
 pub(super) use catalogs::{catalog, catalogs};
-pub(super) use deployments::{deployment, deployments};
+pub(super) use deployments::{deployment, deployments, history};
 pub(super) use difference::{markdown, unified};
 pub(super) use hooks::{hook_deliveries, hook_trials, hooks, redelivered};
 pub(super) use keys::{credentials, environment, tokens};
@@ -19,6 +20,7 @@ pub(super) use notifiers::notifiers;
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
 pub(super) use stacks::{stack, stacks};
+pub(super) use tasks::tasks;
 
 use super::console::{Paint, Tone, clean};
 

@@ -88,6 +88,9 @@ pub(super) fn summary(plan: &Plan, paint: Paint) -> String {
     let jobs = plan.jobs.len();
     let parts = parts.into_iter().chain((jobs > 0).then(|| format!("{jobs} to run"))).collect::<Vec<_>>();
     let what = if parts.is_empty() { "no difference".to_owned() } else { parts.join(", ") };
+    if plan.digest.is_empty() {
+        return format!("{what}; {} unchanged\n", plan.unchanged);
+    }
     let digest = short(plan.digest.get(..12).unwrap_or(&plan.digest));
     let plan_of = paint.tone(Tone::Faint, &format!("(plan {digest})"));
     format!("{what}; {} unchanged {plan_of}\n", plan.unchanged)

@@ -142,6 +142,13 @@ fn every_document_fits_the_schema() {
 }
 
 #[test]
+fn no_document_is_left_out() {
+    let source = include_str!("../client/documents.rs");
+    let named = source.matches("pub(in crate::cli) const ").count() - 1;
+    assert_eq!(named, ALL.len(), "every document but the list itself is in the list");
+}
+
+#[test]
 fn a_document_that_does_not_fit_is_found() {
     let schema = Schema::read();
     for (document, fault) in [
