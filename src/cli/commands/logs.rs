@@ -76,15 +76,20 @@ impl Printer<'_> {
         let who = clean(&who(line));
         self.width = self.width.max(width(&who)).min(WIDEST);
         let pad = " ".repeat(self.width.saturating_sub(width(&who)));
-        let paint = console.paint;
-        let who = match &line.service {
-            Some(service) => paint.hue(&format!("{service}.{}", line.slot.unwrap_or_default()), &who),
-            None => paint.tone(Tone::Strong, &who),
-        };
+        let (paint, who) = (console.paint, label(line, console.paint));
         let time = if self.timestamps { format!("{:.9} ", line.time) } else { String::new() };
         // What goes into a file or a pipe is what was written.
         let text = if console.is_terminal() { plain(&line.text) } else { line.text.clone() };
         format!("{}{who}{pad} {} {text}", paint.tone(Tone::Faint, &time), paint.tone(Tone::Faint, "|"))
+    }
+}
+
+/// Who wrote a line, in the colour of the service: all its tasks have the same, and which one it is stands in the text.
+fn label(line: &Line, paint: Paint) -> String {
+    let who = clean(&who(line));
+    match &line.service {
+        Some(service) => paint.hue(service, &who),
+        None => paint.tone(Tone::Strong, &who),
     }
 }
 
@@ -94,4 +99,26 @@ fn who(line: &Line) -> String {
     let slot = line.slot.map(|slot| format!(".{slot}")).unwrap_or_default();
     let node = line.node.as_ref().map(|node| format!("@{node}")).unwrap_or_default();
     format!("{service}{slot}{node}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_one_colour_whatever_the_slot_and_node() {
+        let colour = |service: &str, slot: u64| {
+            let service = Some(service.to_owned());
+            let line =
+                Line { time: jiff::Timestamp::UNIX_EPOCH, service, slot: Some(slot), node: None, text: "up".into() };
+            let shown = label(&line, Paint(true));
+            assert!(shown.contains(&format!(".{slot}")), "{shown:?}");
+            shown.split('m').next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(colour("web", 1), colour("web", 2));
+        assert_ne!(colour("web", 1), colour("worker", 1));
+        let own = Line { time: jiff::Timestamp::UNIX_EPOCH, service: None, slot: None, node: None, text: "x".into() };
+        assert_eq!(label(&own, Paint(true)), "\x1b[1mskep\x1b[0m");
+        assert_eq!(label(&own, Paint(false)), "skep");
+    }
 }
