@@ -241,6 +241,11 @@ impl Console {
         self.draw(&format!("{text}\n"));
     }
 
+    /// What to type next.
+    pub(super) fn next(&self, text: &str) {
+        self.note(&format!("{} {text}", self.err_paint.tone(Tone::Strong, "next:")));
+    }
+
     /// As it is, to stderr.
     pub(super) fn draw(&self, text: &str) {
         let mut err = self.err.lock().unwrap_or_else(PoisonError::into_inner);

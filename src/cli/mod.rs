@@ -13,6 +13,7 @@ mod commands;
 mod complete;
 mod console;
 mod contexts;
+mod environment_model;
 mod exit;
 mod follow;
 mod model;
@@ -31,6 +32,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use clap_complete::CompleteEnv;
@@ -40,7 +42,7 @@ pub use args::{Cli, LogFormat, ServeArgs, SimulateArgs};
 pub use exit::Exit;
 
 use args::{Command, CredentialArgs, CredentialCommand, Globals};
-use console::Console;
+use console::{Color, Console};
 use exit::CliError;
 use session::Session;
 
@@ -156,9 +158,21 @@ fn colour_of(words: &[OsString]) -> ColorChoice {
     }
 }
 
+/// The help of the command that these words name, as it is typed.
+fn help_of(words: &[OsString]) -> String {
+    let (mut command, mut line) = (Cli::command(), "skep".to_owned());
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(found) = command.find_subcommand(word).cloned() {
+            line.push_str(&format!(" {}", found.get_name()));
+            command = found;
+        }
+    }
+    format!("{line} --help")
+}
+
 fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
     let words: Vec<OsString> = arguments.collect();
-    let read = Cli::command().color(colour_of(&words)).try_get_matches_from(words).and_then(|matches| {
+    let read = Cli::command().color(colour_of(&words)).try_get_matches_from(&words).and_then(|matches| {
         let said = matches.value_source("server") != Some(ValueSource::DefaultValue);
         Ok((Cli::from_arg_matches(&matches)?, said))
     });
@@ -167,7 +181,19 @@ fn enter(arguments: impl Iterator<Item = OsString>, host: &dyn Host) -> Exit {
         Err(error) => {
             // Help and version are errors to clap, and go to stdout.
             let _unread = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            if !error.use_stderr() {
+                return Exit::Done;
+            }
+            // Help that is printed in place of a command is what to type next.
+            if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                let colour = match colour_of(&words) {
+                    ColorChoice::Always => Color::Always,
+                    ColorChoice::Never => Color::Never,
+                    ColorChoice::Auto => Color::Auto,
+                };
+                Console::real(colour).next(&format!("see what it takes: `{}`", help_of(&words)));
+            }
+            return Exit::Usage;
         }
     };
     let console = Console::real(cli.globals.color);
@@ -243,4 +269,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let _first = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::new(Exit::Error, format!("no runtime can be started: {error}")))
+}
+
+#[cfg(test)]
+mod usage {
+    use super::*;
+
+    #[test]
+    fn words_that_make_no_sense_lead_to_the_help_of_their_command() {
+        let help = |line: &str| help_of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(help("skep fly"), "skep --help");
+        assert_eq!(help("skep -e prod get stack --none"), "skep get stack --help");
+        assert_eq!(help("skep credential set"), "skep credential set --help");
+    }
 }
