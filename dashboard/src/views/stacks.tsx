@@ -190,7 +190,8 @@ function List({ page, of, waits }: { page: ListPage; of: string; waits: boolean 
   }
   const { pageInfo, offset, total } = page
   const whole = !pageInfo.hasNextPage && !pageInfo.hasPreviousPage
-  const to = (by: Partial<Filter>) => `/${writeFilter(change(filter.value, by))}`
+  // Cursors belong to the list that is shown: until the one that was asked for is there, they lead nowhere.
+  const to = (by: Partial<Filter>) => (waits ? undefined : `/${writeFilter(change(filter.value, by))}`)
   return (
     <>
       <p class="listnote" aria-live="off">
