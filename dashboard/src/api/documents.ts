@@ -31,8 +31,8 @@ export const stackRow = graphql(
       pin { actor until }
       deletion { since }
       drift { found }
-      policy { onFailure monitor mode }
-      conditions { type status since }
+      policy { onFailure irreversible monitor bake mode }
+      conditions { type status reason since }
       attempt {
         deploymentId
         phase
@@ -41,6 +41,9 @@ export const stackRow = graphql(
         createdAt
         finishedAt
         rollbackOf
+        revision
+        failure { class }
+        jobs { service phase deadline }
         services { wanted healthy }
         progress { progressDeadline totalDeadline waitingSince healthySince applied }
       }
@@ -72,7 +75,8 @@ const attempt = graphql(
       createdAt
       finishedAt
       warnings
-      services { service wanted healthy obstacle }
+      services { service wanted healthy obstacle waitsFor }
+      jobs { service when direction phase startedAt deadline finishedAt error exitCode logTail }
       failure { class service slot node task error exitCode logTail }
       progress { startedAt progressDeadline totalDeadline waitingSince healthySince applied appliedAt healthyMost }
     }
@@ -98,7 +102,7 @@ export const stackPage = graphql(
       variables { name value secret }
       stackImages: images { service version }
       policy {
-        mode onFailure irreversible progressDeadline totalDeadline monitor drift prune images unsetVariables ignore allowRecreate
+        mode onFailure irreversible progressDeadline totalDeadline monitor bake drift prune images unsetVariables ignore allowRecreate
       }
       inventory { kind name }
       attempt { ...attempt }
