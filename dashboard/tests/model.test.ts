@@ -4,12 +4,13 @@ import { backoff, LONGEST } from '../src/live/backoff'
 import { lines, readable, textDiff } from '../src/model/diff'
 import { apart } from '../src/model/drift'
 import { change, keepOrder, narrows, readFilter, writeFilter } from '../src/model/filter'
+import { jobLine, JOB_LOOKS, jobTime } from '../src/model/jobs'
 import { extend, hue, plain, who } from '../src/model/log'
 import { next } from '../src/model/next'
 import { LOOKS, STACK_PHASES } from '../src/model/phase'
 import { sentence } from '../src/model/sentence'
 import { steps } from '../src/model/steps'
-import { cell, sides } from '../src/model/tasks'
+import { cell, counted, sides } from '../src/model/tasks'
 import { age, ago, span, took, until } from '../src/model/time'
 import { changedImages, label, same } from '../src/model/version'
 import { yaml } from '../src/model/yaml'
@@ -279,10 +280,24 @@ describe('tasks', () => {
     expect(old.now.length).toBe(1)
     expect(fresh.failed.length).toBe(1)
   })
+  it('are counted by what they do when there are too many to draw', () => {
+    const many = [...Array.from({ length: 61 }, () => task({})), task({ state: 'Starting' }), task({ state: 'Pending' }), task({ state: 'Failed' })]
+    expect(counted(many).map((it) => `${it.count} ${it.word}`)).toEqual(['61 running', '1 starting', '1 waiting', '1 failed'])
+    expect(counted([])).toEqual([])
+  })
   it('that are told to stop do not look as if they ran', () => {
     expect(cell(task({ desired: 'Shutdown' }))).toBe('stop')
     expect(cell(task({ state: 'Rejected' }))).toBe('bad')
     expect(cell(task({ state: 'Pending' }))).toBe('wait')
+  })
+})
+
+describe('jobs', () => {
+  it('say when they run, and what for they wait', () => {
+    expect(jobLine({ name: 'migrate', when: 'Pre', waitsFor: ['db', 'cache'] })).toBe('before the services, waits for db, cache')
+    expect(jobLine({ name: 'smoke', when: 'Post', waitsFor: [] })).toBe('after the services')
+    expect(jobTime('Post', 'Rollback')).toBe('after the services, on the way back')
+    expect(new Set(Object.values(JOB_LOOKS).map((it) => it.word)).size).toBe(5)
   })
 })
 
@@ -327,11 +342,12 @@ describe('drift', () => {
     name,
     action: 'Update' as const,
     reason: 'it differs',
+    waitsFor: [],
     changes: paths.map((path) => ({ path, from: 1, to: 2 })),
   })
   it('is told apart from what was asked, field by field', () => {
     const found = ['service `shop_web` differs at /Mode/Replicas, /Labels/a', 'network `shop_net` is missing']
-    const network = { kind: 'Network' as const, name: 'shop_net', action: 'Create' as const, reason: '', changes: [] }
+    const network = { kind: 'Network' as const, name: 'shop_net', action: 'Create' as const, reason: '', waitsFor: [], changes: [] }
     const { foreign, asked } = apart([network, step('shop_web', '/Labels/a', '/Image'), step('shop_api', '/Labels/a')], found)
     expect(foreign.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_net', []], ['shop_web', ['/Labels/a']]])
     expect(asked.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_web', ['/Image']], ['shop_api', ['/Labels/a']]])

@@ -225,7 +225,8 @@ export const PlanOf = graphql(`
   query PlanOf($stack: String!, $environment: String!, $ref: String, $images: [ImageInput!]! = []) {
     plan(stack: $stack, environment: $environment, ref: $ref, images: $images) {
       digest unchanged waiting warnings
-      steps { kind name action reason changes { path from to } }
+      steps { kind name action reason waitsFor changes { path from to } }
+      jobs { name when waitsFor }
     }
   }
 `)
@@ -240,7 +241,7 @@ export const Compare = graphql(`
   query Compare($from: ID!, $to: ID!) {
     comparison(from: $from, to: $to) {
       unchanged
-      steps { kind name action reason changes { path from to } }
+      steps { kind name action reason waitsFor changes { path from to } }
     }
   }
 `)
@@ -457,7 +458,11 @@ export const Adopt = graphql(`
       documents { kind name created changes }
       plans {
         stack environment error
-        plan { digest unchanged waiting warnings steps { kind name action reason changes { path from to } } }
+        plan {
+          digest unchanged waiting warnings
+          steps { kind name action reason waitsFor changes { path from to } }
+          jobs { name when waitsFor }
+        }
       }
       userErrors { code message field line column hint }
     }

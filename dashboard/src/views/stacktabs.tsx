@@ -8,7 +8,7 @@ import { span, took } from '../model/time'
 import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { problem } from '../ui/form'
-import { PlanNotes, PlanView, StepsView } from '../ui/plan'
+import { PlanNotes, PlannedJobs, PlanView, StepsView } from '../ui/plan'
 import { openRollback } from './actions'
 import { compareUrl } from './compare'
 
@@ -67,6 +67,7 @@ function Parts({ plan, drift }: { plan: Plan; drift: readonly string[] }) {
         )}
       </div>
       <h3>What was asked</h3>
+      <PlannedJobs plan={plan} />
       {asked.length === 0 ? <p class="faint">Nothing else differs; {plan.unchanged} objects stay as they are.</p> : <StepsView steps={asked} />}
     </div>
   )
