@@ -103,7 +103,11 @@ export const stackPage = graphql(
       stackImages: images { service version }
       policy {
         mode onFailure irreversible progressDeadline totalDeadline monitor bake drift prune images unsetVariables ignore allowRecreate
+        schedule { zone windows { days from to } freezes { from to reason } }
       }
+      dependsOn { environment stack images { service version } }
+      followedImages { service rule wanted poll repository tag digest skipped checkedAt nextLook error }
+      catalog { name file }
       inventory { kind name }
       attempt { ...attempt }
     }
@@ -178,7 +182,7 @@ export const FollowEvents = graphql(`
   subscription FollowEvents($stack: String, $environment: String, $after: Int, $last: Int!) {
     eventAdded(stack: $stack, environment: $environment, after: $after, last: $last) {
       sequence
-      event { sequence time environment stack deploymentId type reason message actor }
+      event { sequence time environment stack deploymentId type reason message actor via }
     }
   }
 `)
@@ -195,7 +199,7 @@ export const FollowLogs = graphql(`
 export const OlderEvents = graphql(`
   query OlderEvents($stack: String, $environment: String, $before: String) {
     events(first: 200, backwards: true, after: $before, stack: $stack, environment: $environment) {
-      edges { node { sequence time environment stack deploymentId type reason message actor } }
+      edges { node { sequence time environment stack deploymentId type reason message actor via } }
       pageInfo { hasNextPage endCursor }
     }
   }
@@ -256,16 +260,22 @@ export const CommitOf = graphql(`
 export const Environments = graphql(`
   query Environments {
     environments {
-      name endpoints tls ssh connected since message engine api nodeCount
+      name endpoints tls ssh relay { url credential environment } connected since message engine api nodeCount
       claim { state instance epoch }
       nodes { hostname role leader availability state addr engine platform cpus memory labels { name value } }
     }
   }
 `)
 
+export const DeleteEnvironment = graphql(`
+  mutation DeleteEnvironment($input: DeleteEnvironmentInput!) {
+    payload: deleteEnvironment(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
 export const Credentials = graphql(`
   query Credentials {
-    credentials { name type hosts keys createdAt updatedAt usedBy { kind name environment } }
+    credentials { name type hosts stacks keys createdAt updatedAt usedBy { kind name environment } }
   }
 `)
 
