@@ -188,6 +188,11 @@ describe('what happens next', () => {
     ['gone back, and nothing held', { phase: 'RolledBack' }, null],
     ['failed by its own fault', { phase: 'Failed', held, attempt: attempt({ phase: 'Failed', failure: failure('ExitCode') }) }, NOTHING],
     ['failed by an outage under way', { phase: 'Failed', attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) }, TRIED],
+    [
+      'failed by an outage while an older version is held',
+      { phase: 'Failed', held: [{ deploymentId: 'd0' }] as unknown as Row['held'], attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) },
+      TRIED,
+    ],
     ['failed by an engine that was away', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('EngineUnreachable') }) }, TRIED],
     ['failed by files that make no sense', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('Render') }) }, NOTHING],
     ['failed on its way back', { phase: 'Failed', attempt: attempt({ phase: 'Failed', rollbackOf: 'd1', failure: failure('ExitCode') }) }, NOTHING],

@@ -78,7 +78,8 @@ function failed({ attempt, held }: Row): string {
   if (found) {
     if (found.class === 'SourceUnreachable' && attempt!.revision === null) return WAITS.SourceUnreachable!
     const outage = ['EngineUnreachable', 'QuorumLost', 'SourceUnreachable'].includes(found.class)
-    const sent = attempt!.progress !== null && attempt!.rollbackOf === null && held.length === 0
+    const blamed = held.some((it) => it.deploymentId === attempt!.deploymentId)
+    const sent = attempt!.progress !== null && attempt!.rollbackOf === null && !blamed
     if (outage || sent) return 'It failed by no fault of its own: Skep tries it again by itself.'
   }
   return 'Nothing by itself: it waits for you.'
