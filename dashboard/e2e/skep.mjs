@@ -12,7 +12,10 @@ export const binary = process.env.SKEP_BIN ?? join(process.env.CARGO_TARGET_DIR 
 export const docker = (...args) => execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
 const list = (...args) => docker(...args).split('\n').filter(Boolean)
 
-/** Removes claims of Skeps that are gone. One that lives is not robbed. */
+/** Which engine a process speaks to, as far as its environment says. */
+const engineOf = (pid) => /(?:^|\0)DOCKER_HOST=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1] ?? ''
+
+/** Removes claims of Skeps that are gone. One that lives is not robbed; those of other engines do no harm. */
 function clearClaims() {
   const claims = list('config', 'ls', '-q', '--filter', 'label=dev.skep.claim')
   if (claims.length === 0) return
@@ -20,6 +23,7 @@ function clearClaims() {
     let words = []
     try {
       words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+      if (engineOf(pid) !== (process.env.DOCKER_HOST ?? '')) continue
     } catch {
       continue
     }
@@ -33,8 +37,9 @@ export class Skep {
   folder = mkdtempSync(join(tmpdir(), 'skep-page-'))
   port = 0
 
-  constructor() {
-    clearClaims()
+  /** `robs`: claims of Skeps that are gone are taken away first. */
+  constructor({ robs = true } = {}) {
+    if (robs) clearClaims()
   }
 
   get url() {
