@@ -35,6 +35,7 @@ lint: ## form and lints only
 
 bench: setup ## the figures of the README, on this machine
 	@cargo bench --locked --features sim
+	@.ci/dashboard figures
 
 matrix: setup ## the contract, the rendering and the stories on other engines: 26.1 and 28 of Debian, by debootstrap
 	@.ci/matrix

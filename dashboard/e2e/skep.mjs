@@ -1,6 +1,6 @@
 // The Skep under test, on the real Swarm of this machine: started and stopped by the test itself.
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -12,15 +12,18 @@ export const binary = process.env.SKEP_BIN ?? join(process.env.CARGO_TARGET_DIR 
 export const docker = (...args) => execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim()
 const list = (...args) => docker(...args).split('\n').filter(Boolean)
 
-/** Removes claims of Skeps that are gone. One that lives is not robbed; one in another network has a Swarm of its own. */
+/** Which engine a process speaks to, as far as its environment says. */
+const engineOf = (pid) => /(?:^|\0)DOCKER_HOST=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1] ?? ''
+
+/** Removes claims of Skeps that are gone. One that lives is not robbed; those of other engines do no harm. */
 function clearClaims() {
   const claims = list('config', 'ls', '-q', '--filter', 'label=dev.skep.claim')
   if (claims.length === 0) return
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     let words = []
     try {
-      if (readlinkSync(`/proc/${pid}/ns/net`) !== readlinkSync('/proc/self/ns/net')) continue
       words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+      if (engineOf(pid) !== (process.env.DOCKER_HOST ?? '')) continue
     } catch {
       continue
     }
@@ -34,8 +37,9 @@ export class Skep {
   folder = mkdtempSync(join(tmpdir(), 'skep-page-'))
   port = 0
 
-  constructor() {
-    clearClaims()
+  /** `robs`: claims of Skeps that are gone are taken away first. */
+  constructor({ robs = true } = {}) {
+    if (robs) clearClaims()
   }
 
   get url() {

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals'
 import { token } from './api/client'
 import { navigate } from './route'
 import { dialog } from './ui/dialog'
-import { turnTab } from './views/stack'
+import { openTab, turnTab } from './views/stack'
 
 const KEY = 'skep.keys'
 /** Single keys can be turned off: some people's software types them by itself. */
@@ -19,6 +19,9 @@ export const KEYS: readonly [string, string][] = [
   ['j k', 'the next, the last row'],
   ['Enter', 'open it'],
   ['[ ]', 'the tab before, the tab after'],
+  ['d', 'what a stack would change'],
+  ['l', 'its logs'],
+  ['r', 'roll it back'],
   ['g s', 'go to stacks'],
   ['g a', 'go to activity'],
   ['g e', 'go to environments'],
@@ -75,6 +78,15 @@ export function listen(help: () => void): void {
         return turnTab(-1)
       case ']':
         return turnTab(1)
+      case 'd':
+        return openTab('changes')
+      case 'l':
+        return openTab('logs')
+      case 'r': {
+        // Of the row that has the focus, or of the stack that is shown.
+        const of = target.closest('.row') ?? document.querySelector('.stack')
+        return of?.querySelector<HTMLButtonElement>('[data-do=rollback]')?.click()
+      }
       case 'g':
         afterG = performance.now()
         break

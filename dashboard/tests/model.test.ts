@@ -4,12 +4,13 @@ import { backoff, LONGEST } from '../src/live/backoff'
 import { lines, readable, textDiff } from '../src/model/diff'
 import { apart } from '../src/model/drift'
 import { change, keepOrder, narrows, readFilter, writeFilter } from '../src/model/filter'
+import { jobLine, JOB_LOOKS, jobTime } from '../src/model/jobs'
 import { extend, hue, plain, who } from '../src/model/log'
 import { next } from '../src/model/next'
 import { LOOKS, STACK_PHASES } from '../src/model/phase'
 import { sentence } from '../src/model/sentence'
 import { steps } from '../src/model/steps'
-import { cell, sides } from '../src/model/tasks'
+import { cell, counted, sides } from '../src/model/tasks'
 import { age, ago, span, took, until } from '../src/model/time'
 import { changedImages, label, same } from '../src/model/version'
 import { yaml } from '../src/model/yaml'
@@ -36,7 +37,7 @@ function stack(change: Partial<Row> = {}): Row {
     pin: null,
     deletion: null,
     drift: { found: [] },
-    policy: { onFailure: 'Rollback', monitor: '5s', mode: 'Auto' },
+    policy: { onFailure: 'Rollback', irreversible: false, monitor: '5s', bake: '0s', mode: 'Auto' },
     conditions: [],
     attempt: null,
     ...change,
@@ -118,26 +119,111 @@ describe('the list', () => {
 
 describe('what happens next', () => {
   const progress = { progressDeadline: at(40), totalDeadline: at(600), waitingSince: null, healthySince: null, applied: true }
-  const attempt = (change = {}) => ({ progress: { ...progress, ...change } }) as Row['attempt']
+  const attempt = (change = {}) =>
+    ({ deploymentId: 'd2', phase: 'Verifying', progress, failure: null, rollbackOf: null, revision: null, jobs: [], ...change }) as unknown as Row['attempt']
+  const ready = (reason: string, status = 'False') => [{ type: 'Ready', status, reason, since: at(-5) }] as unknown as Row['conditions']
+  const policy = (change = {}) => ({ ...stack().policy, ...change }) as Row['policy']
+  const failure = (kind: string) => ({ class: kind }) as NonNullable<Row['attempt']>['failure']
+  const held = [{ deploymentId: 'd2' }] as unknown as Row['held']
 
-  it('says when a version is taken back', () => {
-    expect(next(stack({ phase: 'Progressing', attempt: attempt() }), NOW)).toBe('Rolls back in 40 s unless one more task gets healthy.')
-  })
-  it('promises no rollback where there is none', () => {
-    for (const it of [stack({ live: null }), stack({ policy: { onFailure: 'Hold', monitor: '5s', mode: 'Auto' } as Row['policy'] })]) {
-      expect(next({ ...it, phase: 'Progressing', attempt: attempt() }, NOW)).toBe('Fails in 40 s unless one more task gets healthy.')
-    }
-  })
-  it('tells waiting for the infrastructure apart', () => {
-    const text = next(stack({ phase: 'Progressing', attempt: attempt({ waitingSince: at(-5) }) }), NOW)
-    expect(text).toMatch(/waits for the infrastructure.*in 10 min/)
-  })
-  it('has an answer for every phase that asks for one', () => {
-    for (const phase of STACK_PHASES) {
-      if (phase === 'Converged' || phase === 'Progressing') continue
-      expect(next(stack({ phase }), NOW), phase).toBeTruthy()
-    }
-    expect(next(stack(), NOW)).toBeNull()
+  const TRIED = 'It failed by no fault of its own: Skep tries it again by itself.'
+  const NOTHING = 'Nothing by itself: it waits for you.'
+  const cases: [string, Partial<Row>, string | null][] = [
+    ['nothing was looked at yet', { phase: 'Pending' }, 'It is taken up in a moment.'],
+    ['recorded', { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('Progressing', 'Unknown') }, 'It is taken up in a moment.'],
+    [
+      'before the schedule opens',
+      { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('ScheduleClosed') },
+      'It goes on by itself when the schedule opens. What runs goes on meanwhile.',
+    ],
+    [
+      'before another stack is ready',
+      { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('DependencyNotReady') },
+      'It goes on by itself when the stacks that it depends on are ready. What runs goes on meanwhile.',
+    ],
+    ['where another Skep writes', { phase: 'Pending', conditions: ready('Foreign') }, 'Nothing is written here until this Skep holds the environment.'],
+    ['cancelled', { phase: 'Pending', attempt: attempt({ phase: 'Cancelled' }), conditions: ready('Cancelled') }, null],
+    [
+      'waiting for a word',
+      { phase: 'Progressing', attempt: attempt({ phase: 'AwaitingApproval', progress: null }), conditions: ready('AwaitingApproval') },
+      'It waits for you: look at the plan, and approve it. What runs goes on meanwhile.',
+    ],
+    [
+      'fetching what does not answer',
+      { phase: 'Progressing', attempt: attempt({ phase: 'Fetching', progress: null }), conditions: ready('SourceUnreachable') },
+      'Skep asks the source again by itself.',
+    ],
+    ['fetching', { phase: 'Progressing', attempt: attempt({ phase: 'Fetching', progress: null }), conditions: ready('Progressing', 'Unknown') }, null],
+    ['on its way', { phase: 'Progressing', attempt: attempt() }, 'Rolls back in 40 s unless one more task gets healthy.'],
+    ['on its way, the first', { phase: 'Progressing', live: null, attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
+    ['on its way, to be held', { phase: 'Progressing', policy: policy({ onFailure: 'Hold' }), attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
+    ['on its way, with no way back', { phase: 'Progressing', policy: policy({ irreversible: true }), attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
+    [
+      'on its way, without the infrastructure',
+      { phase: 'Progressing', attempt: attempt({ progress: { ...progress, waitingSince: at(-5) } }) },
+      'It waits for the infrastructure, and gives up in 10 min.',
+    ],
+    [
+      'in its monitor period',
+      { phase: 'Progressing', attempt: attempt({ progress: { ...progress, healthySince: at(-5) } }) },
+      'It has converged when its tasks have stayed healthy through the monitor period (5s).',
+    ],
+    [
+      'baking',
+      { phase: 'Progressing', policy: policy({ bake: '10m' }), attempt: attempt({ progress: { ...progress, healthySince: at(-5) } }) },
+      'It has converged when its tasks have stayed healthy through the monitor period (5s), and baked for 10m.',
+    ],
+    [
+      'with a job that runs',
+      { phase: 'Progressing', attempt: attempt({ jobs: [{ service: 'migrate', phase: 'Running', deadline: at(30) }] }) },
+      'The job migrate has 30 s left to end well.',
+    ],
+    [
+      'with a job that has ended',
+      { phase: 'Progressing', attempt: attempt({ jobs: [{ service: 'migrate', phase: 'Succeeded', deadline: at(30) }] }) },
+      'Rolls back in 40 s unless one more task gets healthy.',
+    ],
+    ['going back', { phase: 'RollingBack', attempt: attempt() }, 'The last good version is being brought back.'],
+    ['gone back', { phase: 'RolledBack', held }, 'Held: it is not tried again by itself. Deploy another version, or release the hold.'],
+    ['gone back, and nothing held', { phase: 'RolledBack' }, null],
+    ['failed by its own fault', { phase: 'Failed', held, attempt: attempt({ phase: 'Failed', failure: failure('ExitCode') }) }, NOTHING],
+    ['failed by an outage under way', { phase: 'Failed', attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) }, TRIED],
+    [
+      'failed by an outage while an older version is held',
+      { phase: 'Failed', held: [{ deploymentId: 'd0' }] as unknown as Row['held'], attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) },
+      TRIED,
+    ],
+    ['failed by an engine that was away', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('EngineUnreachable') }) }, TRIED],
+    ['failed by files that make no sense', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('Render') }) }, NOTHING],
+    ['failed on its way back', { phase: 'Failed', attempt: attempt({ phase: 'Failed', rollbackOf: 'd1', failure: failure('ExitCode') }) }, NOTHING],
+    [
+      'failed, for the ref was not found',
+      { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('SourceUnreachable') }) },
+      'Skep asks the source again by itself.',
+    ],
+    [
+      'failed, for the commit could not be fetched',
+      { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, revision: 'abc', failure: failure('SourceUnreachable') }) },
+      TRIED,
+    ],
+    ['stopped by a hand', { phase: 'Failed', attempt: attempt({ phase: 'Cancelled' }), conditions: ready('Cancelled') }, NOTHING],
+    ['with fewer tasks', { phase: 'Degraded' }, 'Swarm starts the missing tasks again; Skep keeps looking.'],
+    ['behind a relay that is away', { phase: 'Unknown', conditions: ready('RelayUnreachable', 'Unknown') }, 'Skep keeps trying to reach the relay; what runs behind it goes on.'],
+    [
+      'suspended until then',
+      { phase: 'Suspended', suspension: { until: at(120) } as Row['suspension'] },
+      'Nothing is written until then: resumes by itself in 2 min.',
+    ],
+    ['suspended', { phase: 'Suspended', suspension: { until: null } as Row['suspension'] }, 'Nothing is written until someone resumes it.'],
+    ['pinned', { pin: { actor: 'ada', until: at(60) } as Row['pin'] }, 'Pinned by ada: newer versions wait; it is unpinned by itself in 1 min.'],
+    ['only observed', { policy: policy({ mode: 'Observe' }) }, 'Only observed: nothing is written here.'],
+    ['as it was asked', {}, null],
+    ['being deleted', { phase: 'Converged', deletion: { since: at(0) } }, 'Its objects are being removed; volumes stay.'],
+  ]
+  for (const [name, change, text] of cases) it(name, () => expect(next(stack(change), NOW)).toBe(text))
+  it('is told of every phase', () => {
+    const told = new Set(cases.map(([, change]) => change.phase ?? 'Converged'))
+    expect(STACK_PHASES.filter((phase) => !told.has(phase))).toEqual([])
   })
 })
 
@@ -151,6 +237,26 @@ describe('steps', () => {
     expect(found.map((it) => it.state)).toEqual(['done', 'done', 'done', 'done', 'now', 'ahead'])
     expect(found[1]!.from).toBeNull()
     expect(found[3]).toMatchObject({ from: at(1), to: at(3) })
+  })
+  it('that were gone are behind it while it waits for a person', () => {
+    const before = [line(1, 'PhaseChanged', 'Fetching', 1), line(2, 'PhaseChanged', 'Rendering', 2), line(3, 'PhaseChanged', 'AwaitingApproval', 4)]
+    const found = steps({ deploymentId: 'd1', phase: 'AwaitingApproval', createdAt: at(0), finishedAt: null }, before)
+    expect(found.map((it) => `${it.word} ${it.state}`)).toEqual([
+      'Recorded done', 'Fetch done', 'Render done', 'Approval now', 'Apply ahead', 'Verify ahead', 'Converged ahead',
+    ])
+    const after = [...before, line(4, 'PhaseChanged', 'Applying', 60)]
+    const later = steps({ deploymentId: 'd1', phase: 'Applying', createdAt: at(0), finishedAt: null }, after)
+    expect(later[3]).toMatchObject({ word: 'Approval', state: 'done', from: at(4), to: at(60) })
+    expect(later[4]).toMatchObject({ word: 'Apply', state: 'now' })
+  })
+  it('that were gone are behind it at a gate, where its phase is that of the beginning', () => {
+    const before = [line(1, 'PhaseChanged', 'Fetching', 1), line(2, 'PhaseChanged', 'Rendering', 2), line(3, 'Waiting', 'ScheduleClosed', 3)]
+    const found = steps({ deploymentId: 'd1', phase: 'Pending', createdAt: at(0), finishedAt: null }, before)
+    expect(found.map((it) => `${it.word} ${it.state}`)).toEqual([
+      'Recorded done', 'Fetch done', 'Render done', 'Wait now', 'Apply ahead', 'Verify ahead', 'Converged ahead',
+    ])
+    expect(found[3]!.from).toBe(at(3))
+    expect(steps({ deploymentId: 'd1', phase: 'Pending', createdAt: at(0), finishedAt: null }, []).map((it) => it.state)[0]).toBe('now')
   })
   it('show where it failed, and that it went back', () => {
     const failed = [...log, line(4, 'Failed', 'HealthCheck', 9)]
@@ -179,10 +285,24 @@ describe('tasks', () => {
     expect(old.now.length).toBe(1)
     expect(fresh.failed.length).toBe(1)
   })
+  it('are counted by what they do when there are too many to draw', () => {
+    const many = [...Array.from({ length: 61 }, () => task({})), task({ state: 'Starting' }), task({ state: 'Pending' }), task({ state: 'Failed' })]
+    expect(counted(many).map((it) => `${it.count} ${it.word}`)).toEqual(['61 running', '1 starting', '1 waiting', '1 failed'])
+    expect(counted([])).toEqual([])
+  })
   it('that are told to stop do not look as if they ran', () => {
     expect(cell(task({ desired: 'Shutdown' }))).toBe('stop')
     expect(cell(task({ state: 'Rejected' }))).toBe('bad')
     expect(cell(task({ state: 'Pending' }))).toBe('wait')
+  })
+})
+
+describe('jobs', () => {
+  it('say when they run, and what for they wait', () => {
+    expect(jobLine({ name: 'migrate', when: 'Pre', waitsFor: ['db', 'cache'] })).toBe('before the services, waits for db, cache')
+    expect(jobLine({ name: 'smoke', when: 'Post', waitsFor: [] })).toBe('after the services')
+    expect(jobTime('Post', 'Rollback')).toBe('after the services, on the way back')
+    expect(new Set(Object.values(JOB_LOOKS).map((it) => it.word)).size).toBe(5)
   })
 })
 
@@ -227,11 +347,12 @@ describe('drift', () => {
     name,
     action: 'Update' as const,
     reason: 'it differs',
+    waitsFor: [],
     changes: paths.map((path) => ({ path, from: 1, to: 2 })),
   })
   it('is told apart from what was asked, field by field', () => {
     const found = ['service `shop_web` differs at /Mode/Replicas, /Labels/a', 'network `shop_net` is missing']
-    const network = { kind: 'Network' as const, name: 'shop_net', action: 'Create' as const, reason: '', changes: [] }
+    const network = { kind: 'Network' as const, name: 'shop_net', action: 'Create' as const, reason: '', waitsFor: [], changes: [] }
     const { foreign, asked } = apart([network, step('shop_web', '/Labels/a', '/Image'), step('shop_api', '/Labels/a')], found)
     expect(foreign.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_net', []], ['shop_web', ['/Labels/a']]])
     expect(asked.map((it) => [it.name, it.changes.map((change) => change.path)])).toEqual([['shop_web', ['/Image']], ['shop_api', ['/Labels/a']]])

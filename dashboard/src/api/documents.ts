@@ -31,8 +31,8 @@ export const stackRow = graphql(
       pin { actor until }
       deletion { since }
       drift { found }
-      policy { onFailure monitor mode }
-      conditions { type status since }
+      policy { onFailure irreversible monitor bake mode }
+      conditions { type status reason since }
       attempt {
         deploymentId
         phase
@@ -41,6 +41,9 @@ export const stackRow = graphql(
         createdAt
         finishedAt
         rollbackOf
+        revision
+        failure { class }
+        jobs { service phase deadline }
         services { wanted healthy }
         progress { progressDeadline totalDeadline waitingSince healthySince applied }
       }
@@ -72,7 +75,8 @@ const attempt = graphql(
       createdAt
       finishedAt
       warnings
-      services { service wanted healthy obstacle }
+      services { service wanted healthy obstacle waitsFor }
+      jobs { service when direction phase startedAt deadline finishedAt error exitCode logTail }
       failure { class service slot node task error exitCode logTail }
       progress { startedAt progressDeadline totalDeadline waitingSince healthySince applied appliedAt healthyMost }
     }
@@ -98,8 +102,12 @@ export const stackPage = graphql(
       variables { name value secret }
       stackImages: images { service version }
       policy {
-        mode onFailure irreversible progressDeadline totalDeadline monitor drift prune images unsetVariables ignore allowRecreate
+        mode onFailure irreversible progressDeadline totalDeadline monitor bake drift prune images unsetVariables ignore allowRecreate
+        schedule { zone windows { days from to } freezes { from to reason } }
       }
+      dependsOn { environment stack images { service version } }
+      followedImages { service rule wanted poll repository tag digest skipped checkedAt nextLook error }
+      catalog { name file }
       inventory { kind name }
       attempt { ...attempt }
     }
@@ -174,7 +182,7 @@ export const FollowEvents = graphql(`
   subscription FollowEvents($stack: String, $environment: String, $after: Int, $last: Int!) {
     eventAdded(stack: $stack, environment: $environment, after: $after, last: $last) {
       sequence
-      event { sequence time environment stack deploymentId type reason message actor }
+      event { sequence time environment stack deploymentId type reason message actor via }
     }
   }
 `)
@@ -191,7 +199,7 @@ export const FollowLogs = graphql(`
 export const OlderEvents = graphql(`
   query OlderEvents($stack: String, $environment: String, $before: String) {
     events(first: 200, backwards: true, after: $before, stack: $stack, environment: $environment) {
-      edges { node { sequence time environment stack deploymentId type reason message actor } }
+      edges { node { sequence time environment stack deploymentId type reason message actor via } }
       pageInfo { hasNextPage endCursor }
     }
   }
@@ -221,7 +229,8 @@ export const PlanOf = graphql(`
   query PlanOf($stack: String!, $environment: String!, $ref: String, $images: [ImageInput!]! = []) {
     plan(stack: $stack, environment: $environment, ref: $ref, images: $images) {
       digest unchanged waiting warnings
-      steps { kind name action reason changes { path from to } }
+      steps { kind name action reason waitsFor changes { path from to } }
+      jobs { name when waitsFor }
     }
   }
 `)
@@ -236,7 +245,7 @@ export const Compare = graphql(`
   query Compare($from: ID!, $to: ID!) {
     comparison(from: $from, to: $to) {
       unchanged
-      steps { kind name action reason changes { path from to } }
+      steps { kind name action reason waitsFor changes { path from to } }
     }
   }
 `)
@@ -251,16 +260,22 @@ export const CommitOf = graphql(`
 export const Environments = graphql(`
   query Environments {
     environments {
-      name endpoints tls ssh connected since message engine api nodeCount
+      name endpoints tls ssh relay { url credential environment } connected since message engine api nodeCount
       claim { state instance epoch }
       nodes { hostname role leader availability state addr engine platform cpus memory labels { name value } }
     }
   }
 `)
 
+export const DeleteEnvironment = graphql(`
+  mutation DeleteEnvironment($input: DeleteEnvironmentInput!) {
+    payload: deleteEnvironment(input: $input) { userErrors { code message field hint } }
+  }
+`)
+
 export const Credentials = graphql(`
   query Credentials {
-    credentials { name type hosts keys createdAt updatedAt usedBy { kind name environment } }
+    credentials { name type hosts stacks keys createdAt updatedAt usedBy { kind name environment } }
   }
 `)
 
@@ -453,7 +468,11 @@ export const Adopt = graphql(`
       documents { kind name created changes }
       plans {
         stack environment error
-        plan { digest unchanged waiting warnings steps { kind name action reason changes { path from to } } }
+        plan {
+          digest unchanged waiting warnings
+          steps { kind name action reason waitsFor changes { path from to } }
+          jobs { name when waitsFor }
+        }
       }
       userErrors { code message field line column hint }
     }

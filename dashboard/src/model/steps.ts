@@ -16,6 +16,12 @@ const ORDER: readonly [DeploymentPhase, string][] = [
   ['Verifying', 'Verify'],
 ]
 
+/** Between rendering and applying: shown only of a deployment that waited for a person there. */
+const APPROVAL = ['AwaitingApproval', 'Approval'] as const
+
+/** At a gate a deployment waits before its first write: it was fetched and rendered, whatever its phase is called. */
+const GATES = ['ScheduleClosed', 'DependencyNotReady']
+
 /**
  * The way of a deployment, with the times that the log has. Steps that the log does not name took no time worth telling,
  * or were left out.
@@ -24,16 +30,26 @@ export function steps(attempt: Pick<Attempt, 'deploymentId' | 'phase' | 'created
   const mine = lines.filter((line) => line.deploymentId === attempt.deploymentId)
   const began = new Map<string, string>([['Pending', attempt.createdAt]])
   for (const line of mine) if (line.type === 'PhaseChanged' && !began.has(line.reason)) began.set(line.reason, line.time)
+  const way = [...ORDER]
+  if (attempt.phase === APPROVAL[0] || began.has(APPROVAL[0])) way.splice(3, 0, APPROVAL as [DeploymentPhase, string])
+  const gate = attempt.phase === 'Pending' ? mine.findLast((line) => line.type === 'Waiting' && GATES.includes(line.reason)) : undefined
+  // A step of its own, for as long as it is waited there.
+  if (gate) {
+    way.splice(way.length - 2, 0, ['Pending', 'Wait'])
+    began.set('Wait', gate.time)
+  }
+  const start = ([phase, word]: readonly [DeploymentPhase, string]) => began.get(word === 'Wait' ? word : phase)
   const failedAt = mine.find((line) => line.type === 'Failed' || line.type === 'Cancelled' || line.type === 'Superseded')?.time ?? null
   const bad = ['RollingBack', 'RolledBack', 'Failed', 'Cancelled', 'Superseded'].includes(attempt.phase)
   const reached = bad
-    ? Math.max(...ORDER.map(([phase], index) => (began.has(phase) ? index : 0)))
+    ? Math.max(...way.map((step, index) => (start(step) ? index : 0)))
     : attempt.phase === 'Converged'
-      ? ORDER.length
-      : ORDER.findIndex(([phase]) => phase === attempt.phase)
-  const found: Step[] = ORDER.map(([phase, word], index) => {
-    const from = began.get(phase) ?? null
-    const later = ORDER.slice(index + 1).map(([phase]) => began.get(phase))
+      ? way.length
+      : way.findLastIndex(([phase]) => phase === attempt.phase)
+  const found: Step[] = way.map((step, index) => {
+    const [, word] = step
+    const from = start(step) ?? null
+    const later = way.slice(index + 1).map(start)
     const end = later.find(Boolean) ?? (index <= reached ? (failedAt ?? attempt.finishedAt) : null)
     const state = index < reached ? 'done' : index > reached ? 'ahead' : bad ? 'failed' : 'now'
     return { word, state, from, to: state === 'ahead' || state === 'now' ? null : end }

@@ -33,6 +33,21 @@ export function sides(tasks: readonly Task[]): { fresh: Side; old: Side } {
   return { fresh: side(true), old: side(false) }
 }
 
+/** In the order they are drawn in. */
+const CELLS: readonly [Cell, string][] = [
+  ['run', 'running'],
+  ['done', 'complete'],
+  ['start', 'starting'],
+  ['wait', 'waiting'],
+  ['stop', 'stopping'],
+  ['bad', 'failed'],
+]
+
+/** Too many tasks to draw each: how many there are of each kind, those that there are. */
+export function counted(tasks: readonly Task[]): { cell: Cell; word: string; count: number }[] {
+  return CELLS.map(([kind, word]) => ({ cell: kind, word, count: tasks.filter((task) => cell(task) === kind).length })).filter((it) => it.count > 0)
+}
+
 /** One task in words: `slot 2 on node-1: running`. */
 export function sentence(task: Task): string {
   const where = [task.slot ? `slot ${task.slot}` : null, task.node ? `on ${task.node}` : 'no node yet'].filter(Boolean)

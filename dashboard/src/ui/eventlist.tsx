@@ -23,6 +23,9 @@ const TONES: Partial<Record<EventLine['type'], Tone>> = {
   StepApplied: 'busy',
 }
 
+/** How a request came in. */
+const WAYS: Record<NonNullable<EventLine['via']>, string> = { GraphQL: 'GraphQL', Rest: 'REST', Hook: 'a hook', Cli: 'the CLI', Relay: 'a relay' }
+
 /** Lines of the log, the newest first. */
 export function EventList({
   lines,
@@ -47,6 +50,7 @@ export function EventList({
           </span>
           <span class="who">
             {line.actor}
+            {line.via && ` by ${WAYS[line.via]}`}
             {withDeployment && line.deploymentId && (
               <>
                 {' '}

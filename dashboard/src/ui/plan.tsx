@@ -1,5 +1,6 @@
 import type { Plan } from '../api/documents'
 import { lines, readable, type Line } from '../model/diff'
+import { jobLine, waits } from '../model/jobs'
 
 type Step = Plan['steps'][number]
 
@@ -10,15 +11,34 @@ export function PlanView({ plan }: { plan: Plan }) {
   return (
     <div class="plan">
       <PlanNotes plan={plan} />
-      {plan.steps.length === 0 ? (
-        <p class="note tone-good">Nothing differs: what runs is what this asks for ({plan.unchanged} objects looked at).</p>
-      ) : (
+      {plan.steps.length > 0 ? (
         <p class="faint">
           {plan.steps.length} {plan.steps.length === 1 ? 'step' : 'steps'}; {plan.unchanged} objects stay as they are.
         </p>
+      ) : plan.jobs.length > 0 ? (
+        <p class="note tone-busy">No object differs ({plan.unchanged} looked at); only jobs run.</p>
+      ) : (
+        <p class="note tone-good">Nothing differs: what runs is what this asks for ({plan.unchanged} objects looked at).</p>
       )}
+      <PlannedJobs plan={plan} />
       <StepsView steps={plan.steps} />
     </div>
+  )
+}
+
+/** The jobs that run with it. */
+export function PlannedJobs({ plan }: { plan: Plan }) {
+  if (plan.jobs.length === 0) return null
+  return (
+    <ul class="steps-plan" aria-label="Jobs">
+      {plan.jobs.map((job) => (
+        <li key={job.name} class="step-head" data-job={job.name}>
+          <span class="action action-run">Run</span>
+          <span class="mono">job {job.name}</span>
+          <span class="faint">{jobLine(job)}</span>
+        </li>
+      ))}
+    </ul>
   )
 }
 
@@ -51,7 +71,10 @@ export function StepsView({ steps, was = 'is now', will = 'will be' }: { steps: 
             <span class="mono">
               {step.kind.toLowerCase()} {step.name}
             </span>
-            <span class="faint">{step.reason}</span>
+            <span class="faint">
+              {step.reason}
+              {waits(step.waitsFor)}
+            </span>
           </div>
           {step.changes.length > 0 && (
             <ul class="diff">

@@ -15,7 +15,7 @@ import { Icon } from '../ui/icons'
 import { PlanView } from '../ui/plan'
 import { Difference } from './difference'
 
-const of = (stack: StackDetail) => ({ name: stack.name, environment: stack.environment })
+const of = (stack: { name: string; environment: string }) => ({ name: stack.name, environment: stack.environment })
 const said = (reason: string) => reason.trim() || null
 
 /** Where a deployment that was just asked for is followed. */
@@ -96,8 +96,11 @@ function DeployDialog({ stack }: { stack: StackDetail }) {
   )
 }
 
+/** As much of a stack as a way back needs: a row of the list has it too. */
+type Live = Pick<StackDetail, 'name' | 'environment' | 'generation' | 'live'>
+
 /** The version that converged before the one that runs: what a rollback without a name goes to, as far as it can be told. */
-function RollbackToTheLast({ stack }: { stack: StackDetail }) {
+function RollbackToTheLast({ stack }: { stack: Live }) {
   const asked = useAsked(api.History, { stack: stack.name, environment: stack.environment, first: 50, after: null })
   const all = asked.data?.deployments.edges.map((edge) => edge.node)
   if (!all && !asked.error) return null
@@ -117,7 +120,7 @@ function AllOfIt({ from, to }: { from: string; to: string }) {
 }
 
 /** Back to a version that converged: what differs is shown, and that newer versions will wait. */
-function RollbackDialog({ stack, to }: { stack: StackDetail; to: Attempt | null }) {
+function RollbackDialog({ stack, to }: { stack: Live; to: Attempt | null }) {
   const [reason, setReason] = useState('')
   const made = useRef<string | null>(null)
   const differing = to ? changedImages(to, stack.live) : []
@@ -318,8 +321,10 @@ const HAND_BACK = simple({
   send: (stack, reason) => ask(api.Release, { input: { stack: of(stack), reason } }),
 })
 
-export const openRollback = (stack: StackDetail, to: Attempt | null): void =>
-  void (dialog.value = () => <RollbackDialog stack={stack} to={to} />)
+export const openRollback = (stack: Live, to: Attempt): void => void (dialog.value = () => <RollbackDialog stack={stack} to={to} />)
+
+/** Back to what ran before, whichever that is. */
+export const openRollbackToTheLast = (stack: Live): void => void (dialog.value = () => <RollbackToTheLast stack={stack} />)
 
 /** What can be done with a stack as it stands. */
 export function Actions({ stack }: { stack: StackDetail }) {
@@ -372,7 +377,7 @@ export function Actions({ stack }: { stack: StackDetail }) {
           Cancel…
         </button>
       )}
-      <button type="button" disabled={off} title={why} onClick={open(() => <RollbackToTheLast stack={stack} />)}>
+      <button type="button" disabled={off} title={why} onClick={open(() => <RollbackToTheLast stack={stack} />)} data-do="rollback">
         Roll back…
       </button>
       <div

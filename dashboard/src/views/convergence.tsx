@@ -2,10 +2,14 @@ import type { Attempt, EventLine, StackDetail, Task } from '../api/documents'
 import { now } from '../live/now'
 import { words } from '../model/phase'
 import { steps } from '../model/steps'
-import { cell, sentence, sides } from '../model/tasks'
+import { cell, counted, sentence, sides } from '../model/tasks'
 import { took } from '../model/time'
 import { tail } from '../model/version'
 import { Ago, DeploymentLink, Said, TaskBar } from '../ui/bits'
+import { Jobs } from './jobs'
+
+/** More tasks than this are counted, not drawn one by one. */
+const MOST = 60
 
 /** The way of the newest deployment. */
 export function Steps({ attempt, lines }: { attempt: Attempt | null; lines: readonly EventLine[] }) {
@@ -19,9 +23,12 @@ export function Steps({ attempt, lines }: { attempt: Attempt | null; lines: read
         </span>
       </h2>
       <StepList attempt={attempt} lines={lines} />
-      {attempt.message && <p class="message">
+      <Jobs jobs={attempt.jobs} />
+      {attempt.message && (
+        <p class="message">
           <Said text={attempt.message} />
-        </p>}
+        </p>
+      )}
     </section>
   )
 }
@@ -69,10 +76,13 @@ export function Services({ stack, tasks }: { stack: StackDetail; tasks: readonly
                 <Cells of="old" word="old" tasks={old.now} />
                 <Cells of="failed" word="failed" tasks={[...fresh.failed, ...old.failed].slice(0, 4)} />
                 {tasks === null && <span class="faint">asking the engine…</span>}
+                {state && state.waitsFor.length > 0 && <span class="faint">waits for {state.waitsFor.join(', ')}</span>}
               </div>
-              {state?.obstacle && <p class="obstacle">
+              {state?.obstacle && (
+                <p class="obstacle">
                   <Said text={state.obstacle} />
-                </p>}
+                </p>
+              )}
             </li>
           )
         })}
@@ -87,8 +97,24 @@ function Cells({ of, word, tasks }: { of: string; word: string; tasks: readonly 
   return (
     <div class={`cellrow ${of}`}>
       <span class="tag">{word}</span>
-      {tasks.length > 60 ? (
-        <b>{text}</b>
+      {tasks.length > MOST ? (
+        <div class="counted">
+          <span class="segments" aria-hidden="true">
+            {counted(tasks).map((it) => (
+              <i key={it.cell} class={`hex ${it.cell}`} style={{ flexGrow: it.count }} />
+            ))}
+          </span>
+          <ul class="cells" aria-label={text}>
+            {counted(tasks).map((it) => (
+              <li key={it.cell} class="task" data-cell={it.cell}>
+                <i class={`hex ${it.cell}`} aria-hidden="true" />
+                <span>
+                  {it.count} {it.word}
+                </span>
+              </li>
+            ))}
+          </ul>
+        </div>
       ) : (
         <ul class="cells" aria-label={text}>
           {tasks.map((task) => (

@@ -26,6 +26,8 @@ const TYPES: Record<CredentialLine['type'], { keys: readonly string[]; of: strin
   SkepToken: { keys: ['token', 'ca'], of: 'another Skep, behind a relay' },
   Opaque: { keys: ['secret'], of: 'anything: the secret of a hook, for example' },
 }
+/** Those whose values may become secrets of a stack. */
+const FOR_STACKS: readonly CredentialLine['type'][] = ['Age', 'Opaque']
 /** Those of several lines. */
 const OF_LINES = ['ca', 'privateKey', 'knownHosts', 'config', 'cert', 'key', 'identity']
 
@@ -63,6 +65,7 @@ function SetDialog({ it, done }: { it: CredentialLine | null; done: () => void }
   const [name, setName] = useState(it?.name ?? '')
   const [type, setType] = useState<CredentialLine['type']>(it?.type ?? 'GitToken')
   const [hosts, setHosts] = useState(it?.hosts.join(', ') ?? '')
+  const [stacks, setStacks] = useState(it?.stacks.join(', ') ?? '')
   const [values, setValues] = useState<Record<string, string>>({})
   const [other, setOther] = useState('')
   const keys = [...new Set([...(it?.keys ?? []), ...TYPES[type].keys, ...(other.trim() ? [other.trim()] : [])])]
@@ -70,6 +73,7 @@ function SetDialog({ it, done }: { it: CredentialLine | null; done: () => void }
     .filter(([key, value]) => value !== '' && keys.includes(key))
     .map(([key, value]) => ({ name: key, value }))
   const sameHosts = it !== null && listed(hosts).join() === it.hosts.join()
+  const sameStacks = listed(stacks).join() === (it?.stacks.join() ?? '')
   return (
     <Dialog title={it ? `Other values for ${it.name}` : 'New credential'} wide>
       <Ask
@@ -78,7 +82,14 @@ function SetDialog({ it, done }: { it: CredentialLine | null; done: () => void }
         done={done}
         send={() =>
           ask(SetCredential, {
-            input: { name: name.trim(), type: it ? null : type, hosts: sameHosts ? null : listed(hosts), data, remove: [] },
+            input: {
+              name: name.trim(),
+              type: it ? null : type,
+              hosts: sameHosts ? null : listed(hosts),
+              stacks: sameStacks ? null : listed(stacks),
+              data,
+              remove: [],
+            },
           })
         }
       >
@@ -101,6 +112,15 @@ function SetDialog({ it, done }: { it: CredentialLine | null; done: () => void }
           placeholder="git.example.org"
           hint={it ? 'Hosts; who adds one has to type the values again' : 'Hosts, without scheme and path; it is sent nowhere else'}
         />
+        {FOR_STACKS.includes(type) && (
+          <Field
+            name="May go into stacks"
+            value={stacks}
+            set={setStacks}
+            placeholder="shop, production/*"
+            hint="Names, or ENVIRONMENT/NAME, with * for any text; empty: none"
+          />
+        )}
         <p class="faint">Values are sealed when they come in, and never shown again. {it && 'What is left empty stays as it is.'}</p>
         {keys.map((key) =>
           OF_LINES.includes(key) ? (
@@ -181,6 +201,9 @@ function Card({ it, again }: { it: CredentialLine; again: () => void }) {
       </h2>
       <dl class="facts">
         <Fact name="May go to">{it.hosts.length === 0 ? 'nowhere' : it.hosts.join(', ')}</Fact>
+        {(FOR_STACKS.includes(it.type) || it.stacks.length > 0) && (
+          <Fact name="May go into">{it.stacks.length === 0 ? 'no stack' : it.stacks.join(', ')}</Fact>
+        )}
         <Fact name="Holds">
           {it.keys.map((name) => (
             <code key={name} class="chip">

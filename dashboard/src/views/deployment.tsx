@@ -12,6 +12,7 @@ import { useAsked } from '../ui/asked'
 import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, TaskBar, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { StepList } from './convergence'
+import { Jobs } from './jobs'
 import { LogPanel } from './logs'
 
 /** One attempt, as it was recorded: what notifications and the command line link to. */
@@ -121,6 +122,7 @@ export function DeploymentView({ id }: { id: string }) {
       <section class="panel" aria-labelledby="timeline">
         <h2 id="timeline">Timeline</h2>
         <StepList attempt={it} lines={lines} />
+        <Jobs jobs={it.jobs} />
         {mine.length > 0 && <EventList lines={mine} withStack={false} withDeployment={false} />}
       </section>
 

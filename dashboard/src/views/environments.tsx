@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks'
 import { ask } from '../api/client'
-import { Claim, Environments as Query, type EnvironmentDetail } from '../api/documents'
+import { Claim, Declare, DeleteEnvironment, Environments as Query, type EnvironmentDetail } from '../api/documents'
 import { link } from '../live/link'
 import { locked } from '../live/now'
 import { words } from '../model/phase'
 import { VIEW_HEADING } from '../route'
 import { Ago, Fact, Loading, Trouble } from '../ui/bits'
+import { confirm } from '../ui/confirm'
 import { Dialog, dialog } from '../ui/dialog'
-import { Ask, Field, problem } from '../ui/form'
+import { Ask, Choice, Field, listed, problem, type Payload } from '../ui/form'
 import { Icon } from '../ui/icons'
 
 /** The Swarms: whether they answer, who may write to them, what they are made of. */
@@ -40,17 +41,36 @@ export function EnvironmentsView() {
         <h1 id={VIEW_HEADING} tabIndex={-1}>
           Environments
         </h1>
+        <span class="make">
+          <button
+            type="button"
+            class="primary"
+            disabled={locked.value}
+            onClick={() => (dialog.value = () => <EnvironmentDialog done={() => setRound((it) => it + 1)} />)}
+          >
+            New environment…
+          </button>
+        </span>
       </div>
       {error && <Trouble message={error} retry={() => setRound(round + 1)} />}
       {all === null && !error && <Loading />}
       {all?.map((it) => (
-        <Card key={it.name} it={it} />
+        <Card key={it.name} it={it} again={() => setRound((it) => it + 1)} />
       ))}
     </>
   )
 }
 
-function Card({ it }: { it: EnvironmentDetail }) {
+function Card({ it, again }: { it: EnvironmentDetail; again: () => void }) {
+  const remove = () =>
+    confirm({
+      title: `Forget ${it.name}`,
+      text: 'It is refused while a stack is declared there. Nothing on the Swarm is touched.',
+      go: 'Forget it',
+      danger: true,
+      send: (reason) => ask(DeleteEnvironment, { input: { name: it.name, reason } }),
+      done: again,
+    })
   const tone = it.connected === null ? 'idle' : !it.connected ? 'bad' : it.claim.state === 'Foreign' ? 'warn' : 'good'
   const word = it.connected === null ? 'Not looked at yet' : it.connected ? 'Connected' : 'Does not answer'
   return (
@@ -66,16 +86,27 @@ function Card({ it }: { it: EnvironmentDetail }) {
             since <Ago time={it.since} />
           </span>
         )}
+        <span class="do">
+          <button type="button" class="danger-text" disabled={locked.value} aria-label={`Delete ${it.name}`} onClick={remove}>
+            Delete…
+          </button>
+        </span>
       </h2>
       {it.message && <p class="message">{it.message}</p>}
       <dl class="facts">
-        <Fact name="Managers">
-          {it.endpoints.map((endpoint) => (
-            <code key={endpoint} class="chip">
-              {endpoint}
-            </code>
-          ))}
-        </Fact>
+        {it.relay ? (
+          <Fact name="Behind">
+            the Skep at <code>{it.relay.url}</code>, <span class="faint">{it.relay.environment} there, with the token {it.relay.credential}</span>
+          </Fact>
+        ) : (
+          <Fact name="Managers">
+            {it.endpoints.map((endpoint) => (
+              <code key={endpoint} class="chip">
+                {endpoint}
+              </code>
+            ))}
+          </Fact>
+        )}
         {it.engine && (
           <Fact name="Engine">
             {it.engine}
@@ -140,6 +171,64 @@ function Card({ it }: { it: EnvironmentDetail }) {
         </div>
       )}
     </section>
+  )
+}
+
+const KINDS = ['Managers', 'Relay'] as const
+
+/** One more Swarm: its managers, or the Skep that keeps it. */
+function EnvironmentDialog({ done }: { done: () => void }) {
+  const [name, setName] = useState('')
+  const [kind, setKind] = useState<(typeof KINDS)[number]>('Managers')
+  const [endpoints, setEndpoints] = useState('')
+  const [tls, setTls] = useState('')
+  const [ssh, setSsh] = useState('')
+  const [url, setUrl] = useState('')
+  const [token, setToken] = useState('')
+  const [there, setThere] = useState('')
+  const named = (key: string, value: string) => (value.trim() ? { [key]: { credential: value.trim() } } : {})
+  const manifest = () =>
+    JSON.stringify({
+      kind: 'Environment',
+      name: name.trim(),
+      ...(kind === 'Managers'
+        ? { endpoints: listed(endpoints), ...named('tls', tls), ...named('ssh', ssh) }
+        : { relay: { url: url.trim(), credential: token.trim(), ...(there.trim() ? { environment: there.trim() } : {}) } }),
+    })
+  const ready = name.trim() && (kind === 'Managers' ? listed(endpoints).length > 0 : url.trim() && token.trim())
+  return (
+    <Dialog title="New environment" wide>
+      <Ask
+        go="Declare it"
+        ready={Boolean(ready)}
+        done={done}
+        send={async () => (await ask(Declare, { input: { manifest: manifest(), dryRun: false, references: [] } })) as Payload}
+      >
+        <div class="fields">
+          <Field name="Name" value={name} set={setName} required autofocus placeholder="staging" />
+          <Choice name="Reached by" value={kind} of={KINDS} set={setKind} hint="Its own managers, or a Skep that keeps it" />
+          {kind === 'Managers' ? (
+            <>
+              <Field
+                name="Endpoints"
+                value={endpoints}
+                set={setEndpoints}
+                placeholder="tcp://10.0.0.5:2376"
+                hint="unix, tcp or ssh; the first that is reachable is used"
+              />
+              <Field name="TLS credential" value={tls} set={setTls} hint="For tcp; empty: none" />
+              <Field name="SSH credential" value={ssh} set={setSsh} hint="For ssh; empty: none" />
+            </>
+          ) : (
+            <>
+              <Field name="Address" value={url} set={setUrl} placeholder="https://skep.prod.example.org" />
+              <Field name="Credential" value={token} set={setToken} hint="Of the type SkepToken" />
+              <Field name="Its name there" value={there} set={setThere} hint="Empty: default" />
+            </>
+          )}
+        </div>
+      </Ask>
+    </Dialog>
   )
 }
 

@@ -7,7 +7,7 @@ import { followEvents } from '../live/stores'
 import { next } from '../model/next'
 import { ended, LOOKS } from '../model/phase'
 import { same } from '../model/version'
-import { navigate, search, stackUrl, VIEW_HEADING } from '../route'
+import { navigate, route, search, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, DeploymentLink, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { Actions } from './actions'
 import { LogPanel } from './logs'
@@ -123,6 +123,12 @@ export function turnTab(by: 1 | -1): void {
   const to = links[(at + by + links.length) % links.length]
   if (at < 0 || !to) return
   navigate(to.pathname + to.search, 'replace')
+}
+
+/** A tab by its name, where a stack is shown. */
+export function openTab(tab: Tab): void {
+  const at = route.value
+  if (at.view === 'stack') navigate(stackUrl(at, tab), 'replace')
 }
 
 /** The tasks as the engine has them: asked for every second while a deployment is under way, and after each change. */

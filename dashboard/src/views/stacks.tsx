@@ -10,6 +10,7 @@ import { same } from '../model/version'
 import { navigate, search, stackUrl, VIEW_HEADING } from '../route'
 import { Ago, Copy, Empty, Loading, Phase, Said, TaskBar, Trouble, Version } from '../ui/bits'
 import { Icon } from '../ui/icons'
+import { openRollbackToTheLast } from './actions'
 import { openAdopt } from './adopt'
 import { openDeclare } from './declare'
 
@@ -190,7 +191,8 @@ function List({ page, of, waits }: { page: ListPage; of: string; waits: boolean 
   }
   const { pageInfo, offset, total } = page
   const whole = !pageInfo.hasNextPage && !pageInfo.hasPreviousPage
-  const to = (by: Partial<Filter>) => `/${writeFilter(change(filter.value, by))}`
+  // Cursors belong to the list that is shown: until the one that was asked for is there, they lead nowhere.
+  const to = (by: Partial<Filter>) => (waits ? undefined : `/${writeFilter(change(filter.value, by))}`)
   return (
     <>
       <p class="listnote" aria-live="off">
@@ -247,6 +249,9 @@ function StackRow({ row, place, left }: { row: Row; place: boolean; left: boolea
   // What was tried and never ran is not live, whatever was sent.
   const ran = row.phase !== 'Failed' || row.attempt === null || row.attempt.services.some((it) => it.healthy > 0)
   const then = next(row, now.value)
+  // The version that did not come about: where it differs is one click away, and a way back two.
+  const bad = row.phase === 'RolledBack' || row.phase === 'Failed'
+  const blamed = bad ? (row.held.at(-1)?.deploymentId ?? row.attempt?.rollbackOf ?? row.attempt?.deploymentId) : undefined
   const message = row.suspension ? `Suspended by ${row.suspension.actor}: ${row.suspension.reason}` : row.message
   return (
     <li class={`row tone-${look.tone}${left ? ' left' : ''}`} data-stack={row.name}>
@@ -285,6 +290,16 @@ function StackRow({ row, place, left }: { row: Row; place: boolean; left: boolea
       <span class="c-why">
         <span>{left ? 'No longer on this page; this is how it was.' : message && <Said text={message} />}</span>
         {!left && then && <em>{then}</em>}
+        {!left && blamed && row.lastGood && (
+          <span class="c-do">
+            <a href={`${stackUrl(row, 'compare')}&to=${encodeURIComponent(blamed)}`} aria-label={`What changed in ${row.name}`}>
+              What changed
+            </a>
+            <button type="button" class="link" data-do="rollback" disabled={locked.value} aria-label={`Roll ${row.name} back`} onClick={() => openRollbackToTheLast(row)}>
+              Roll back…
+            </button>
+          </span>
+        )}
       </span>
     </li>
   )

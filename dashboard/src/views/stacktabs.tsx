@@ -4,11 +4,12 @@ import { History as HistoryOf, PlanOf, type Attempt, type EventLine, type Plan, 
 import { locked, now } from '../live/now'
 import { apart } from '../model/drift'
 import { ended, words } from '../model/phase'
-import { span, took } from '../model/time'
+import { span, took, until } from '../model/time'
+import { stackUrl } from '../route'
 import { Ago, DeploymentLink, Empty, Fact, Json, Loading, Phase, Said, Trouble, Version } from '../ui/bits'
 import { EventList } from '../ui/eventlist'
 import { problem } from '../ui/form'
-import { PlanNotes, PlanView, StepsView } from '../ui/plan'
+import { PlanNotes, PlannedJobs, PlanView, StepsView } from '../ui/plan'
 import { openRollback } from './actions'
 import { compareUrl } from './compare'
 
@@ -67,6 +68,7 @@ function Parts({ plan, drift }: { plan: Plan; drift: readonly string[] }) {
         )}
       </div>
       <h3>What was asked</h3>
+      <PlannedJobs plan={plan} />
       {asked.length === 0 ? <p class="faint">Nothing else differs; {plan.unchanged} objects stay as they are.</p> : <StepsView steps={asked} />}
     </div>
   )
@@ -174,6 +176,63 @@ export function Events({ lines }: { lines: readonly EventLine[] }) {
   )
 }
 
+/** An image whose versions are followed: what was found, and when it is looked for again. */
+function Followed({ it }: { it: StackDetail['followedImages'][number] }) {
+  return (
+    <Fact name={`Image of ${it.service}`}>
+      follows {it.rule} <code>{it.wanted}</code>
+      {it.tag && (
+        <>
+          , found <code title={it.digest ?? undefined}>{it.tag}</code>
+        </>
+      )}
+      {it.checkedAt && (
+        <span class="faint">
+          {' '}
+          looked at <Ago time={it.checkedAt} />
+        </span>
+      )}
+      {it.nextLook && <span class="faint">, the next look {until(it.nextLook, now.value) ? `in ${until(it.nextLook, now.value)}` : 'is due'}</span>}
+      {it.skipped.length > 0 && <span class="faint">; passed over, for they failed: {it.skipped.join(', ')}</span>}
+      {it.error && (
+        <p class="note tone-bad">
+          <Said text={it.error} />
+        </p>
+      )}
+    </Fact>
+  )
+}
+
+/** When new versions may come. */
+function When({ of }: { of: StackDetail['policy']['schedule'] }) {
+  const zone = of.zone ?? 'UTC'
+  return (
+    <>
+      {of.windows.length > 0 && (
+        <Fact name="New versions come">
+          {of.windows.map((it) => (
+            <span key={`${it.days.join()}${it.from}`} class="chip">
+              {it.days.length === 0 ? 'every day' : it.days.join(', ')} {it.from} to {it.to}
+            </span>
+          ))}
+          <span class="faint">{zone}</span>
+        </Fact>
+      )}
+      {of.freezes.length > 0 && (
+        <Fact name="No new version">
+          {of.freezes.map((it) => (
+            <span key={it.from} class="chip">
+              {it.from} to {it.to}
+              {it.reason && `: ${it.reason}`}
+            </span>
+          ))}
+          <span class="faint">{zone}</span>
+        </Fact>
+      )}
+    </>
+  )
+}
+
 /** What was asked. */
 export function Spec({ stack }: { stack: StackDetail }) {
   const { source, policy } = stack
@@ -212,10 +271,31 @@ export function Spec({ stack }: { stack: StackDetail }) {
             ))}
           </Fact>
         )}
+        {stack.followedImages.map((it) => (
+          <Followed key={it.service} it={it} />
+        ))}
+        {stack.dependsOn.length > 0 && (
+          <Fact name="Waits for">
+            {stack.dependsOn.map((it) => (
+              <span key={`${it.environment}/${it.stack}`} class="chip">
+                <a href={stackUrl({ environment: it.environment, name: it.stack })}>{it.stack}</a>
+                {it.environment !== stack.environment && ` in ${it.environment}`}
+                {it.images.map((image) => ` with ${image.service} ${image.version}`).join(',')}
+              </span>
+            ))}
+          </Fact>
+        )}
+        {stack.catalog && (
+          <Fact name="Declared by">
+            the catalog <a href="/catalogs">{stack.catalog.name}</a>, <code>{stack.catalog.file}</code>
+          </Fact>
+        )}
         <Fact name="Mode">{words(policy.mode)}</Fact>
+        <When of={policy.schedule} />
         <Fact name="When a version fails">{policy.onFailure === 'Rollback' ? 'the whole stack goes back' : 'it is held as it is'}</Fact>
         <Fact name="Deadlines">
           progress {policy.progressDeadline}, total {policy.totalDeadline}, monitor {policy.monitor}
+          {policy.bake !== '0s' && `, baked for ${policy.bake}`}
         </Fact>
         <Fact name="Foreign changes">{policy.drift === 'Correct' ? 'are undone' : 'are shown'}</Fact>
         <Fact name="Objects">
