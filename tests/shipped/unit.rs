@@ -1,5 +1,5 @@
-//! `packaging/skep.service`. No systemd runs it here; its own tools read it, and a server that is watched by strace shows that
-//! it does nothing that the unit forbids.
+//! `packaging/skep.service`. systemd's own tools read it, and a server that is watched by strace shows that it does nothing
+//! that the unit forbids. `.ci/systemd`, which wants a Debian of its own, has a real systemd run it.
 
 use std::collections::BTreeSet;
 use std::fs;
