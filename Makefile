@@ -37,7 +37,7 @@ bench: setup ## the figures of the README, on this machine
 	@cargo bench --locked --features sim
 	@.ci/dashboard figures
 
-matrix: setup ## the contract, the rendering and the stories on other engines: 26.1 and 28 of Debian, by debootstrap
+matrix: setup ## the contract, the rendering and the stories on other engines, 26.1 and 28 of Debian, by debootstrap; the unit under systemd
 	@.ci/matrix
 
 soak: ## the randomised tests with many more cases; SOAK_MINUTES=10
