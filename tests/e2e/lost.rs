@@ -61,11 +61,12 @@ impl Skep {
         let end = Instant::now() + Duration::from_secs(30);
         let mut last = Value::Null;
         while !wanted(&last) {
-            let line = told.recv_timeout(end.saturating_duration_since(Instant::now()));
-            last = serde_json::from_str(&line.unwrap_or_else(|_| panic!("{name} is not {what}: {last:#}"))).unwrap();
+            let Ok(line) = told.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
+            last = serde_json::from_str(&line).unwrap();
         }
         let _ = watch.kill();
         let _ = watch.wait();
+        assert!(wanted(&last), "{name} is not {what}: {last:#}");
     }
 }
 
