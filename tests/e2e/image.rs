@@ -10,7 +10,7 @@ use crate::git_ssh::SshServer;
 use crate::support::compose::{Web, compose};
 use crate::support::docker::{self, docker, try_docker};
 use crate::support::hive::Stay;
-use crate::support::image::{Image, SOCKET, until_healthy, user};
+use crate::support::image::{Image, SOCKET, socket, until_healthy, user};
 use crate::support::stack::unique;
 
 /// Skep in a container with a network and a volume of its own. All of it is removed when dropped.
@@ -30,7 +30,7 @@ impl Contained {
 
     fn run(&self, image: &Image, gateway: &str) {
         let name = &self.name;
-        let (volume, socket) = (format!("{name}:/var/lib/skep"), format!("{SOCKET}:{SOCKET}"));
+        let (volume, socket) = (format!("{name}:/var/lib/skep"), format!("{}:{SOCKET}", socket()));
         let known = format!("git.example:{gateway}");
         let mut arguments = vec!["run", "-d", "--name", name, "--network", name, "--network-alias", "skep.example"];
         arguments.extend(["--add-host", &known, "--volume", &volume, "--volume", &socket]);

@@ -1,6 +1,8 @@
-//! Skep on a Swarm, as `examples/install` has it: made by the docker CLI, taken over by the Skep that runs in it, which then
-//! replaces itself, and is brought back by Swarm when a new one does not come up.
+//! Skep on a Swarm, as `examples/install` has it: made by the very commands of its README, taken over by the Skep that runs in it,
+//! which then replaces itself, and is brought back by Swarm when a new one does not come up. With the engine's socket, and with
+//! haproxy in between.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -15,40 +17,76 @@ use tempfile::TempDir;
 
 use crate::support::docker::{self, docker, try_docker};
 use crate::support::hive::Stay;
-use crate::support::image::{Image, user};
+use crate::support::image::{Image, SOCKET, socket, user};
 use crate::support::stack::unique;
+
+/// The blocks of commands in the README, in their order.
+struct Readme {
+    deploy: String,
+    sign_in: String,
+    adopt: String,
+    update: String,
+    deploy_with_proxy: String,
+}
+
+impl Readme {
+    fn read() -> Self {
+        let text = example("README.md");
+        let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+        let blocks: Vec<String> = blocks.collect();
+        let [deploy, sign_in, adopt, update, deploy_with_proxy] = blocks.try_into().expect("each block is run here");
+        Self { deploy, sign_in, adopt, update, deploy_with_proxy }
+    }
+
+    /// Commands in a shell that knows the server.
+    fn signed_in(&self, commands: &str) -> String {
+        format!("{}\n{commands}", self.sign_in.lines().next().unwrap())
+    }
+}
 
 /// The stack under a name of its own, with secrets of its own; removed when dropped.
 struct Installed {
     name: String,
+    /// What the commands run in: the example's files under this stack's names.
     folder: TempDir,
+    /// The one that is used of the example's two.
+    file: &'static str,
     compose: String,
+    /// Between it and the engine.
+    proxy: Option<Image>,
+    /// Of the node, where it listens.
+    port: u16,
 }
 
 impl Installed {
-    /// Made by the docker CLI, and healthy.
-    fn by_the_docker_cli(image: &Image) -> Self {
-        let name = unique("install");
+    /// Made by the docker CLI as the README says, and healthy.
+    fn by_the_readme(image: &Image, proxy: Option<Image>) -> Self {
+        let file = if proxy.is_some() { "compose.proxy.yaml" } else { "compose.yaml" };
         let folder = TempDir::with_prefix("skep-e2e-install-").unwrap();
-        let compose = example("compose.yaml")
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut installed = Self { name: unique("install"), folder, file, compose: String::new(), proxy, port };
+        let source = |socket: &str| format!("source: {socket}, target: {SOCKET}");
+        installed.compose = installed
+            .named(&example(file))
+            .replace(&source(SOCKET), &source(&socket()))
             // Judged sooner than people need it.
             .replace("monitor: 30s", "monitor: 5s")
             .replace("monitor: 10s", "monitor: 3s")
-            .replace("interval: 5s", "interval: 1s")
-            .replace("name: skep-tls-", &format!("name: {name}-"));
+            .replace("interval: 5s", "interval: 1s");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let installed = Self { name, folder, compose };
-        for (what, text) in [("cert", made.cert.pem()), ("key", made.signing_key.serialize_pem())] {
-            let file = installed.write(what, &text);
-            docker(&["secret", "create", &format!("{}-{what}", installed.name), &file]);
+        let compose = installed.compose.clone();
+        let files = [
+            ("cert.pem", made.cert.pem()),
+            ("key.pem", made.signing_key.serialize_pem()),
+            ("haproxy.cfg", example("haproxy.cfg")),
+            ("skep.yml", installed.head(image)),
+            (file, compose),
+        ];
+        for (name, text) in files {
+            installed.write(name, &text);
         }
-        let file = installed.write("compose.yaml", &installed.compose);
-        let deployed = Command::new("docker")
-            .args(["stack", "deploy", "--resolve-image", "never", "-c", &file, &installed.name])
-            .envs(installed.variables(image))
-            .output()
-            .unwrap();
-        assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
+        let readme = Readme::read();
+        installed.runs(image, if installed.proxy.is_some() { &readme.deploy_with_proxy } else { &readme.deploy });
         installed.until_healthy(image);
         installed
     }
@@ -59,29 +97,81 @@ impl Installed {
         path.display().to_string()
     }
 
-    fn variables(&self, image: &Image) -> [(&'static str, String); 3] {
-        let group = user().split(':').nth(1).unwrap().to_owned();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // The one that is published already stays.
-        let published =
-            docker::service(&self.service()).and_then(|it| it["Endpoint"]["Ports"][0]["PublishedPort"].as_u64());
-        let port = published.unwrap_or_else(|| port.into());
-        [("SKEP_IMAGE", image.0.clone()), ("DOCKER_GROUP", group), ("SKEP_PORT", port.to_string())]
+    /// A text of the example with this stack's names.
+    fn named(&self, text: &str) -> String {
+        ["tls-cert", "tls-key", "haproxy"]
+            .iter()
+            .fold(text.to_owned(), |text, what| text.replace(&format!("skep-{what}"), &format!("{}-{what}", self.name)))
     }
 
-    /// The manifest of the example, with this compose file, as its README puts them together.
+    /// Runs commands of the README, where the example's files are, with this stack's names; they must succeed.
+    fn runs(&self, image: &Image, commands: &str) -> String {
+        let mut text = self
+            .named(commands)
+            .replace("skep:0.1.0", &image.0)
+            .replace("skep:0.2.0", &image.0)
+            .replace("https://skep.example.org:7717", &format!("https://127.0.0.1:{}", self.port))
+            .replace(SOCKET, &socket())
+            .replace(" compose.yaml", &format!(" {}", self.file))
+            // No registry has these images.
+            .replace("docker stack deploy", "docker stack deploy --resolve-image never");
+        if let Some(proxy) = &self.proxy {
+            text = text.replace("haproxy:3.0-alpine", &proxy.0);
+        }
+        for before in [".yaml", "adopt", "deploy", "wait"] {
+            text = text.replace(&format!("{before} skep"), &format!("{before} {}", self.name));
+        }
+        let here = Path::new(env!("CARGO_BIN_EXE_skep")).parent().unwrap();
+        let path = format!("{}:{}", here.display(), env::var("PATH").unwrap());
+        let output = Command::new("sh")
+            .args(["-euc", &text])
+            .current_dir(self.folder.path())
+            .env("PATH", path)
+            .env("SKEP_PORT", self.port.to_string())
+            .env("SSL_CERT_FILE", "cert.pem")
+            .env_remove("SKEP_SERVER")
+            .env_remove("SKEP_TOKEN")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{text}\n{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What the README has one do to be let in, from outside.
+    fn sign_in(&self, readme: &Readme) -> String {
+        let container = self.containers(&["health=healthy"]).pop().expect("one is healthy");
+        let command = "docker cp CONTAINER:/var/lib/skep/admin.token .";
+        assert!(example("README.md").contains(command));
+        format!("{}\n{}", command.replace("CONTAINER", &container), readme.sign_in)
+    }
+
+    fn variables(&self, image: &Image) -> Vec<(&'static str, String)> {
+        let group = user().split(':').nth(1).unwrap().to_owned();
+        let mut all =
+            vec![("SKEP_IMAGE", image.0.clone()), ("DOCKER_GROUP", group), ("SKEP_PORT", self.port.to_string())];
+        all.extend(self.proxy.iter().map(|proxy| ("HAPROXY_IMAGE", proxy.0.clone())));
+        all
+    }
+
+    /// The manifest of the example with its values, but for the compose file.
+    fn head(&self, image: &Image) -> String {
+        let variables =
+            self.variables(image).iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>();
+        let variables = variables.join(", ");
+        let lines = example("skep.yml");
+        let lines = lines.lines().map(|line| match line {
+            "name: skep" => format!("name: {}\n", self.name),
+            line if line.starts_with("variables:") => format!("variables: {{ {variables} }}\n"),
+            line => format!("{line}\n"),
+        });
+        lines.collect()
+    }
+
+    /// The same with a compose file.
     fn manifest(&self, image: &Image, compose: &str) -> String {
-        let variables = self.variables(image).map(|(name, value)| format!("{name}: {value:?}")).join(", ");
         let indented: String = compose.lines().map(|line| format!("  {line}\n")).collect();
-        let head: String = example("skep.yml")
-            .lines()
-            .map(|line| match line {
-                "name: skep" => format!("name: {}\n", self.name),
-                line if line.starts_with("variables:") => format!("variables: {{ {variables} }}\n"),
-                line => format!("{line}\n"),
-            })
-            .collect();
-        head + &indented
+        self.head(image) + &indented
     }
 
     fn service(&self) -> String {
@@ -196,8 +286,8 @@ impl Drop for Installed {
         // Nobody is left to ask: what keeps the stack is the stack.
         let _ = try_docker(&["service", "rm", &self.service()]);
         docker::remove_stack(&self.name);
-        for what in ["cert", "key"] {
-            let _ = try_docker(&["secret", "rm", &format!("{}-{what}", self.name)]);
+        for (kind, what) in [("secret", "tls-cert"), ("secret", "tls-key"), ("config", "haproxy"), ("config", "bad")] {
+            let _ = try_docker(&[kind, "rm", &format!("{}-{what}", self.name)]);
         }
         let label = "label=dev.skep.claim";
         for claim in docker(&["config", "ls", "-q", "--filter", label]).lines() {
@@ -224,17 +314,18 @@ async fn skep_keeps_its_own_stack_replaces_itself_and_comes_back_when_a_new_one_
     let crashes = first.changed("crashes", r#"ENTRYPOINT ["/usr/bin/skep", "no-such-command"]"#);
     // This one has opened the store, and read it, by the time it finds that there is no such certificate.
     let crashes_late = first.changed("late", r#"CMD ["serve", "--tls-cert", "/nothing", "--tls-key", "/nothing"]"#);
-    let installed = Installed::by_the_docker_cli(&first);
+    let (readme, installed) = (Readme::read(), Installed::by_the_readme(&first, None));
     let (name, before) = (&installed.name, installed.containers(&[]));
+    let sign_in = installed.sign_in(&readme);
 
-    installed.must(&["adopt", name, "-f", "-", "--wait"], &installed.manifest(&first, &installed.compose));
+    installed.runs(&first, &format!("{sign_in}{}", readme.adopt));
     assert_eq!(installed.containers(&[]), before, "no task is restarted");
     assert!(installed.must(&["diff", name], "").contains("no difference"));
 
     // Another version: the one who was told is not the one who sees it through.
-    installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", second.0)], "");
+    let told = installed.runs(&second, &readme.signed_in(&readme.update));
+    assert!(told.contains("converged"), "{told}");
     installed.until_healthy(&second);
-    assert_eq!(installed.wait(), Some(0));
     assert_eq!(installed.stack()["phase"], "Converged");
 
     let with_port = installed.containers(&[]);
@@ -258,7 +349,7 @@ async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_
     let first = Image::build();
     let dies = |point: &str| first.changed(point, &format!("ENV SKEP_TRIAL_FORMAT={point}"));
     let (before, during, after, nowhere) = (dies("before"), dies("during"), dies("after"), dies("nowhere"));
-    let installed = Installed::by_the_docker_cli(&first);
+    let installed = Installed::by_the_readme(&first, None);
     let name = &installed.name;
     let compose = without_port(&installed.compose);
     installed.must(&["adopt", name, "-f", "-", "--wait"], &installed.manifest(&first, &installed.compose));
@@ -284,4 +375,54 @@ async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_
     installed.until_healthy(&first);
     assert_eq!(installed.wait(), Some(0));
     assert_eq!(installed.format(), "skep data format 1\n");
+}
+
+#[tokio::test]
+async fn skep_without_the_socket_keeps_itself_and_the_proxy_that_it_reaches_the_engine_by() {
+    let _nobody = Stay::nobody().await;
+    let first = Image::build();
+    let second = first.changed("2", "LABEL second=yes");
+    let haproxy = Image::haproxy();
+    let other = haproxy.changed("2", "LABEL second=yes");
+    let (readme, installed) = (Readme::read(), Installed::by_the_readme(&first, Some(haproxy)));
+    let name = &installed.name;
+    let proxy = format!("{name}_socket-proxy");
+    let proxies =
+        || docker(&["ps", "-q", "--no-trunc", "--filter", &format!("label=com.docker.swarm.service.name={proxy}")]);
+
+    // The way to the engine is the proxy alone.
+    let container = installed.until_healthy(&first);
+    let mounts = docker(&["inspect", "-f", "{{json .Mounts}} {{json .HostConfig.Binds}}", &container]);
+    assert!(mounts.contains("/var/lib/skep") && !mounts.contains(".sock"), "{mounts}");
+    let spec = docker::service(&installed.service()).unwrap()["Spec"].to_string();
+    assert!(spec.contains("tcp://socket-proxy:2375") && !spec.contains(".sock"), "{spec}");
+
+    let before = (installed.containers(&[]), proxies());
+    let sign_in = installed.sign_in(&readme);
+    installed.runs(&first, &format!("{sign_in}{}", readme.adopt));
+    assert_eq!((installed.containers(&[]), proxies()), before, "no task is restarted");
+    assert!(installed.must(&["diff", name], "").contains("no difference"));
+
+    // It replaces itself, and then what it reaches the engine by.
+    installed.runs(&second, &readme.signed_in(&readme.update));
+    installed.until_healthy(&second);
+    let running = installed.containers(&[]);
+    installed.must(&["deploy", name, "--set", &format!("HAPROXY_IMAGE={}", other.0), "--wait", "--timeout", "2m"], "");
+    assert_ne!(proxies(), before.1);
+    assert_eq!(docker(&["inspect", "-f", "{{.Config.Image}}", proxies().lines().next().unwrap()]), other.0);
+    assert_eq!(installed.stack()["phase"], "Converged");
+
+    // A proxy that does not come up is no way out: the one before is there all the time.
+    let bad = installed.write("bad.cfg", "no such section\n");
+    docker(&["config", "create", &format!("{name}-bad"), &bad]);
+    installed.must(&["deploy", name, "--set", &format!("HAPROXY_CONFIG={name}-bad")], "");
+    assert_eq!(installed.wait(), Some(11));
+    let stack = installed.stack();
+    assert_eq!(stack["phase"], "RolledBack", "{stack:#}");
+    assert_eq!(installed.containers(&[]), running, "Skep itself is not touched");
+    let target = &docker::service(&proxy).unwrap()["Spec"]["TaskTemplate"]["ContainerSpec"]["Configs"];
+    assert_eq!(target[0]["ConfigName"], format!("{name}-haproxy"), "{target}");
+    // Each call is in the proxy's log.
+    let log = docker(&["service", "logs", "--raw", "--no-trunc", &proxy]);
+    assert!(log.lines().any(|line| line.contains("\"POST /v") && line.contains("/update?")), "{log}");
 }

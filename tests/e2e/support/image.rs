@@ -12,8 +12,14 @@ use tempfile::TempDir;
 use super::docker::{docker, try_docker};
 use super::stack::unique;
 
-/// Where the engine of this machine is asked.
+/// Where an engine is asked, unless somebody says otherwise; in a container, always.
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+
+/// The socket of the engine under test, as this machine has it.
+pub(crate) fn socket() -> String {
+    let host = env::var("DOCKER_HOST").unwrap_or_else(|_| format!("unix://{SOCKET}"));
+    host.strip_prefix("unix://").expect("the engine of the tests has a socket").to_owned()
+}
 
 /// A tag of the image. Removed when dropped.
 pub(crate) struct Image(pub(crate) String);
@@ -34,17 +40,56 @@ impl Image {
         image
     }
 
+    /// haproxy as its own image has it: started as `haproxy -W -db` with the file of that place, by a user of its own. The
+    /// program is this machine's, with the libraries that it names.
+    pub(crate) fn haproxy() -> Self {
+        let folder = TempDir::with_prefix("skep-e2e-image-").unwrap();
+        let root = folder.path().join("root");
+        let put = |from: &Path, to: &str| {
+            let to = root.join(to.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(from, to).unwrap();
+        };
+        let program = Command::new("sh").args(["-c", "command -v haproxy"]).output().unwrap();
+        let program = String::from_utf8(program.stdout).unwrap();
+        let program = Path::new(program.trim());
+        assert!(program.is_file(), "haproxy, of the package haproxy");
+        put(program, "/usr/local/sbin/haproxy");
+        let libraries = Command::new("ldd").arg(program).output().unwrap();
+        let libraries = String::from_utf8(libraries.stdout).unwrap();
+        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            put(Path::new(library), library);
+        }
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/passwd"), "haproxy:x:99:99::/var/lib/haproxy:/nonexistent\n").unwrap();
+        fs::write(root.join("etc/group"), "haproxy:x:99:\n").unwrap();
+        let lines = [
+            "FROM scratch",
+            "COPY root /",
+            "USER haproxy",
+            "STOPSIGNAL SIGUSR1",
+            r#"ENTRYPOINT ["/usr/local/sbin/haproxy", "-W", "-db"]"#,
+            r#"CMD ["-f", "/usr/local/etc/haproxy/haproxy.cfg"]"#,
+        ];
+        Self(format!("{}:1", unique("haproxy"))).made(folder.path(), &lines.join("\n"))
+    }
+
     /// The same under another tag, changed by further lines of a Dockerfile.
     pub(crate) fn changed(&self, tag: &str, lines: &str) -> Self {
         let folder = TempDir::with_prefix("skep-e2e-image-").unwrap();
-        fs::write(folder.path().join("Dockerfile"), format!("FROM {}\n{lines}\n", self.0)).unwrap();
         let image = Self(self.0.replace(":1", &format!(":{tag}")));
-        let path = folder.path().display().to_string();
+        image.made(folder.path(), &format!("FROM {}\n{lines}\n", self.0))
+    }
+
+    /// Built in a folder, by the builder that is on every engine.
+    fn made(self, folder: &Path, lines: &str) -> Self {
+        fs::write(folder.join("Dockerfile"), lines).unwrap();
+        let path = folder.display().to_string();
         let made =
-            Command::new("docker").env("DOCKER_BUILDKIT", "0").args(["build", "-q", "-t", &image.0, &path]).output();
+            Command::new("docker").env("DOCKER_BUILDKIT", "0").args(["build", "-q", "-t", &self.0, &path]).output();
         let made = made.unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        image
+        self
     }
 }
 
@@ -62,7 +107,7 @@ impl Drop for Image {
 
 /// The user of the image, in the group that may ask the engine.
 pub(crate) fn user() -> String {
-    format!("65532:{}", fs::metadata(SOCKET).unwrap().gid())
+    format!("65532:{}", fs::metadata(socket()).unwrap().gid())
 }
 
 /// Waits on the engine's events until a container is found healthy; fails the test otherwise.
