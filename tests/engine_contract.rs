@@ -559,6 +559,40 @@ async fn the_tasks_of_jobs_have_the_slots_they_should() {
 }
 
 #[tokio::test]
+async fn what_health_checks_wrote_is_known_of_a_container_on_this_node() {
+    let scratch = Scratch::new("health").await;
+    let mut sick = scratch.service("sick", "sleep 3600");
+    sick.task_template.container_spec.healthcheck = Some(Healthcheck {
+        test: words(["CMD-SHELL", "echo no answer on port 8080; exit 1"]),
+        interval: 200_000_000,
+        retries: 1000,
+        ..Healthcheck::default()
+    });
+    let id = scratch.apply(Effect::CreateService(sick)).await;
+    let starting = |tasks: &[Arc<Task>]| tasks.iter().any(|task| task.state == TaskState::Starting);
+    let task = scratch.tasks(&id, starting).await[0].id.clone();
+    let checks = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let checks = scratch.swarm.task_health(&task, 2).await.expect("an answer").unwrap_or_default();
+            if checks.len() == 2 {
+                return checks;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    for check in checks.await.expect("the checks come") {
+        assert_eq!((check.exit_code, check.output.trim()), (1, "no answer on port 8080"));
+        assert!(check.time.is_some());
+    }
+    let well = scratch.apply(Effect::CreateService(scratch.service("well", "sleep 3600"))).await;
+    let running = |tasks: &[Arc<Task>]| tasks.iter().any(|task| task.state == TaskState::Running);
+    let task = scratch.tasks(&well, running).await[0].id.clone();
+    assert_eq!(scratch.swarm.task_health(&task, 2).await.expect("an answer"), Some(Vec::new()), "it has no check");
+    let gone = scratch.swarm.task_health("nosuchtask", 2).await.expect_err("there is no such task");
+    assert!(matches!(gone, SwarmError::NotFound { .. }), "{gone}");
+}
+
+#[tokio::test]
 async fn logs_come_in_order_with_and_without_a_terminal() {
     let scratch = Scratch::new("logs").await;
     let script = "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three words here; sleep 3600";

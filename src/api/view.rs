@@ -374,6 +374,8 @@ pub struct FailureView {
     pub error: String,
     pub exit_code: Option<i64>,
     pub log_tail: Vec<String>,
+    /// What its last health checks came to, as lines.
+    pub health_log: Vec<String>,
 }
 
 impl From<Failure> for FailureView {
@@ -387,6 +389,7 @@ impl From<Failure> for FailureView {
             error: it.error,
             exit_code: it.exit_code,
             log_tail: it.log_tail,
+            health_log: it.health_log,
         }
     }
 }

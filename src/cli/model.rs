@@ -202,6 +202,8 @@ pub(super) struct Failure {
     pub(super) exit_code: Option<i64>,
     #[serde(default)]
     pub(super) log_tail: Vec<String>,
+    #[serde(default)]
+    pub(super) health_log: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,7 +1,5 @@
 //! What becomes of a deployment whose plan has been carried out, and of one that has failed.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::apply::Carried;
@@ -17,12 +15,8 @@ use crate::domain::{
 use crate::plan::Prune;
 use crate::ports::SwarmError;
 
-/// Evidence has to be taken before Swarm forgets the task, but it is not worth more time than this.
-const EVIDENCE: Duration = Duration::from_secs(3);
 /// After a start the engine has this long to say how things stand.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_mins(1);
-/// So many of the failing task's last lines are kept.
-const LOG_LINES: u32 = 20;
 
 /// What judging came to.
 pub(super) enum Judged {
@@ -361,23 +355,6 @@ impl Pass<'_> {
             self.put(deployment);
         }
         Ok(())
-    }
-
-    /// Adds the failing task's last lines, and masks all text.
-    async fn with_evidence(&self, mut failure: Failure, rendition: &Rendition) -> Failure {
-        if let Some(task) = failure.task.clone() {
-            let lines = self.environment.swarm.task_logs(&task, LOG_LINES);
-            if let Ok(Ok(lines)) = tokio::time::timeout(EVIDENCE, lines).await {
-                failure.log_tail = lines.into_iter().map(|line| line.line).collect();
-            }
-        }
-        if planted!("evidence is not masked") {
-            return failure;
-        }
-        let masker = rendition.masker();
-        failure.error = masker.mask(&failure.error);
-        failure.log_tail = failure.log_tail.iter().map(|line| masker.mask(line)).collect();
-        failure
     }
 
     /// A deployment that failed before its tasks could be judged: always by its own fault, but for an outage.

@@ -24,6 +24,7 @@ mod confidence;
 mod delete;
 mod doctor;
 mod environment;
+mod evidence;
 mod following;
 mod gate;
 mod glance;

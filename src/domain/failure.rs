@@ -52,6 +52,9 @@ pub struct Failure {
     /// The task's last log lines.
     #[serde(default)]
     pub log_tail: Vec<String>,
+    /// What its last health checks came to, as lines; empty where nobody knows, or it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_log: Vec<String>,
 }
 
 impl Failure {
@@ -66,6 +69,7 @@ impl Failure {
             error: error.into(),
             exit_code: None,
             log_tail: Vec::new(),
+            health_log: Vec::new(),
         }
     }
 

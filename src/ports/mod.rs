@@ -38,6 +38,6 @@ pub use sealer::{SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};
 pub use swarm::{
-    EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector, SwarmError, SwarmEvent,
-    TaskFilter, WatchedKind,
+    EngineCheck, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
+    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };

@@ -183,6 +183,17 @@ pub struct EngineLog {
     pub node: Option<String>,
 }
 
+/// What one health check of a container came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineCheck {
+    /// When it was over, if the engine said so.
+    pub time: Option<Timestamp>,
+    /// What it ended with: 0 is healthy.
+    pub exit_code: i64,
+    /// What it wrote, as far as the engine kept it.
+    pub output: String,
+}
+
 /// Which lines of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogRange {
@@ -254,6 +265,14 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// The last `tail` lines a task wrote.
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>>;
+
+    /// What the last health checks of a task's container came to, the oldest first, at most `last`; empty when it has none.
+    /// `None` when nobody here knows: the container is on another node than the one that answers, or is gone.
+    fn task_health<'a>(
+        &'a self,
+        task_id: &'a str,
+        last: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<EngineCheck>>, SwarmError>>;
 
     /// What the tasks of a service wrote, in the order of each task. Without `follow` it ends where the log does, or when
     /// no more comes in time. With it, it ends when the connection is lost or the engine has no more to say; the engine is

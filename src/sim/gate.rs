@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use super::invariants::Laws;
 use crate::domain::{Applied, Effect, Environment, EnvironmentName, Kept, Material, Task};
 use crate::ports::{
-    BoxFuture, BoxStream, Committed, EngineInfo, EngineLog, Entry, ImageError, Listing, LogRange, ResolvedImage, Scan,
-    Store, StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction, Watched, WatchedKind,
+    BoxFuture, BoxStream, Committed, EngineCheck, EngineInfo, EngineLog, Entry, ImageError, Listing, LogRange,
+    ResolvedImage, Scan, Store, StoreError, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, Transaction,
+    Watched, WatchedKind,
 };
 use crate::swarm::sim::SimSwarm;
 
@@ -180,6 +181,17 @@ impl Swarm for GatedSwarm {
         Box::pin(async move {
             self.gate.pass(false).await;
             self.swarm.task_logs(task_id, tail).await
+        })
+    }
+
+    fn task_health<'a>(
+        &'a self,
+        task_id: &'a str,
+        last: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<EngineCheck>>, SwarmError>> {
+        Box::pin(async move {
+            self.gate.pass(false).await;
+            self.swarm.task_health(task_id, last).await
         })
     }
 

@@ -27,6 +27,7 @@
 mod classify;
 mod dial;
 mod endpoint;
+mod health;
 mod lines;
 mod log;
 mod names;
@@ -53,8 +54,8 @@ use crate::domain::{Applied, Effect, Environment, Material, Task};
 use jiff::Timestamp;
 
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
-    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
+    BoxFuture, BoxStream, EngineCheck, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm,
+    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// Limits of the conversation with an engine.
@@ -189,6 +190,15 @@ impl Swarm for DockerSwarm {
     // A log that does not come says nothing about the engine: the sessions are not told.
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
         Box::pin(async move { log::of_task(self.sessions.current().await?, task_id, tail).await })
+    }
+
+    // Nor does what is not known of a container.
+    fn task_health<'a>(
+        &'a self,
+        task_id: &'a str,
+        last: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<EngineCheck>>, SwarmError>> {
+        Box::pin(async move { self.sessions.current().await?.health(task_id, last).await })
     }
 
     fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>> {

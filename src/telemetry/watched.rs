@@ -14,9 +14,9 @@ use crate::domain::{
     registry_of,
 };
 use crate::ports::{
-    BoxFuture, BoxStream, CommitInfo, Committed, EngineInfo, EngineLog, Entry, FileSet, ImageError, Listing, LogRange,
-    Registry, RegistryError, ResolvedImage, Scan, Source, SourceError, Store, StoreError, Swarm, SwarmConnector,
-    SwarmError, SwarmEvent, Tags, TaskFilter, Transaction, Watched, WatchedKind,
+    BoxFuture, BoxStream, CommitInfo, Committed, EngineCheck, EngineInfo, EngineLog, Entry, FileSet, ImageError,
+    Listing, LogRange, Registry, RegistryError, ResolvedImage, Scan, Source, SourceError, Store, StoreError, Swarm,
+    SwarmConnector, SwarmError, SwarmEvent, Tags, TaskFilter, Transaction, Watched, WatchedKind,
 };
 
 /// Connects Swarms whose calls are counted.
@@ -208,6 +208,14 @@ impl Swarm for WatchedSwarm {
 
     fn task_logs<'a>(&'a self, task_id: &'a str, tail: u32) -> BoxFuture<'a, Result<Vec<EngineLog>, SwarmError>> {
         self.timed("TaskLogs".into(), self.inner.task_logs(task_id, tail)).boxed()
+    }
+
+    fn task_health<'a>(
+        &'a self,
+        task_id: &'a str,
+        last: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<EngineCheck>>, SwarmError>> {
+        self.timed("TaskHealth".into(), self.inner.task_health(task_id, last)).boxed()
     }
 
     fn service_log(&self, service_id: &str, range: &LogRange) -> BoxStream<'static, Result<EngineLog, SwarmError>> {

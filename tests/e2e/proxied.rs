@@ -134,6 +134,9 @@ async fn skep_works_through_the_socket_proxy_and_other_calls_are_refused() {
 
     for (method, path) in [
         ("GET", "/v1.41/containers/json"),
+        ("GET", "/v1.41/containers/web/json"),
+        ("GET", "/v1.41/containers/0123456789ab/json"),
+        ("GET", "/v1.41/containers/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef/logs"),
         ("POST", "/v1.41/containers/create"),
         ("POST", "/containers/create"),
         ("POST", "/v1.41/containers/x/exec"),

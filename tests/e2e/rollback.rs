@@ -78,6 +78,12 @@ async fn a_version_whose_image_is_not_there_is_rolled_back() {
 async fn a_version_that_is_unhealthy_is_rolled_back() {
     let failure = comes_back_from("health", Web::Unhealthy).await["failure"].take();
     assert_eq!(failure["class"], "HealthCheck", "{failure:#}");
+    // The engine of the tests is one node: the check's own words are known.
+    let said = failure["healthLog"].as_array().unwrap();
+    assert!(
+        !said.is_empty() && said.iter().any(|line| line.as_str().unwrap().starts_with("exit code 1")),
+        "{failure:#}"
+    );
 }
 
 #[tokio::test]

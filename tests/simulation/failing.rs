@@ -64,7 +64,10 @@ async fn a_missing_image_is_rolled_back() {
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_never_healthy_is_rolled_back() {
     let (world, v1, v2) = bad_version(Behaviour::Unhealthy { after: Duration::from_secs(3) }, "").await;
+    world.swarm.checks("app:2", "GET /health\n503");
     went_back(&world, &v1, &v2, FailureClass::HealthCheck).await;
+    let said = world.deployment(&v2).failure.expect("a failure").health_log;
+    assert_eq!(said, ["exit code 1: GET /health", "503"].repeat(3));
 }
 
 #[tokio::test(start_paused = true)]

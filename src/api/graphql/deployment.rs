@@ -210,6 +210,9 @@ pub(super) struct FailureView {
     exit_code: Option<i64>,
     /// The task's last log lines.
     log_tail: Vec<String>,
+    /// What its last health checks came to, as lines; empty where that is not known: of a container on another node than
+    /// the manager that answers, or without a check.
+    health_log: Vec<String>,
 }
 
 impl From<domain::Failure> for FailureView {
@@ -223,6 +226,7 @@ impl From<domain::Failure> for FailureView {
             error: it.error,
             exit_code: it.exit_code,
             log_tail: it.log_tail,
+            health_log: it.health_log,
         }
     }
 }

@@ -40,7 +40,7 @@ macro_rules! deployment {
     () => {
         concat!(
             "id: deploymentId stack environment generation trigger phase verdict reason message ",
-            "failure { class service slot node error exitCode logTail } revision ",
+            "failure { class service slot node error exitCode logTail healthLog } revision ",
             images!(),
             " actor statedReason rollbackOf rolledBackBy versionOf traceId ",
             "services { service wanted healthy obstacle waitsFor } url ",

@@ -149,8 +149,10 @@ fn evidence(failure: &Failure, say: &mut impl FnMut(&str, String)) {
     let first = error.next().unwrap_or_default();
     say("why", format!("{}:{place} {first}{code}", clean(&failure.class)));
     error.for_each(|line| say("", line));
-    for (index, line) in failure.log_tail.iter().enumerate() {
-        say(if index == 0 { "log" } else { "" }, format!("| {}", clean(line)));
+    for (what, all) in [("log", &failure.log_tail), ("test", &failure.health_log)] {
+        for (index, line) in all.iter().enumerate() {
+            say(if index == 0 { what } else { "" }, format!("| {}", clean(line)));
+        }
     }
 }
 
@@ -188,6 +190,7 @@ mod tests {
           why   HealthCheck: service web slot 2 on node node-3: unhealthy container (exit code 137)
           log   | listening on :8080
                 | cannot reach the database
+          test  | exit code 1: no answer on port 8080
           now   ffffffff runs again, the whole stack (deployment 01back)
           page  http://127.0.0.1:7717/deployments/01dep
           next  deploy a mended version; this one is held until `skep release-hold shop`
@@ -215,6 +218,7 @@ mod tests {
           why   HealthCheck: service web slot 2 on node node-3: unhealthy container (exit code 137)
           log   | listening on :8080
                 | cannot reach the database
+          test  | exit code 1: no answer on port 8080
           now   nothing was brought back
           page  http://127.0.0.1:7717/deployments/01dep
           next  see what runs: `skep get stack shop`; then deploy a mended version

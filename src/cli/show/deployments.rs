@@ -162,8 +162,10 @@ pub(in crate::cli) fn deployment(it: &Deployment, now: Timestamp, paint: Paint) 
         let first = error.next().unwrap_or_default();
         facts.say("failure", format!("{}:{} {first}{code}", failure.class, service.unwrap_or_default()));
         error.for_each(|line| facts.say("", line));
-        for (index, line) in failure.log_tail.iter().enumerate() {
-            facts.say(if index == 0 { "log" } else { "" }, format!("| {}", clean(line)));
+        for (what, all) in [("log", &failure.log_tail), ("health", &failure.health_log)] {
+            for (index, line) in all.iter().enumerate() {
+                facts.say(if index == 0 { what } else { "" }, format!("| {}", clean(line)));
+            }
         }
     }
     for warning in &it.warnings {
@@ -259,6 +261,7 @@ mod tests {
           failure     HealthCheck: service web slot 2 on node node-3: unhealthy container (exit code 137)
           log         | listening on :8080
                       | cannot reach the database
+          health      | exit code 1: no answer on port 8080
           warning     `version` is ignored
         ");
     }

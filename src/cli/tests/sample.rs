@@ -10,6 +10,7 @@ pub(in crate::cli) fn deployment_json(phase: &str) -> Value {
     let failure = json!({
         "class": "HealthCheck", "service": "web", "slot": 2, "node": "node-3", "error": "unhealthy container",
         "exitCode": 137, "logTail": ["listening on :8080", "cannot reach the database"],
+        "healthLog": ["exit code 1: no answer on port 8080"],
     });
     json!({
         "id": "01dep", "stack": "shop", "environment": "default", "generation": 4, "trigger": "Api", "phase": phase,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::ContainerSpec;
-use crate::ports::{ImageError, ResolvedImage};
+use crate::ports::{EngineCheck, ImageError, ResolvedImage};
 
 /// What the containers of an image do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,16 @@ impl Behaviour {
         }
     }
 
+    /// What its health checks come to, the oldest first.
+    pub(super) fn checks(&self, output: &str) -> Vec<EngineCheck> {
+        let check = |exit_code: i64| EngineCheck { time: None, exit_code, output: output.to_owned() };
+        match self {
+            Self::Unhealthy { .. } | Self::UnhealthyExitZero { .. } => vec![check(1), check(1), check(1)],
+            Self::ExitAfterHealthy { .. } => vec![check(0), check(1), check(1)],
+            _ => Vec::new(),
+        }
+    }
+
     /// What such a container writes, unless the script has lines for its image.
     pub(super) fn lines(&self) -> Vec<String> {
         let line = match self {
@@ -192,6 +202,8 @@ pub(super) struct Script {
     pub(super) usual: Behaviour,
     pub(super) images: BTreeMap<String, Behaviour>,
     pub(super) lines: BTreeMap<String, Vec<String>>,
+    /// What the health checks of an image write.
+    pub(super) checks: BTreeMap<String, String>,
     /// What registries say of an image.
     pub(super) registry: BTreeMap<String, Result<ResolvedImage, ImageError>>,
 }
@@ -211,6 +223,11 @@ impl Script {
             .find_map(Behaviour::parse)
             .or_else(|| by_image(&self.images, &container.image).cloned())
             .unwrap_or_else(|| self.usual.clone())
+    }
+
+    pub(super) fn checks(&self, container: &ContainerSpec) -> Vec<EngineCheck> {
+        let output = by_image(&self.checks, &container.image).map_or("no answer on port 8080", String::as_str);
+        self.behaviour(container).checks(output)
     }
 
     pub(super) fn lines(&self, container: &ContainerSpec) -> Vec<String> {
@@ -237,7 +254,13 @@ mod tests {
     #[test]
     fn an_image_is_known_with_and_without_its_digest() {
         let images = BTreeMap::from([("app:bad".to_owned(), Behaviour::Missing)]);
-        let script = Script { usual: Behaviour::Run, images, lines: BTreeMap::new(), registry: BTreeMap::new() };
+        let script = Script {
+            usual: Behaviour::Run,
+            images,
+            lines: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            registry: BTreeMap::new(),
+        };
         let of = |image: &str| script.behaviour(&ContainerSpec { image: image.into(), ..ContainerSpec::default() });
         assert_eq!(of("app:bad@sha256:00"), Behaviour::Missing);
         assert_eq!(of("app:good"), Behaviour::Run);

@@ -33,6 +33,11 @@ impl SimSwarm {
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
         self.with(|world| world.script.lines.insert(image.to_owned(), lines));
     }
+
+    /// Says what the health checks of an image write, where its containers are not healthy.
+    pub fn checks(&self, image: &str, output: &str) {
+        self.with(|world| world.script.checks.insert(image.to_owned(), output.to_owned()));
+    }
 }
 
 /// Faults.

@@ -19,6 +19,7 @@ pub enum CallKind {
     Tasks,
     Events,
     TaskLogs,
+    TaskHealth,
     ServiceLogs,
     Resolve,
     CreateNetwork,

@@ -11,8 +11,8 @@ use super::fault::{CallKind, Passage, Stale, WriteCall, unreachable};
 use super::world::{Subscriber, World};
 use crate::domain::{Applied, Effect, Environment, Material, Task, TaskState};
 use crate::ports::{
-    BoxFuture, BoxStream, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm, SwarmConnector,
-    SwarmError, SwarmEvent, TaskFilter, WatchedKind,
+    BoxFuture, BoxStream, EngineCheck, EngineInfo, EngineLog, ImageError, Listing, LogRange, ResolvedImage, Swarm,
+    SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind,
 };
 
 /// How long a call waits for an engine that hangs: as long as the real adapter does.
@@ -193,6 +193,27 @@ impl Swarm for SimSwarm {
                 return Err(SwarmError::NotFound { object: format!("task `{task_id}`"), reason });
             };
             Ok(last(world.lines_of(&task.live), tail))
+        }))
+    }
+
+    fn task_health<'a>(
+        &'a self,
+        task_id: &'a str,
+        last: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<EngineCheck>>, SwarmError>> {
+        Box::pin(self.call(CallKind::TaskHealth, move |world| {
+            let Some(task) = world.tasks.get(task_id) else {
+                let reason = format!("task {task_id} not found");
+                return Err(SwarmError::NotFound { object: format!("task `{task_id}`"), reason });
+            };
+            // A node knows its own containers alone, and the leader is the one that answers.
+            let here = world.nodes.get(&task.live.node_id).is_some_and(|node| node.leader);
+            let begun = task.live.state >= TaskState::Starting && task.live.state != TaskState::Rejected;
+            Ok((here && begun).then(|| {
+                let mut checks = world.script.checks(&task.live.spec.container_spec);
+                checks.drain(..checks.len().saturating_sub(last));
+                checks
+            }))
         }))
     }
 

@@ -179,6 +179,7 @@ impl World {
                 usual: options.usual.clone(),
                 images: BTreeMap::new(),
                 lines: BTreeMap::new(),
+                checks: BTreeMap::new(),
                 registry: BTreeMap::new(),
             },
             faults: Faults::default(),

@@ -180,6 +180,22 @@ async fn a_container_writes_the_lines_it_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_checks_of_a_container_are_known_where_it_is() {
+    let sim = SimSwarm::default();
+    sim.image("app:1", Behaviour::Unhealthy { after: Duration::from_secs(60) });
+    sim.checks("app:1", "503");
+    create(&sim, app("app:1", 1)).await;
+    seconds(4).await;
+    let task = sim.tasks_of("app").remove(0);
+    let checks = sim.task_health(&task.id, 2).await.unwrap().unwrap();
+    assert_eq!(
+        checks.iter().map(|it| (it.exit_code, it.output.as_str())).collect::<Vec<_>>(),
+        [(1, "503"), (1, "503")]
+    );
+    assert!(matches!(sim.task_health("nobody", 2).await, Err(SwarmError::NotFound { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_environment_is_connected_by_its_name() {
     let sim = SimSwarm::default();
     let connector = SimConnector::new().with("default", sim.clone());
