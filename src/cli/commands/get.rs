@@ -22,7 +22,7 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
         What::Stacks(find) if args.watch && !find.is_all() => {
             let error =
                 CliError::new(Exit::Usage, "what is followed is followed whole: -w takes no filter and no order");
-            Err(error.next("leave out -w, or filter what it prints; on a terminal: `skep watch`, and /"))
+            Err(error.next("leave out -w, or filter what it prints"))
         }
         What::Stacks(_) if args.watch => watch::stacks(session).await,
         What::Stacks(find) => stacks(session, find).await,
@@ -60,7 +60,7 @@ pub(super) async fn get(session: &Session<'_>, args: &GetArgs) -> Result<Exit, C
         }
         What::Tasks { .. } if args.watch => {
             let error = CliError::new(Exit::Usage, "tasks are not followed");
-            Err(error.next("follow the stack with its tasks: `skep watch STACK`"))
+            Err(error.next("ask again without -w, or follow the stack: `skep watch STACK`"))
         }
         What::Tasks { stack } => {
             let found = tasks(session, stack).await?;
