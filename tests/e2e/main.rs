@@ -55,4 +55,6 @@ mod registry;
 mod relay;
 mod rollback;
 mod terminal;
+#[path = "../support/tty.rs"]
+mod tty;
 mod versions;

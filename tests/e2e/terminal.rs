@@ -1,97 +1,17 @@
 //! What a person at a terminal sees: the command line on a terminal of its own (`script` makes it), with keys pressed.
 
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::support::hive::{Hive, Stay};
 use crate::support::stack::Subject;
 use crate::support::watch::Watch;
+use crate::tty::Terminal;
 
-/// A command on a terminal of 100 columns and 30 lines.
-struct Terminal {
-    child: Child,
-    told: Receiver<Vec<u8>>,
-    /// All that was written to the terminal.
-    seen: String,
-    bytes: Vec<u8>,
-}
-
-impl Terminal {
-    fn run(hive: &Hive, line: &str) -> Self {
-        let skep = env!("CARGO_BIN_EXE_skep");
-        let mut child = Command::new("script")
-            .args(["-q", "-f", "-e", "-c", &format!("stty cols 100 rows 30; exec {skep} {line}"), "/dev/null"])
-            .env("SKEP_SERVER", format!("http://{}", hive.address))
-            .env("SKEP_TOKEN", hive.token())
-            .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR")
-            .env_remove("CI")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = out.read(&mut buffer) {
-                if tell.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, told, seen: String::new(), bytes: Vec::new() }
-    }
-
-    /// Reads on until the screen has said this, colours and movements aside.
-    fn until(&mut self, text: &str, seconds: u64) {
-        let end = Instant::now() + Duration::from_secs(seconds);
-        while !plain(&self.seen).contains(text) {
-            match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => self.take(&bytes),
-                Err(_) => panic!("`{text}` never came:\n{}", plain(&self.seen)),
-            }
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.seen = String::from_utf8_lossy(&self.bytes).into_owned();
-    }
-
-    fn press(&mut self, keys: &str) {
-        let stdin = self.child.stdin.as_mut().unwrap();
-        stdin.write_all(keys.as_bytes()).unwrap();
-        stdin.flush().unwrap();
-    }
-
-    /// Reads to the end; gives the exit code, all that was written, and the same without colours and movements.
-    fn end(mut self) -> (Option<i32>, String, String) {
-        while let Ok(bytes) = self.told.recv_timeout(Duration::from_secs(60)) {
-            self.take(&bytes);
-        }
-        let code = self.child.wait().unwrap().code();
-        let text = plain(&self.seen);
-        (code, self.seen, text)
-    }
-}
-
-/// Without colours and movements.
-fn plain(text: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\x1b') {
-        kept.push_str(before);
-        let end = after.find(|c: char| c.is_ascii_alphabetic()).map_or(after.len(), |at| at + 1);
-        rest = &after[end..];
-    }
-    kept.push_str(rest);
-    kept.replace('\r', "")
+/// A command on a terminal, against this server.
+fn on_terminal(hive: &Hive, line: &str) -> Terminal {
+    Terminal::run(&format!("http://{}", hive.address), &hive.token(), line)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +20,7 @@ async fn a_deployment_is_drawn_as_it_goes_and_a_key_leaves_it_going() {
     let name = subject.name.clone();
 
     // Drawn over, in colour, with a bar for each service; in the end one line of what came of it.
-    let terminal = Terminal::run(&subject.hive, &format!("deploy {name} --image web=2 --wait"));
+    let terminal = on_terminal(&subject.hive, &format!("deploy {name} --image web=2 --wait"));
     let (code, raw, text) = terminal.end();
     assert_eq!(code, Some(0), "{text}");
     assert!(raw.contains("\x1b[J"), "it draws over what it drew: {raw:?}");
@@ -108,7 +28,7 @@ async fn a_deployment_is_drawn_as_it_goes_and_a_key_leaves_it_going() {
     assert!(raw.contains(&format!("{name} \x1b[32mconverged\x1b[0m on ")), "{raw:?}");
 
     // Rolled back is loud.
-    let (code, raw, text) = Terminal::run(&subject.hive, &format!("deploy {name} --image web=broken --wait")).end();
+    let (code, raw, text) = on_terminal(&subject.hive, &format!("deploy {name} --image web=broken --wait")).end();
     assert_eq!(code, Some(11), "{text}");
     assert!(raw.contains("\x1b[31mfailed\x1b[0m") && raw.contains("\x1b[31mwas rolled back\x1b[0m"), "{raw:?}");
     for part in
@@ -118,7 +38,7 @@ async fn a_deployment_is_drawn_as_it_goes_and_a_key_leaves_it_going() {
     }
 
     // Ctrl-C stops the waiting, not the deployment, and says how to go on.
-    let mut terminal = Terminal::run(&subject.hive, &format!("deploy {name} --image web=3 --wait"));
+    let mut terminal = on_terminal(&subject.hive, &format!("deploy {name} --image web=3 --wait"));
     terminal.until("web ", 60);
     terminal.press("\x03");
     let (code, _, text) = terminal.end();
@@ -132,8 +52,8 @@ async fn a_deployment_is_drawn_as_it_goes_and_a_key_leaves_it_going() {
 async fn the_fleet_and_one_stack_are_watched() {
     let subject = Subject::running(Stay::together().await, "board").await;
     let name = subject.name.clone();
-    let mut fleet = Terminal::run(&subject.hive, "watch");
-    let mut one = Terminal::run(&subject.hive, &format!("watch {name}"));
+    let mut fleet = on_terminal(&subject.hive, "watch");
+    let mut one = on_terminal(&subject.hive, &format!("watch {name}"));
     fleet.until(&format!("{name}  "), 60);
     fleet.until("Ctrl-C ends", 10);
     one.until(&format!("{name} (default)  Converged"), 60);
@@ -156,7 +76,7 @@ async fn a_rollback_offers_what_converged() {
     let name = subject.name.clone();
     let deployed = subject.hive.cli(&["deploy", &name, "--image", "web=2", "--reason", "the second", "--wait"]);
     assert_eq!(deployed.status.code(), Some(0), "{deployed:?}");
-    let mut terminal = Terminal::run(&subject.hive, &format!("rollback {name} --wait"));
+    let mut terminal = on_terminal(&subject.hive, &format!("rollback {name} --wait"));
     terminal.until("or nothing to leave it:", 60);
     terminal.press("1\r");
     let (code, _, text) = terminal.end();
