@@ -11,7 +11,7 @@ pub(crate) const STACK: &str = "name generation observedGeneration phase reason 
 
 /// What is read of a deployment.
 pub(crate) const DEPLOYMENT: &str = "deploymentId traceId generation trigger phase reason message revision rollbackOf rolledBackBy \
-    images { service image digest } failure { class service slot node error exitCode logTail } \
+    images { service image digest } failure { class service slot node error exitCode logTail healthLog } \
     services { service waitsFor } jobs { service when direction phase exitCode logTail } createdAt finishedAt";
 
 /// How a stack is named in arguments.
