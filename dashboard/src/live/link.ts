@@ -97,7 +97,12 @@ function open(): Client {
         link.value = { kind: 'live' }
       },
       ping: (received) => {
-        if (!received) silence = setTimeout(() => socket?.close(4408, 'no answer'), 8_000)
+        if (received) return
+        silence = setTimeout(() => {
+          // Nobody answers a goodbye either, and a browser waits long for that: it counts as closed at once.
+          socket?.close(4408, 'no answer')
+          made.terminate()
+        }, 8_000)
       },
       pong: (received) => {
         if (received) clearTimeout(silence)
