@@ -1,4 +1,4 @@
-// A link that is cut, or falls silent, while the server lives; states that are hard to come by; and that
+// A link that is cut, or falls silent, while the server lives; a token that is revoked; states that are hard to come by; and that
 // nothing moves by itself. On a simulated Swarm: it is the page and its link that are looked at.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -209,6 +209,17 @@ describe('the link', { concurrency: false }, () => {
     answer()
     await page.getByText('No hook is declared').waitFor()
     await page.unroute('**/graphql')
+  })
+
+  it('a token that is revoked leads to the sign-in view, which says why', async () => {
+    const { createToken } = await ask('mutation { createToken(input: {name: "guest", role: Viewer}) { value userErrors { message } } }')
+    await page.evaluate((it) => sessionStorage.setItem('skep.token', it), createToken.value)
+    await page.goto(new URL('/', page.url()).href)
+    await page.locator('.row').first().waitFor()
+    await ask('mutation { revokeToken(input: {name: "guest"}) { userErrors { message } } }')
+    await page.getByText('The server does not accept this token any more').waitFor({ timeout: 45_000 })
+    await page.getByLabel('Token').waitFor()
+    await browser.inspect('revoked')
   })
 
   it('made no error, and asked nobody but its server', () => assert.deepEqual(browser.faults, []))
