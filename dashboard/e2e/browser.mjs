@@ -31,6 +31,12 @@ export class Browser {
         '--disable-sync',
       ],
     })
+    await it.context.addInitScript(() => {
+      globalThis.shifts = []
+      new PerformanceObserver((list) => {
+        for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) globalThis.shifts.push(value)
+      }).observe({ type: 'layout-shift', buffered: true })
+    })
     it.page = it.context.pages()[0] ?? (await it.context.newPage())
     it.page.setDefaultTimeout(20_000)
     it.page.on('pageerror', (error) => it.faults.push(`page error: ${error.stack}`))
@@ -40,7 +46,7 @@ export class Browser {
     })
     it.page.on('request', (request) => {
       const to = request.url()
-      if (!to.startsWith(url) && !to.startsWith('data:')) it.faults.push(`a request to ${to}`)
+      if (!to.startsWith(url) && !to.startsWith('data:') && !to.startsWith('blob:')) it.faults.push(`a request to ${to}`)
     })
     return it
   }
@@ -75,6 +81,15 @@ export class Browser {
     await this.shot(`${name}-320`)
     await this.page.setViewportSize({ width: 1280, height: 860 })
     assert.deepEqual(wrong, [], name)
+  }
+
+  /** How far what is shown has moved by itself since this was asked last, or since it was loaded: the browser's own measure. */
+  async shift() {
+    return this.page.evaluate(async () => {
+      const frame = () => new Promise((done) => requestAnimationFrame(done))
+      await frame().then(frame)
+      return globalThis.shifts.splice(0).reduce((sum, it) => sum + it, 0)
+    })
   }
 
   async shot(name) {

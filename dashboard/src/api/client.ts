@@ -21,6 +21,9 @@ export function signOut(why: string | null = null): void {
   token.value = null
 }
 
+/** Why a token that was taken before is put away. */
+export const NO_MORE = 'The server does not accept this token any more.'
+
 /** What the server said no with, or that it said nothing. */
 export class ApiError extends Error {
   constructor(
@@ -68,7 +71,7 @@ export async function ask<T, V>(
   // The header is cut to the second: half of one is the best guess.
   if (date) clockAhead.value = Date.parse(date) + 500 - Date.now()
   if (response.status === 401) {
-    if (options.token === undefined) signOut('The server does not accept this token any more.')
+    if (options.token === undefined) signOut(NO_MORE)
     throw new ApiError('UNAUTHENTICATED', 'this token is not accepted')
   }
   const answer = (await response.json().catch(() => ({}))) as Answer<T>

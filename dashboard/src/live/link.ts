@@ -1,7 +1,7 @@
 import { createClient, type Client } from 'graphql-ws'
 import type { TadaDocumentNode } from 'gql.tada'
 import { signal } from '@preact/signals'
-import { ApiError, ask, text, token } from '../api/client'
+import { ApiError, ask, NO_MORE, signOut, text, token } from '../api/client'
 import { Knock } from '../api/documents'
 import { backoff } from './backoff'
 
@@ -35,29 +35,35 @@ export function follow<T, V extends Record<string, unknown>>(
   refused: (error: ApiError) => void = () => undefined,
 ): () => void {
   let cancel: (() => void) | null = null
+  let round = 0
+  const no = (error: ApiError) => (error.code === 'UNAUTHENTICATED' ? signOut(NO_MORE) : refused(error))
   const follower: Follower = {
     start() {
       follower.stop()
+      const mine = round
       cancel = open().subscribe<T>(
         { query: text(document), variables: variables() },
         {
           next(message) {
             if (message.data) next(message.data)
             const error = message.errors?.[0]
-            if (error) refused(new ApiError(code(error), error.message))
+            if (error) no(new ApiError(code(error), error.message))
           },
           error(cause) {
             cancel = null
             // A break is told by the socket; what comes as a list was said by the server about this question.
-            if (Array.isArray(cause)) refused(new ApiError(code(cause[0]), cause[0]?.message ?? 'refused'))
+            if (Array.isArray(cause)) no(new ApiError(code(cause[0]), cause[0]?.message ?? 'refused'))
           },
           complete() {
+            // Not put away here: the server has no more to say, or no more to this token. An answer of 401 signs out.
+            if (mine === round) void ask(Knock, {}).catch(() => undefined)
             cancel = null
           },
         },
       )
     },
     stop() {
+      round += 1
       cancel?.()
       cancel = null
     },
@@ -97,7 +103,12 @@ function open(): Client {
         link.value = { kind: 'live' }
       },
       ping: (received) => {
-        if (!received) silence = setTimeout(() => socket?.close(4408, 'no answer'), 8_000)
+        if (received) return
+        silence = setTimeout(() => {
+          // Nobody answers a goodbye either, and a browser waits long for that: it counts as closed at once.
+          socket?.close(4408, 'no answer')
+          made.terminate()
+        }, 8_000)
       },
       pong: (received) => {
         if (received) clearTimeout(silence)

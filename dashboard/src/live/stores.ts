@@ -81,6 +81,11 @@ function followCounts(): () => void {
   )
 }
 
+/** So many lines a log begins with, at most. */
+const FIRST = 200
+/** After so long without a line it has begun, in milliseconds. */
+const QUIET = 80
+
 /** Follows the log, or that of one stack, into `into`: nothing is lost over a break, and nothing comes twice. */
 export function followEvents(
   of: { stack?: string; environment?: string },
@@ -91,25 +96,35 @@ export function followEvents(
   let waiting: EventLine[] = []
   let frame = 0
   let open = true
-  /** The log begins with many lines, each a message: they are taken in once a frame. */
+  let begun = false
+  let quiet: ReturnType<typeof setTimeout> | undefined
+  /** The log begins with many lines, each a message: they are taken in at one go, and what comes later once a frame. */
   const flush = () => {
     frame = 0
+    begun = true
+    clearTimeout(quiet)
     const more = waiting
     waiting = []
     if (open) into((known) => append(known, more, most))
   }
   const stop = follow(
     FollowEvents,
-    () => ({ stack: of.stack ?? null, environment: of.environment ?? null, after: last, last: 200 }),
+    () => ({ stack: of.stack ?? null, environment: of.environment ?? null, after: last, last: FIRST }),
     (data) => {
       const { sequence, event } = data.eventAdded
       last = Math.max(last ?? 0, sequence)
       waiting.push(event)
+      if (!begun && waiting.length < FIRST) {
+        clearTimeout(quiet)
+        quiet = setTimeout(flush, QUIET)
+        return
+      }
       frame ||= document.visibilityState === 'visible' ? requestAnimationFrame(flush) : (setTimeout(flush, 200) as never)
     },
   )
   return () => {
     open = false
+    clearTimeout(quiet)
     stop()
   }
 }
