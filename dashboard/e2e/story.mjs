@@ -183,6 +183,18 @@ describe('the page', { concurrency: false }, () => {
     const before = await lines('worker').count()
     await lines('worker').nth(before).waitFor()
     await browser.inspect('logs')
+    // It stands still when it is told to, and is taken along as a file.
+    await page.getByRole('button', { name: 'Pause' }).click()
+    const stood = await lines('worker').count()
+    await page.locator('.log-more', { hasText: /new line/ }).waitFor()
+    assert.equal(await lines('worker').count(), stood)
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download' }).click()])
+    assert.equal(file.suggestedFilename(), 'skep.log')
+    const saved = readFileSync(await file.path(), 'utf8').trimEnd().split('\n')
+    assert.equal(saved.length, await page.locator('.log-lines > p[data-service]').count())
+    assert.ok(saved.some((line) => /^\d{4}-\S+ worker\.1@\S+: /.test(line)), saved.at(-1))
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await lines('worker').nth(stood).waitFor()
     await page.setViewportSize({ width: 1280, height: 300 })
     // To the end first: what does not move tells nothing.
     await page.locator('.log-lines').evaluate(async (list) => {
@@ -249,6 +261,19 @@ describe('the page', { concurrency: false }, () => {
     await page.locator(`[data-stack=${SHOP}] .phase[data-phase=RolledBack]`).waitFor()
   })
 
+  it('in the list, what failed has its difference one click away, and a way back two', async () => {
+    await go('/')
+    await page.getByRole('link', { name: `What changed in ${SHOP}` }).click()
+    await page.locator('[data-compared] .add', { hasText: /skep-example:broken/ }).first().waitFor()
+    await go('/')
+    await page.getByRole('button', { name: `Roll ${SHOP} back` }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.locator('.add code', { hasText: /skep-example:1$/ }).waitFor()
+    // The second click would send it; the next step goes back by the history.
+    assert.ok(await dialog.getByRole('button', { name: 'Roll back', exact: true }).isEnabled())
+    await dialog.getByRole('button', { name: 'Leave it' }).click()
+  })
+
   it('rolls back to a chosen version with the difference shown, and unpins', async () => {
     await go(`${stackPath}?tab=history`)
     await page.getByRole('button', { name: 'Roll back to this…' }).last().click()
@@ -264,6 +289,27 @@ describe('the page', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Unpin…' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Unpin', exact: true }).click()
     await page.locator('.note', { hasText: /Pinned by admin/ }).waitFor({ state: 'detached' })
+  })
+
+  it('a mended version is deployed, and the hold of the broken one is released', async () => {
+    await browser.phase('RolledBack')
+    await page.getByRole('button', { name: 'Deploy…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Image of web').fill('3')
+    await dialog.getByRole('button', { name: 'Show the plan' }).click()
+    await dialog.locator('.add code', { hasText: /skep-example:3$/ }).first().waitFor()
+    await dialog.getByLabel('Reason').fill('it is mended')
+    await dialog.getByRole('button', { name: 'Deploy', exact: true }).click()
+    await page.waitForURL(/\/deployments\//)
+    await browser.phase('Converged')
+    await go(stackPath)
+    await browser.phase('Converged')
+    assert.doesNotMatch(await page.locator('#why').innerText(), /held|pinned/i)
+    await page.locator('.note', { hasText: /Pinned by admin/ }).waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Release hold…' }).click()
+    await dialog.getByRole('button', { name: 'Release the hold', exact: true }).click()
+    await page.locator('.versions dt', { hasText: 'Held' }).waitFor({ state: 'detached' })
+    await browser.phase('Converged')
   })
 
   it('suspends with a reason, and resumes', async () => {
@@ -509,6 +555,73 @@ describe('the page', { concurrency: false }, () => {
     await page.keyboard.press('Escape')
     await page.getByRole('dialog').waitFor({ state: 'detached' })
     assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Deploy…')
+    await page.keyboard.press('d')
+    await page.waitForURL(/tab=changes/)
+    await page.keyboard.press('l')
+    await page.waitForURL(/tab=logs/)
+  })
+
+  it('by keys alone a version is deployed, taken back and suspended', async () => {
+    const focused = () => page.evaluate(() => (document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).trim())
+    /** On with Tab until this has the focus; what cannot be reached is an error. */
+    const tabTo = async (name) => {
+      const seen = []
+      for (let steps = 0; steps < 60; steps++) {
+        const at = await focused()
+        if (at === name) return
+        seen.push(at.slice(0, 40))
+        await page.keyboard.press('Tab')
+      }
+      throw new Error(`Tab never comes to ${name}: ${seen.join(' | ')}`)
+    }
+    const fieldTo = async (name) => {
+      for (let steps = 0; steps < 60; steps++) {
+        if (await page.evaluate((name) => document.activeElement.closest('.field')?.querySelector('span')?.textContent === name, name)) return
+        await page.keyboard.press('Tab')
+      }
+      throw new Error(`Tab never comes to the field ${name}`)
+    }
+    const dialog = page.getByRole('dialog')
+    await go(`/stacks/default/${BLOG}`)
+    await browser.phase('Converged')
+    await tabTo('Deploy…')
+    await page.keyboard.press('Enter')
+    await dialog.waitFor()
+    await fieldTo('Image of web')
+    await page.keyboard.type('2')
+    await tabTo('Show the plan')
+    await page.keyboard.press('Enter')
+    await dialog.locator('.add code', { hasText: /skep-example:2$/ }).first().waitFor()
+    await tabTo('Deploy')
+    await page.keyboard.press('Enter')
+    await page.waitForURL(/\/deployments\//)
+    await browser.phase('Converged')
+
+    await go(`/stacks/default/${BLOG}`)
+    await browser.phase('Converged')
+    await page.keyboard.press('r')
+    await dialog.waitFor()
+    await fieldTo('Reason')
+    await page.keyboard.type('by keys')
+    await tabTo('Roll back')
+    await page.keyboard.press('Enter')
+    await page.waitForURL(/\/deployments\//)
+    await browser.phase('Converged')
+
+    await go(`/stacks/default/${BLOG}`)
+    await page.getByText(/Pinned by admin.*by keys/).waitFor()
+    await tabTo('More actions')
+    await page.keyboard.press('Enter')
+    await tabTo('Suspend…')
+    await page.keyboard.press('Enter')
+    await fieldTo('Reason')
+    await page.keyboard.type('a keyboard')
+    await tabTo('Suspend')
+    await page.keyboard.press('Enter')
+    await browser.phase('Suspended')
+    await skep.ask(`mutation { resumeStack(input: {stack: {name: "${BLOG}"}}) { userErrors { message } } }`)
+    await skep.ask(`mutation { unpinStack(input: {stack: {name: "${BLOG}"}}) { userErrors { message } } }`)
+    await browser.phase('Converged')
   })
 
   it('keeps the theme that was chosen', async () => {
