@@ -141,7 +141,7 @@ describe('the page', { concurrency: false }, () => {
     await browser.inspect('evidence')
     await go(stackPath)
     await browser.phase('RolledBack')
-    assert.match(await page.locator('#why').innerText(), /held.*release the hold/is)
+    assert.match(await page.locator('#why').innerText(), /held.*the hold is released/is)
     await page.getByRole('link', { name: 'Read why it failed' }).waitFor()
     await browser.inspect('rolled-back')
   })

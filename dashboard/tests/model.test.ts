@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { EventLine, Row, Task } from '../src/api/documents'
+import type { EventLine,  Task } from '../src/api/documents'
 import { backoff, LONGEST } from '../src/live/backoff'
 import { lines, readable, textDiff } from '../src/model/diff'
 import { apart } from '../src/model/drift'
@@ -19,30 +19,6 @@ const NOW = Date.parse('2026-01-31T12:00:00Z')
 const at = (seconds: number) => new Date(NOW + seconds * 1000).toISOString()
 const image = (service: string, text: string) => ({ service, image: text, digest: null })
 const version = (...images: [string, string][]) => ({ ref: null, revision: null, images: images.map(([s, i]) => image(s, i)) })
-
-function stack(change: Partial<Row> = {}): Row {
-  return {
-    name: 'shop',
-    environment: 'default',
-    generation: 1,
-    phase: 'Converged',
-    reason: null,
-    message: null,
-    updatedAt: at(-60),
-    desired: version(['web', 'shop:2']),
-    live: { ...version(['web', 'shop:1']), deploymentId: 'd1' },
-    target: null,
-    suspension: null,
-    held: [],
-    pin: null,
-    deletion: null,
-    drift: { found: [] },
-    policy: { onFailure: 'Rollback', irreversible: false, monitor: '5s', bake: '0s', mode: 'Auto' },
-    conditions: [],
-    attempt: null,
-    ...change,
-  } as Row
-}
 
 describe('times', () => {
   it('are told in few units', () => {
@@ -118,113 +94,13 @@ describe('the list', () => {
 })
 
 describe('what happens next', () => {
-  const progress = { progressDeadline: at(40), totalDeadline: at(600), waitingSince: null, healthySince: null, applied: true }
-  const attempt = (change = {}) =>
-    ({ deploymentId: 'd2', phase: 'Verifying', progress, failure: null, rollbackOf: null, revision: null, jobs: [], ...change }) as unknown as Row['attempt']
-  const ready = (reason: string, status = 'False') => [{ type: 'Ready', status, reason, since: at(-5) }] as unknown as Row['conditions']
-  const policy = (change = {}) => ({ ...stack().policy, ...change }) as Row['policy']
-  const failure = (kind: string) => ({ class: kind }) as NonNullable<Row['attempt']>['failure']
-  const held = [{ deploymentId: 'd2' }] as unknown as Row['held']
-
-  const TRIED = 'It failed by no fault of its own: Skep tries it again by itself.'
-  const NOTHING = 'Nothing by itself: it waits for you.'
-  const cases: [string, Partial<Row>, string | null][] = [
-    ['nothing was looked at yet', { phase: 'Pending' }, 'It is taken up in a moment.'],
-    ['recorded', { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('Progressing', 'Unknown') }, 'It is taken up in a moment.'],
-    [
-      'before the schedule opens',
-      { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('ScheduleClosed') },
-      'It goes on by itself when the schedule opens. What runs goes on meanwhile.',
-    ],
-    [
-      'before another stack is ready',
-      { phase: 'Pending', attempt: attempt({ phase: 'Pending', progress: null }), conditions: ready('DependencyNotReady') },
-      'It goes on by itself when the stacks that it depends on are ready. What runs goes on meanwhile.',
-    ],
-    ['where another Skep writes', { phase: 'Pending', conditions: ready('Foreign') }, 'Nothing is written here until this Skep holds the environment.'],
-    ['cancelled', { phase: 'Pending', attempt: attempt({ phase: 'Cancelled' }), conditions: ready('Cancelled') }, null],
-    [
-      'waiting for a word',
-      { phase: 'Progressing', attempt: attempt({ phase: 'AwaitingApproval', progress: null }), conditions: ready('AwaitingApproval') },
-      'It waits for you: look at the plan, and approve it. What runs goes on meanwhile.',
-    ],
-    [
-      'fetching what does not answer',
-      { phase: 'Progressing', attempt: attempt({ phase: 'Fetching', progress: null }), conditions: ready('SourceUnreachable') },
-      'Skep asks the source again by itself.',
-    ],
-    ['fetching', { phase: 'Progressing', attempt: attempt({ phase: 'Fetching', progress: null }), conditions: ready('Progressing', 'Unknown') }, null],
-    ['on its way', { phase: 'Progressing', attempt: attempt() }, 'Rolls back in 40 s unless one more task gets healthy.'],
-    ['on its way, the first', { phase: 'Progressing', live: null, attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
-    ['on its way, to be held', { phase: 'Progressing', policy: policy({ onFailure: 'Hold' }), attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
-    ['on its way, with no way back', { phase: 'Progressing', policy: policy({ irreversible: true }), attempt: attempt() }, 'Fails in 40 s unless one more task gets healthy.'],
-    [
-      'on its way, without the infrastructure',
-      { phase: 'Progressing', attempt: attempt({ progress: { ...progress, waitingSince: at(-5) } }) },
-      'It waits for the infrastructure, and gives up in 10 min.',
-    ],
-    [
-      'in its monitor period',
-      { phase: 'Progressing', attempt: attempt({ progress: { ...progress, healthySince: at(-5) } }) },
-      'It has converged when its tasks have stayed healthy through the monitor period (5s).',
-    ],
-    [
-      'baking',
-      { phase: 'Progressing', policy: policy({ bake: '10m' }), attempt: attempt({ progress: { ...progress, healthySince: at(-5) } }) },
-      'It has converged when its tasks have stayed healthy through the monitor period (5s), and baked for 10m.',
-    ],
-    [
-      'with a job that runs',
-      { phase: 'Progressing', attempt: attempt({ jobs: [{ service: 'migrate', phase: 'Running', deadline: at(30) }] }) },
-      'The job migrate has 30 s left to end well.',
-    ],
-    [
-      'with a job that has ended',
-      { phase: 'Progressing', attempt: attempt({ jobs: [{ service: 'migrate', phase: 'Succeeded', deadline: at(30) }] }) },
-      'Rolls back in 40 s unless one more task gets healthy.',
-    ],
-    ['going back', { phase: 'RollingBack', attempt: attempt() }, 'The last good version is being brought back.'],
-    ['gone back', { phase: 'RolledBack', held }, 'Held: it is not tried again by itself. Deploy another version, or release the hold.'],
-    ['gone back, and nothing held', { phase: 'RolledBack' }, null],
-    ['failed by its own fault', { phase: 'Failed', held, attempt: attempt({ phase: 'Failed', failure: failure('ExitCode') }) }, NOTHING],
-    ['failed by an outage under way', { phase: 'Failed', attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) }, TRIED],
-    [
-      'failed by an outage while an older version is held',
-      { phase: 'Failed', held: [{ deploymentId: 'd0' }] as unknown as Row['held'], attempt: attempt({ phase: 'Failed', failure: failure('NodeLost') }) },
-      TRIED,
-    ],
-    ['failed by an engine that was away', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('EngineUnreachable') }) }, TRIED],
-    ['failed by files that make no sense', { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('Render') }) }, NOTHING],
-    ['failed on its way back', { phase: 'Failed', attempt: attempt({ phase: 'Failed', rollbackOf: 'd1', failure: failure('ExitCode') }) }, NOTHING],
-    [
-      'failed, for the ref was not found',
-      { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, failure: failure('SourceUnreachable') }) },
-      'Skep asks the source again by itself.',
-    ],
-    [
-      'failed, for the commit could not be fetched',
-      { phase: 'Failed', attempt: attempt({ phase: 'Failed', progress: null, revision: 'abc', failure: failure('SourceUnreachable') }) },
-      TRIED,
-    ],
-    ['stopped by a hand', { phase: 'Failed', attempt: attempt({ phase: 'Cancelled' }), conditions: ready('Cancelled') }, NOTHING],
-    ['with fewer tasks', { phase: 'Degraded' }, 'Swarm starts the missing tasks again; Skep keeps looking.'],
-    ['behind a relay that is away', { phase: 'Unknown', conditions: ready('RelayUnreachable', 'Unknown') }, 'Skep keeps trying to reach the relay; what runs behind it goes on.'],
-    [
-      'suspended until then',
-      { phase: 'Suspended', suspension: { until: at(120) } as Row['suspension'] },
-      'Nothing is written until then: resumes by itself in 2 min.',
-    ],
-    ['suspended', { phase: 'Suspended', suspension: { until: null } as Row['suspension'] }, 'Nothing is written until someone resumes it.'],
-    ['pinned', { pin: { actor: 'ada', until: at(60) } as Row['pin'] }, 'Pinned by ada: newer versions wait; it is unpinned by itself in 1 min.'],
-    ['only observed', { policy: policy({ mode: 'Observe' }) }, 'Only observed: nothing is written here.'],
-    ['as it was asked', {}, null],
-    ['being deleted', { phase: 'Converged', deletion: { since: at(0) } }, 'Its objects are being removed; volumes stay.'],
-  ]
-  for (const [name, change, text] of cases) it(name, () => expect(next(stack(change), NOW)).toBe(text))
-  it('is told of every phase', () => {
-    const told = new Set(cases.map(([, change]) => change.phase ?? 'Converged'))
-    expect(STACK_PHASES.filter((phase) => !told.has(phase))).toEqual([])
+  const said = (text: string, time: string | null) => next({ next: { text, at: time } }, NOW)
+  it('is what the server says, in a sentence', () => expect(said('it waits until somebody approves its plan', null)).toBe('It waits until somebody approves its plan.'))
+  it('speaks of its time as `then`', () => {
+    expect(said('its schedule opens then, and it is begun', at(120))).toBe('In 2 min: its schedule opens then, and it is begun.')
+    expect(said('its schedule opens then, and it is begun', at(-5))).toBe('Now: its schedule opens then, and it is begun.')
   })
+  it('is nothing where the server says nothing', () => expect(next({ next: null }, NOW)).toBeNull())
 })
 
 describe('steps', () => {

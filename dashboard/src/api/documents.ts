@@ -31,7 +31,7 @@ export const stackRow = graphql(
       pin { actor until }
       deletion { since }
       drift { found }
-      policy { onFailure irreversible monitor bake mode }
+      next { text at }
       conditions { type status reason since }
       attempt {
         deploymentId
@@ -42,10 +42,7 @@ export const stackRow = graphql(
         finishedAt
         rollbackOf
         revision
-        failure { class }
-        jobs { service phase deadline }
         services { wanted healthy }
-        progress { progressDeadline totalDeadline waitingSince healthySince applied }
       }
     }
   `,
@@ -77,7 +74,7 @@ const attempt = graphql(
       warnings
       services { service wanted healthy obstacle waitsFor }
       jobs { service when direction phase startedAt deadline finishedAt error exitCode logTail }
-      failure { class service slot node task error exitCode logTail }
+      failure { class service slot node task error exitCode logTail healthLog }
       progress { startedAt progressDeadline totalDeadline waitingSince healthySince applied appliedAt healthyMost }
     }
   `,
@@ -92,6 +89,7 @@ export const stackPage = graphql(
       createdAt
       held { deploymentId revision reason since images { ...image } }
       pin { deploymentId versionOf actor reason until since }
+      next { text at }
       conditions { type status reason message since }
       drift { found corrections correctedAt }
       deletion { actor keepRunning since }
@@ -179,8 +177,8 @@ export const FollowDeployment = graphql(
 )
 
 export const FollowEvents = graphql(`
-  subscription FollowEvents($stack: String, $environment: String, $after: Int, $last: Int!) {
-    eventAdded(stack: $stack, environment: $environment, after: $after, last: $last) {
+  subscription FollowEvents($stack: String, $environment: String, $deployment: ID, $after: Int, $last: Int!) {
+    eventAdded(stack: $stack, environment: $environment, deployment: $deployment, after: $after, last: $last) {
       sequence
       event { sequence time environment stack deploymentId type reason message actor via }
     }
@@ -261,6 +259,7 @@ export const Environments = graphql(`
   query Environments {
     environments {
       name endpoints tls ssh relay { url credential environment } connected since message engine api nodeCount
+      round { seconds listingSeconds at stacks }
       claim { state instance epoch }
       nodes { hostname role leader availability state addr engine platform cpus memory labels { name value } }
     }

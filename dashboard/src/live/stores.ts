@@ -88,7 +88,7 @@ const QUIET = 80
 
 /** Follows the log, or that of one stack, into `into`: nothing is lost over a break, and nothing comes twice. */
 export function followEvents(
-  of: { stack?: string; environment?: string },
+  of: { stack?: string; environment?: string; deployment?: string },
   into: (lines: (known: readonly EventLine[]) => EventLine[]) => void,
   most = 500,
 ): () => void {
@@ -109,7 +109,7 @@ export function followEvents(
   }
   const stop = follow(
     FollowEvents,
-    () => ({ stack: of.stack ?? null, environment: of.environment ?? null, after: last, last: FIRST }),
+    () => ({ stack: of.stack ?? null, environment: of.environment ?? null, deployment: of.deployment ?? null, after: last, last: FIRST }),
     (data) => {
       const { sequence, event } = data.eventAdded
       last = Math.max(last ?? 0, sequence)

@@ -25,13 +25,11 @@ export function DeploymentView({ id }: { id: string }) {
     setRefused(null)
     return follow(FollowDeployment, () => ({ id, after: null }), (data) => setIt(data.deploymentChanged.deployment), setRefused)
   }, [id])
-  const stack = it?.stack
-  const environment = it?.environment
+  const known = it?.deploymentId
   useEffect(() => {
     setLines([])
-    if (!stack || !environment) return
-    return followEvents({ stack, environment }, setLines)
-  }, [stack, environment, id])
+    return known ? followEvents({ deployment: known }, setLines) : undefined
+  }, [known])
 
   if (refused && !it) {
     return refused.code === 'NOT_FOUND' ? (
@@ -45,7 +43,6 @@ export function DeploymentView({ id }: { id: string }) {
     )
   }
   if (!it) return <Loading />
-  const mine = lines.filter((line) => line.deploymentId === it.deploymentId)
   return (
     <article class="deployment">
       <header class={`head tone-${LOOKS[it.phase].tone}`}>
@@ -123,7 +120,7 @@ export function DeploymentView({ id }: { id: string }) {
         <h2 id="timeline">Timeline</h2>
         <StepList attempt={it} lines={lines} />
         <Jobs jobs={it.jobs} />
-        {mine.length > 0 && <EventList lines={mine} withStack={false} withDeployment={false} />}
+        {lines.length > 0 && <EventList lines={lines} withStack={false} withDeployment={false} />}
       </section>
 
       <section class="panel" aria-labelledby="logs">
@@ -226,6 +223,14 @@ function Evidence({ it }: { it: NonNullable<Deployment['failure']> }) {
         <pre class="block log" tabIndex={0}>
           {it.logTail.join('\n')}
         </pre>
+      )}
+      {it.healthLog.length > 0 && (
+        <>
+          <h3>What its health checks wrote</h3>
+          <pre class="block log" tabIndex={0}>
+            {it.healthLog.join('\n')}
+          </pre>
+        </>
       )}
     </section>
   )

@@ -125,6 +125,14 @@ function Card({ it, again }: { it: EnvironmentDetail; again: () => void }) {
             </button>
           )}
         </Fact>
+        {it.round && (
+          <Fact name="Newest round">
+            {it.round.seconds.toFixed(2)} s over {it.round.stacks === 1 ? '1 stack' : `${it.round.stacks} stacks`},{' '}
+            <span class="faint">
+              of it {it.round.listingSeconds.toFixed(2)} s to list what is there; <Ago time={it.round.at} />
+            </span>
+          </Fact>
+        )}
         {it.tls && <Fact name="TLS">{it.tls}</Fact>}
         {it.ssh && <Fact name="SSH key">{it.ssh}</Fact>}
       </dl>

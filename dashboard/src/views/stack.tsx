@@ -178,7 +178,11 @@ function Head({ stack }: { stack: StackDetail }) {
         <Actions stack={stack} />
       </div>
       <p class="why" id="why">
-        <Said text={stack.message ?? 'nothing is known yet'} /> {then && <em>{then}</em>}
+        <Said text={stack.message ?? 'nothing is known yet'} /> {then && (
+          <em>
+            <Said text={then} />
+          </em>
+        )}
       </p>
       {stack.phase === 'RolledBack' && blamed && (
         <p class="evidence-link">

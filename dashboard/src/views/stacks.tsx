@@ -289,7 +289,11 @@ function StackRow({ row, place, left }: { row: Row; place: boolean; left: boolea
       </span>
       <span class="c-why">
         <span>{left ? 'No longer on this page; this is how it was.' : message && <Said text={message} />}</span>
-        {!left && then && <em>{then}</em>}
+        {!left && then && (
+          <em>
+            <Said text={then} />
+          </em>
+        )}
         {!left && blamed && row.lastGood && (
           <span class="c-do">
             <a href={`${stackUrl(row, 'compare')}&to=${encodeURIComponent(blamed)}`} aria-label={`What changed in ${row.name}`}>
