@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { EventLine,  Task } from '../src/api/documents'
+import type { EventLine, Task } from '../src/api/documents'
 import { backoff, LONGEST } from '../src/live/backoff'
 import { lines, readable, textDiff } from '../src/model/diff'
 import { apart } from '../src/model/drift'

@@ -59,7 +59,6 @@ async fn round_went_well(ledger: &Ledger, backlog: &Backlog) -> Result<bool, Led
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};

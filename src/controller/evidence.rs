@@ -49,7 +49,7 @@ impl Pass<'_> {
             *text = masker.mask(text);
         }
         // Cut last: a part of a secret is not found.
-        failure.health_log.iter_mut().for_each(|line| cut(line));
+        failure.health_log.iter_mut().for_each(cut);
         failure
     }
 }

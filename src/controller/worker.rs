@@ -23,7 +23,10 @@ const LONGEST_PASS: Duration = Duration::from_secs(300);
 
 /// Which deployment a look works on, as far as it has come: for what the log says of how the look ended.
 #[derive(Debug, Clone, Default)]
-pub(super) struct About(Arc<Mutex<Option<(DeploymentId, Option<TraceContext>)>>>);
+pub(super) struct About(Arc<Mutex<Option<Subject>>>);
+
+/// A deployment, and the trace it is part of.
+type Subject = (DeploymentId, Option<TraceContext>);
 
 impl About {
     /// From now on it is this one.
@@ -32,7 +35,7 @@ impl About {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    fn get(&self) -> Option<(DeploymentId, Option<TraceContext>)> {
+    fn get(&self) -> Option<Subject> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,6 +1,6 @@
 //! The command line as a program: its errors, what it writes into folders, and what a terminal shows of it.
 
-#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A command on a terminal of 100 columns and 30 lines.
-pub struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     told: Receiver<Vec<u8>>,
     /// All that was written to the terminal.
@@ -17,12 +17,12 @@ pub struct Terminal {
 
 impl Terminal {
     /// Runs `skep` with this line of a shell, against the server at this address.
-    pub fn run(server: &str, token: &str, line: &str) -> Self {
+    pub(crate) fn run(server: &str, token: &str, line: &str) -> Self {
         Self::with(server, token, &[], line)
     }
 
     /// The same, with variables of the environment.
-    pub fn with(server: &str, token: &str, variables: &[(&str, &str)], line: &str) -> Self {
+    pub(crate) fn with(server: &str, token: &str, variables: &[(&str, &str)], line: &str) -> Self {
         let skep = env!("CARGO_BIN_EXE_skep");
         let mut child = Command::new("script")
             .args(["-q", "-f", "-e", "-c", &format!("stty cols 100 rows 30; exec {skep} {line}"), "/dev/null"])
@@ -50,12 +50,12 @@ impl Terminal {
     }
 
     /// Reads on until the screen has said this, colours and movements aside.
-    pub fn until(&mut self, text: &str, seconds: u64) {
+    pub(crate) fn until(&mut self, text: &str, seconds: u64) {
         self.wait(text, seconds, |it| plain(&it.seen).contains(text));
     }
 
     /// Reads on until something holds.
-    pub fn wait(&mut self, what: &str, seconds: u64, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait(&mut self, what: &str, seconds: u64, holds: impl Fn(&Self) -> bool) {
         let end = Instant::now() + Duration::from_secs(seconds);
         while !holds(self) {
             match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -71,14 +71,14 @@ impl Terminal {
     }
 
     /// Presses keys.
-    pub fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         stdin.write_all(keys.as_bytes()).unwrap();
         stdin.flush().unwrap();
     }
 
     /// Reads to the end; gives the exit code, all that was written, and the same without colours and movements.
-    pub fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         while let Ok(bytes) = self.told.recv_timeout(Duration::from_secs(60)) {
             self.take(&bytes);
         }
@@ -89,7 +89,7 @@ impl Terminal {
 }
 
 /// Without colours and movements.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut kept = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\x1b') {
