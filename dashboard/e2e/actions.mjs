@@ -126,7 +126,7 @@ describe('the actions', { concurrency: false }, () => {
     await browser.inspect('suspend')
     await send('Suspend')
     await browser.phase('Suspended')
-    assert.match(await page.locator('#why').innerText(), /In 1 h: the suspension ends then/)
+    assert.match(await page.locator('#why').innerText(), /In 1 h.*: the suspension ends then/)
     await page.getByRole('button', { name: 'Resume…' }).click()
     await browser.inspect('resume')
     await send('Resume')

@@ -267,7 +267,7 @@ describe('the page', { concurrency: false }, () => {
     await page.getByRole('link', { name: `What changed in ${SHOP}` }).click()
     await page.locator('[data-compared] .add', { hasText: /skep-example:broken/ }).first().waitFor()
     await go('/')
-    await page.getByRole('button', { name: `Roll ${SHOP} back` }).click()
+    await page.getByRole('button', { name: `Roll back… ${SHOP}` }).click()
     const dialog = page.getByRole('dialog')
     await dialog.locator('.add code', { hasText: /skep-example:1$/ }).waitFor()
     // The second click would send it; the next step goes back by the history.

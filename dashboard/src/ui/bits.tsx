@@ -7,7 +7,7 @@ import { LOOKS, type DeploymentPhase } from '../model/phase'
 import { sentence } from '../model/sentence'
 import { age, ago, clock } from '../model/time'
 import { label, type VersionLike } from '../model/version'
-import { deploymentUrl } from '../route'
+import { deploymentUrl, VIEW_HEADING } from '../route'
 import { Icon } from './icons'
 
 /** A phase: a sign and a word, in its colour. */
@@ -115,10 +115,17 @@ export function Trouble({ message, retry }: { message: string; retry?: () => voi
   )
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
+/** `head`: it stands for the whole view, and is its heading. */
+export function Empty({ title, head = false, children }: { title: string; head?: boolean; children?: ComponentChildren }) {
   return (
     <div class="empty">
-      <h2>{title}</h2>
+      {head ? (
+        <h1 id={VIEW_HEADING} tabIndex={-1}>
+          {title}
+        </h1>
+      ) : (
+        <h2>{title}</h2>
+      )}
       {children}
     </div>
   )

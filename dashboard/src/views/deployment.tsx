@@ -33,7 +33,7 @@ export function DeploymentView({ id }: { id: string }) {
 
   if (refused && !it) {
     return refused.code === 'NOT_FOUND' ? (
-      <Empty title="There is no such deployment">
+      <Empty title="There is no such deployment" head>
         <p>
           <a href="/">All stacks</a>
         </p>

@@ -299,7 +299,7 @@ function StackRow({ row, place, left }: { row: Row; place: boolean; left: boolea
             <a href={`${stackUrl(row, 'compare')}&to=${encodeURIComponent(blamed)}`} aria-label={`What changed in ${row.name}`}>
               What changed
             </a>
-            <button type="button" class="link" data-do="rollback" disabled={locked.value} aria-label={`Roll ${row.name} back`} onClick={() => openRollbackToTheLast(row)}>
+            <button type="button" class="link" data-do="rollback" disabled={locked.value} aria-label={`Roll back… ${row.name}`} onClick={() => openRollbackToTheLast(row)}>
               Roll back…
             </button>
           </span>
