@@ -679,21 +679,6 @@ describe('the page', { concurrency: false }, () => {
     assert.equal(resumed.stack.name, BLOG)
   })
 
-  it('marks apart what somebody else changed', async () => {
-    const policy = (drift) => manifest(BLOG, '1', 1).replace('policy: {', `policy: { drift: ${drift},`)
-    await skep.declare(policy('report'))
-    await go(`/stacks/default/${BLOG}?tab=changes`)
-    await browser.phase('Converged')
-    docker('service', 'update', '--detach', '--label-add', 'by=hand', `${BLOG}_worker`)
-    const drifted = page.locator('.drifted')
-    await drifted.getByText('Labels › by').waitFor({ timeout: 60_000 })
-    await drifted.getByText('hand', { exact: true }).waitFor()
-    await page.getByText('Nothing else differs').waitFor()
-    await browser.inspect('drift')
-    await skep.declare(policy('correct'))
-    await drifted.waitFor({ state: 'detached', timeout: 60_000 })
-  })
-
   it('the check for accessibility can fail', async () => {
     await page.evaluate(() => {
       const planted = document.createElement('button')
