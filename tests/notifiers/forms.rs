@@ -171,7 +171,7 @@ fn description(failure: &Failure) -> String {
     let whole = format!("failed: {}", failure.why());
     match whole.chars().count() {
         0..=99 => format!("{whole} · trace {}", failure.trace()),
-        0..=140 => whole,
+        100..=140 => whole,
         _ => whole.chars().take(139).chain(['…']).collect(),
     }
 }
