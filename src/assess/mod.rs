@@ -12,6 +12,7 @@ mod blame;
 mod classify;
 mod job;
 mod registry;
+mod report;
 mod service;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub use blame::{Fault, blame};
 pub use classify::classify;
 pub use job::{JobVerdict, assess_job, of_job};
 pub use registry::{as_the_registry_says, image_in_doubt};
-pub use service::{LateTask, ServiceReport};
+pub use report::{LateTask, ServiceReport};
 
 use crate::domain::{Desired, Failure, FailureClass, Policy, Progress, Snapshot, Tasks};
 

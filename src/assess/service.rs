@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
+use super::report::{LateTask, ServiceReport};
 use super::{AssessInput, classify};
 use crate::domain::{
     DesiredService, Failure, FailureClass, LiveService, NodeAvailability, NodeState, ServiceMode, ServiceProgress,
@@ -22,73 +22,6 @@ const UNSCHEDULABLE_GRACE: SignedDuration = SignedDuration::from_secs(5);
 
 /// So many refusals of an image in one place mean that waiting does not help.
 const HOPELESS_PULLS: usize = 3;
-
-/// What is to be said of one service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServiceReport {
-    /// Its name in the compose file.
-    pub key: String,
-    /// Its real name.
-    pub name: String,
-    /// How many tasks are wanted.
-    pub wanted: u64,
-    /// How many of them run what was asked (for a job: have completed).
-    pub healthy: u64,
-    /// All wanted tasks run, none beyond them, and no task of an older spec does.
-    pub settled: bool,
-    /// A task has started and waits for its first healthy answer.
-    pub awaits_health: bool,
-    /// What stands in the way, if anything says so.
-    pub obstacle: Option<Failure>,
-    /// What stood in the way until its tasks came to run, for as long as Swarm remembers it.
-    pub overcome: Option<Failure>,
-    /// The obstacle will not go away by itself.
-    pub doomed: bool,
-    /// When an obstacle that is not certain yet will be.
-    pub doomed_at: Option<Timestamp>,
-    /// When the newest of the healthy tasks began to run.
-    pub newest_task: Option<Timestamp>,
-    /// What has to come about before it is written: names in the compose file.
-    pub waits_for: Vec<String>,
-    /// Swarm stopped its update through no fault of the version, and does not go on by itself.
-    pub cut_short: bool,
-    /// While it has not settled: the task that has been on its way for longest.
-    pub late: Option<LateTask>,
-}
-
-/// A task that is to run (of a job: to complete), and does not yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LateTask {
-    /// Its id.
-    pub id: String,
-    /// Its slot; none of a global service.
-    pub slot: Option<u64>,
-    /// The host name of its node, once it has one.
-    pub node: Option<String>,
-    /// How far it has come.
-    pub state: TaskState,
-}
-
-impl ServiceReport {
-    fn not_there(input: &AssessInput<'_>, wanted: &DesiredService) -> Self {
-        Self {
-            key: wanted.key.clone(),
-            name: wanted.spec.name.clone(),
-            wanted: fixed_number(&wanted.spec.mode).unwrap_or(1),
-            healthy: 0,
-            settled: false,
-            awaits_health: false,
-            obstacle: None,
-            overcome: None,
-            doomed: false,
-            doomed_at: None,
-            newest_task: None,
-            waits_for: waits_for(input, &wanted.spec.name),
-            cut_short: false,
-            late: None,
-        }
-    }
-}
 
 /// What stands in the way of a service.
 struct Obstacle {
@@ -173,7 +106,7 @@ pub(super) fn report(input: &AssessInput<'_>, wanted: &DesiredService) -> Servic
 }
 
 /// What a service waits for that is not written yet, by the names of the compose file.
-fn waits_for(input: &AssessInput<'_>, name: &str) -> Vec<String> {
+pub(super) fn waits_for(input: &AssessInput<'_>, name: &str) -> Vec<String> {
     let held = input.progress.held_back.get(name).into_iter().flatten();
     let key = |name: &String| {
         let service = input.target.services.get(name).or_else(|| Some(&input.target.jobs.get(name)?.service));
@@ -183,7 +116,7 @@ fn waits_for(input: &AssessInput<'_>, name: &str) -> Vec<String> {
 }
 
 /// The number of tasks, where the mode names one.
-fn fixed_number(mode: &ServiceMode) -> Option<u64> {
+pub(super) fn fixed_number(mode: &ServiceMode) -> Option<u64> {
     if let Some(job) = &mode.replicated_job {
         return Some(job.total_completions.or(job.max_concurrent).unwrap_or(1));
     }
