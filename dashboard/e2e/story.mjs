@@ -290,9 +290,12 @@ describe('the page', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Unpin…' }).click()
     await page.getByRole('dialog').getByRole('button', { name: 'Unpin', exact: true }).click()
     await page.locator('.note', { hasText: /Pinned by admin/ }).waitFor({ state: 'detached' })
+    // What was broken stays held: taking the pin away is no word for it.
+    await browser.phase('RolledBack')
+    await page.getByRole('button', { name: 'Release hold…' }).waitFor()
   })
 
-  it('a mended version is deployed', async () => {
+  it('a mended version is deployed, and the hold of the broken one is released', async () => {
     await browser.phase('RolledBack')
     await page.getByRole('button', { name: 'Deploy…' }).click()
     const dialog = page.getByRole('dialog')
@@ -307,6 +310,10 @@ describe('the page', { concurrency: false }, () => {
     await browser.phase('Converged')
     assert.doesNotMatch(await page.locator('#why').innerText(), /held|pinned/i)
     await page.locator('.note', { hasText: /Pinned by admin/ }).waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Release hold…' }).click()
+    await dialog.getByRole('button', { name: 'Release the hold', exact: true }).click()
+    await page.locator('.versions dt', { hasText: 'Held' }).waitFor({ state: 'detached' })
+    await browser.phase('Converged')
   })
 
   it('suspends with a reason, and resumes', async () => {

@@ -90,7 +90,8 @@ impl Pass<'_> {
         if !self.status.is_held(&rendition.digest) || planted!("a held version is not refused") {
             return false;
         }
-        let person = deployment.origin.actor != Actor::controller();
+        // Who takes a pin away asks for no version: what failed before it was set stays held.
+        let person = deployment.origin.actor != Actor::controller() && !deployment.origin.is_of_unpin();
         if person && matches!(deployment.origin.trigger, Trigger::Api | Trigger::Rest | Trigger::Adopt) {
             self.status.held.retain(|held| held.version.digest.as_ref() != Some(&rendition.digest));
             return false;

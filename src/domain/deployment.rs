@@ -138,6 +138,14 @@ pub struct Origin {
     pub trace: Option<TraceContext>,
 }
 
+impl Origin {
+    /// Whether a person took a pin away, so that what is declared flows again.
+    #[must_use]
+    pub fn is_of_unpin(&self) -> bool {
+        self.mapped_request.get("unpin").is_some()
+    }
+}
+
 /// One attempt at one version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {

@@ -45,6 +45,34 @@ async fn a_pin_holds_new_revisions_back_and_unpin_lets_them_flow() {
     world.silence().await;
 }
 
+/// Going back by hand from a version that had failed, and taking the pin away, is no word for that version.
+#[tokio::test(start_paused = true)]
+async fn what_failed_before_a_pin_stays_held_when_the_pin_is_taken_away() {
+    let world = World::running().await;
+    let v1 = world.apply(&inline("shop", "", &two("app:1", "job:1"))).await;
+    world.ends_as(60, &v1, DeploymentPhase::Converged).await;
+    world.swarm.image("bad:1", Behaviour::Exit { after: Duration::from_secs(1), code: 3 });
+    let bad = world.image("web", "bad:1").await;
+    world.ends_as(120, &bad, DeploymentPhase::RolledBack).await;
+    world.until_phase(60, StackPhase::RolledBack).await;
+    let held = world.status().held;
+    assert_eq!(held.len(), 1);
+    let back = world.declare.rollback(&key("shop"), Some(&v1), None, &ask()).await.unwrap().deployment.unwrap().id;
+    world.ends_as(60, &back, DeploymentPhase::Converged).await;
+    world.swarm.forget_calls();
+    world.declare.unpin(&key("shop"), &ask()).await.unwrap();
+    world.until_phase(60, StackPhase::RolledBack).await;
+    world.sleep(60).await;
+    assert_eq!(world.status().held, held);
+    assert_eq!(world.swarm.writes(), [], "{}", world.report());
+    // Until it is released, or deployed by name.
+    world.swarm.image("bad:1", Behaviour::Run);
+    world.declare.release_hold(&key("shop"), &ask()).await.unwrap();
+    world.until(120, "it is tried again", |world| world.image_of("shop_web") == "bad:1").await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deployment_of_a_branch_that_moved_is_that_of_where_it_stands_now() {
     let world = two_versions().await;
