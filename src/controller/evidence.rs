@@ -54,11 +54,19 @@ impl Pass<'_> {
     }
 }
 
-/// Health checks as lines: what each ended with, and what it wrote.
+/// What the engine keeps of a check's output, in bytes; more is cut off there, and followed by this. Source: moby's
+/// `daemon/health.go`.
+const ENGINE_KEEPS: usize = 4096;
+const CUT_OFF: &str = "...";
+
+/// Health checks as lines: what each ended with, and what it wrote. A line that the engine has cut is left out: it may end
+/// in a part of a secret, which nobody finds.
 fn told(checks: &[EngineCheck]) -> Vec<String> {
     let mut lines = Vec::new();
     for check in checks {
-        let mut output = check.output.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        let cut = check.output.len() >= ENGINE_KEEPS && check.output.ends_with(CUT_OFF);
+        let whole = if cut { check.output.rsplit_once('\n').map_or("", |(whole, _)| whole) } else { &check.output };
+        let mut output = whole.lines().map(str::trim_end).filter(|line| !line.is_empty());
         match output.next() {
             Some(first) => lines.push(format!("exit code {}: {first}", check.exit_code)),
             None => lines.push(format!("exit code {}", check.exit_code)),
@@ -89,6 +97,10 @@ mod tests {
         );
         let many = "line\n".repeat(100);
         assert_eq!(told(&[check(1, &many)]).len(), CHECK_LINES);
+        let full = format!("whole\n{}...", "x".repeat(ENGINE_KEEPS));
+        assert_eq!(told(&[check(1, &full)]), ["exit code 1: whole"]);
+        assert_eq!(told(&[check(1, &full["whole\n".len()..])]), ["exit code 1"]);
+        assert_eq!(told(&[check(1, "waiting...")]), ["exit code 1: waiting..."]);
         let mut long = "é".repeat(LONGEST + 1);
         cut(&mut long);
         assert_eq!(long.chars().count(), LONGEST + 1);
