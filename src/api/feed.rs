@@ -26,70 +26,40 @@ pub(super) struct Touched {
     /// The store's revision.
     pub(super) revision: u64,
     /// Stacks whose record or status changed.
-    pub(super) stacks: Few<StackKey>,
+    pub(super) stacks: BTreeSet<StackKey>,
     /// Deployments that changed.
-    pub(super) deployments: Few<DeploymentId>,
+    pub(super) deployments: BTreeSet<DeploymentId>,
     /// Whether the log grew.
     pub(super) events: bool,
     /// Whether a token was made or revoked.
     pub(super) tokens: bool,
 }
 
-/// A set that mostly has one member, and is remembered thousands of times: in order, without room to spare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Few<T>(Box<[T]>);
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self(Box::default())
-    }
-}
-
-impl<T: Ord> FromIterator<T> for Few<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
-        Self(all.into_iter().collect::<BTreeSet<T>>().into_iter().collect())
-    }
-}
-
-impl<T: Ord> Few<T> {
-    pub(super) fn contains(&self, one: &T) -> bool {
-        self.0.binary_search(one).is_ok()
-    }
-
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.0.iter()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 impl Touched {
     fn of(note: &Note) -> Self {
         let mut touched = Self { revision: note.revision, ..Self::default() };
-        let (mut stacks, mut deployments) = (Vec::new(), Vec::new());
         for (key, _) in &note.records {
             match key {
-                RecordKey::Stack(key) | RecordKey::Status(key) => stacks.push(key.clone()),
-                RecordKey::Deployment(id) => deployments.push(id.clone()),
+                RecordKey::Stack(key) | RecordKey::Status(key) => {
+                    touched.stacks.insert(key.clone());
+                }
+                RecordKey::Deployment(id) => {
+                    touched.deployments.insert(id.clone());
+                }
                 RecordKey::Event(_) => touched.events = true,
                 RecordKey::Token(_) => touched.tokens = true,
                 _ => {}
             }
         }
-        Self { stacks: stacks.into_iter().collect(), deployments: deployments.into_iter().collect(), ..touched }
+        touched
     }
 
-    /// All of these as one, after `revision`.
-    fn all<'a>(revision: u64, of: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        Self {
-            revision: of.clone().map(|touched| touched.revision).max().unwrap_or(revision),
-            stacks: of.clone().flat_map(|touched| touched.stacks.iter()).cloned().collect(),
-            deployments: of.clone().flat_map(|touched| touched.deployments.iter()).cloned().collect(),
-            events: of.clone().any(|touched| touched.events),
-            tokens: of.clone().any(|touched| touched.tokens),
-        }
+    fn add(&mut self, other: &Self) {
+        self.revision = self.revision.max(other.revision);
+        self.stacks.extend(other.stacks.iter().cloned());
+        self.deployments.extend(other.deployments.iter().cloned());
+        self.events |= other.events;
+        self.tokens |= other.tokens;
     }
 }
 
@@ -174,8 +144,9 @@ impl Feed {
         if revision < memory.floor || revision > newest {
             return None;
         }
-        let missed = memory.recent.iter().map(Arc::as_ref).filter(|touched| touched.revision > revision);
-        Some(Touched::all(revision, missed))
+        let mut all = Touched { revision, ..Touched::default() };
+        memory.recent.iter().filter(|touched| touched.revision > revision).for_each(|touched| all.add(touched));
+        Some(all)
     }
 }
 

@@ -39,25 +39,21 @@ impl Pass<'_> {
 
     /// Sets `RollbackReady`; a deployment under way without it says so.
     pub(super) fn tell_way_back(&mut self) {
-        let (status, reason, text) = self.way_back();
-        self.say(Kind::RollbackReady, status, reason, &text);
+        let found = self.way_back();
+        self.say(Kind::RollbackReady, found.0, found.1, &found.2);
         let under_way = self.status.attempt.clone().filter(|attempt| !attempt.phase.is_terminal());
         if let Some(attempt) = under_way
             && let Ok(Some(mut deployment)) = self.deployment(&attempt.id).map(|found| found.cloned())
         {
-            self.warn_of_the_way_back(&mut deployment);
+            warn(&mut deployment, &found);
             self.put(deployment);
         }
     }
 
     /// A new version that begins without a way back says so.
     pub(super) fn warn_of_the_way_back(&mut self, deployment: &mut Deployment) {
-        let (status, reason, text) = self.way_back();
-        let warning = format!("there is no way back from this version: {text}");
-        let new = matches!(deployment.version.source, VersionSource::Spec(_));
-        if new && status == Is::False && reason != Reason::NoLastGood && !deployment.warnings.contains(&warning) {
-            deployment.warnings.push(warning);
-        }
+        let found = self.way_back();
+        warn(deployment, &found);
     }
 
     /// Configs and secrets that a version worth going back to needs.
@@ -142,6 +138,15 @@ impl Pass<'_> {
             // The last word stands, also over a restart.
             Some(Err(_)) | None => before.map(|known| known.message.clone()),
         }
+    }
+}
+
+/// Leaves a warning on a new version, if the way back is not open.
+fn warn(deployment: &mut Deployment, (status, reason, text): &(Is, Reason, String)) {
+    let warning = format!("there is no way back from this version: {text}");
+    let new = matches!(deployment.version.source, VersionSource::Spec(_));
+    if new && *status == Is::False && *reason != Reason::NoLastGood && !deployment.warnings.contains(&warning) {
+        deployment.warnings.push(warning);
     }
 }
 
