@@ -79,6 +79,32 @@ pub(crate) struct Trace {
     tasks: BTreeMap<String, Vec<String>>,
 }
 
+impl Trace {
+    /// Without the states of the updater that may be over before the next look: a rollback's beginning, and an update's that is
+    /// rolled back. An engine goes through both within milliseconds, when the task of the new version is refused at once and
+    /// the old one still stands. What follows says that they were.
+    pub(crate) fn settled(mut self) -> Self {
+        for states in self.updates.values_mut() {
+            let passed = |state: &str, next: &str| match state {
+                "RollbackStarted" => next == "RollbackCompleted",
+                "Updating" => next == "RollbackStarted" || next == "RollbackCompleted",
+                _ => false,
+            };
+            let mut kept: Vec<String> = Vec::new();
+            for state in states.drain(..).rev() {
+                if kept.last().is_none_or(|next| !passed(&state, next)) {
+                    kept.push(state);
+                }
+            }
+            kept.reverse();
+            // Two rollbacks of which no look saw the second begin are one to it.
+            kept.dedup();
+            *states = kept;
+        }
+        self
+    }
+}
+
 fn nanos(milliseconds: u64) -> i64 {
     i64::try_from(milliseconds).unwrap() * 1_000_000
 }
@@ -324,16 +350,6 @@ impl Player<'_> {
             if !self.there.contains(id) && seen.states.last().is_some_and(|last| last == "Shutdown") {
                 seen.states.pop();
             }
-        }
-        for states in self.trace.updates.values_mut() {
-            // They may be a millisecond apart.
-            states.dedup_by(|next, last| {
-                let both = last == "RollbackStarted" && next == "RollbackCompleted";
-                if both {
-                    last.clone_from(next);
-                }
-                both
-            });
         }
         let mut all: Vec<Seen> = self.seen.into_values().collect();
         all.sort_by_key(|a| a.created);
