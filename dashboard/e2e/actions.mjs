@@ -69,6 +69,15 @@ const deploy = async (service, version, shows) => {
   await page.waitForURL(/\/deployments\//)
 }
 
+/** Declares the stack that is shown anew, and waits until that is what runs: the phase alone may still be that of before. */
+const redeclare = async (text) => {
+  const shown = page.getByText(/generation \d+,/)
+  const generation = Number(/generation (\d+)/.exec(await shown.innerText())[1])
+  await skep.declare(text)
+  await page.getByText(`generation ${generation + 1},`).waitFor()
+  await browser.phase('Converged')
+}
+
 describe('the actions', { concurrency: false }, () => {
   before(async () => {
     await skep.start()
@@ -191,6 +200,21 @@ describe('the actions', { concurrency: false }, () => {
     await page.getByRole('button', { name: 'Cancel…' }).waitFor({ state: 'detached' })
     await go(`${path(JOB)}?tab=history`)
     await page.locator('.history li').first().locator('[data-phase=Cancelled]').waitFor({ timeout: 60_000 })
+  })
+
+  it('marks apart what somebody else changed, and says when it is put right', async () => {
+    const drifting = (what) => declared(WORD, compose('1', 1), policy.replace('{', `{ drift: ${what},`))
+    await go(`${path(WORD)}?tab=changes`)
+    await redeclare(drifting('report'))
+    docker('service', 'update', '--detach', '--label-add', 'by=hand', `${WORD}_worker`)
+    const drifted = page.locator('.drifted')
+    await drifted.getByText('Labels › by').waitFor({ timeout: 60_000 })
+    await drifted.getByText('hand', { exact: true }).waitFor()
+    await page.getByText('Nothing else differs').waitFor()
+    await browser.inspect('drift')
+    await redeclare(drifting('correct'))
+    await drifted.waitFor({ state: 'detached', timeout: 60_000 })
+    assert.equal(docker('service', 'inspect', '-f', '{{index .Spec.Labels "by"}}', `${WORD}_worker`), '')
   })
 
   it('hands a stack back, and takes it over again: no task restarts', async () => {
