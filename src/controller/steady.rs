@@ -162,19 +162,7 @@ impl Pass<'_> {
 
     /// Somebody else changed what was applied.
     pub(super) fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
-        let live = self.environment.snapshot();
-        let found: Vec<String> = writes
-            .iter()
-            .map(|step| match author(step, &live, &self.shared.instance) {
-                Some(who) => format!("{}, changed {who}", describe(step)),
-                None => describe(step),
-            })
-            .collect();
-        let text = found.join("; ");
-        if self.status.drift.found != found {
-            self.event(EventType::DriftDetected, None, "DriftDetected", text.clone());
-            self.status.drift.found = found;
-        }
+        let text = self.tell_drift(writes);
         self.say(Kind::Drifted, Is::True, Reason::DriftDetected, &text);
         if planted!("drift is only shown") {
             return Ok(Kept::Rest(Next::Idle));
@@ -188,6 +176,28 @@ impl Pass<'_> {
         }
         self.count_correction();
         self.bring_back(Trigger::Drift, text)
+    }
+
+    /// Tells a difference once, with who or what made it as it was found; gives what was told.
+    fn tell_drift(&mut self, writes: &[Step]) -> String {
+        let differs: Vec<_> = writes.iter().map(|step| (&step.object, step.action, &step.changes)).collect();
+        let mark = Some(self.shared.renderer.digester().digest_of(&differs));
+        if self.status.drift.mark == mark && !self.status.drift.found.is_empty() {
+            return self.status.drift.found.join("; ");
+        }
+        let live = self.environment.snapshot();
+        let found: Vec<String> = writes
+            .iter()
+            .map(|step| match author(step, &live, &self.shared.instance) {
+                Some(who) => format!("{}, changed {who}", describe(step)),
+                None => describe(step),
+            })
+            .collect();
+        let text = found.join("; ");
+        self.event(EventType::DriftDetected, None, "DriftDetected", text.clone());
+        self.status.drift.found = found;
+        self.status.drift.mark = mark;
+        text
     }
 
     /// A version was left before it had come about, and none came after it that could be applied: what it wrote is taken
@@ -252,6 +262,7 @@ impl Pass<'_> {
             let text = self.status.drift.found.join("; ");
             self.event(EventType::DriftCorrected, None, "DriftCorrected", text);
             self.status.drift.found.clear();
+            self.status.drift.mark = None;
         }
         self.say(Kind::Drifted, Is::False, Reason::DriftCorrected, "");
     }

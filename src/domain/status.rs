@@ -145,6 +145,10 @@ pub struct Attempt {
 pub struct DriftStatus {
     /// What differs now, one line for each change; empty when nothing does.
     pub found: Vec<String>,
+    /// Digest of what differs, with its values, keyed as all digests are: the same difference is told once, whatever else the
+    /// engine writes to its objects meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Digest>,
     /// How often in a row drift was corrected; set back when it stays away.
     pub corrections: u32,
     /// When it was last corrected.
