@@ -1,8 +1,8 @@
 //! Defects that tests plant: each stands where the code could be wrong, and a simulated schedule has to find it. Without the
-//! feature `planted` nothing of them is compiled.
+//! feature `sim` nothing of them is compiled.
 
-/// Whether the defect of this name is planted. A constant `false` without the feature `planted`.
-#[cfg(not(feature = "planted"))]
+/// Whether the defect of this name is planted. A constant `false` without the feature `sim`.
+#[cfg(not(feature = "sim"))]
 macro_rules! planted {
     ($name:literal) => {
         false
@@ -10,7 +10,7 @@ macro_rules! planted {
 }
 
 /// Whether the defect of this name is planted: the one that `SKEP_PLANTED` names.
-#[cfg(feature = "planted")]
+#[cfg(feature = "sim")]
 macro_rules! planted {
     ($name:literal) => {
         $crate::planted::is($name)
@@ -18,7 +18,7 @@ macro_rules! planted {
 }
 
 /// Whether the environment names this defect; read once for a process.
-#[cfg(feature = "planted")]
+#[cfg(feature = "sim")]
 pub(crate) fn is(name: &str) -> bool {
     static NAMED: std::sync::LazyLock<Option<String>> = std::sync::LazyLock::new(|| std::env::var("SKEP_PLANTED").ok());
     NAMED.as_deref() == Some(name)
