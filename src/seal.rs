@@ -9,6 +9,7 @@
 //! one that still opens.
 
 mod rotate;
+mod source;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -26,7 +27,9 @@ use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::domain::{Digester, Sealed, SecretBytes};
-use crate::ports::{SealError, Sealer};
+use crate::ports::{KEY_VARIABLE, SealError, Sealer};
+
+pub use source::{KEY_FILE, KeySource};
 
 const NONCE: usize = 24;
 /// More than any key file has; a longer file is not read to its end.
@@ -69,6 +72,17 @@ pub enum KeyFileError {
         /// What the system said.
         reason: String,
     },
+    /// The variable does not hold a key.
+    #[error("`{KEY_VARIABLE}` does not hold a key: 32 bytes as base64, as `openssl rand -base64 32` makes them")]
+    Variable,
+    /// A file is named, and a key given.
+    #[error("`--seal-key-file` names a key file and `{KEY_VARIABLE}` holds a key: give one of them")]
+    Twice,
+    /// A key that somebody else keeps has no successor yet.
+    #[error(
+        "the key in `{0}` is kept outside of the data folder, so Skep does not change it: put a line with the new key in front of it, and after that `digest KEY` (the line that stands there, or else the present key) and `old KEY` (the present key); then do this again, and then take the `old` line away"
+    )]
+    Outside(String),
     /// No randomness.
     #[error("the system gave no random bytes for a new key")]
     Entropy,

@@ -7,8 +7,9 @@ pub mod git_http;
 #[path = "support/tls_front.rs"]
 pub mod tls_front;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,12 @@ struct Server {
 
 impl Server {
     fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(SKEP)
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-private-addresses", "--log", "trace", "--docker"])
             .arg(format!("unix://{}", data.with_extension("nothing").display()))
             .arg("--data")
@@ -291,6 +297,25 @@ async fn no_secret_comes_out_anywhere() {
     person.address.clone_from(&server.address);
     person.done(&["credential", "test", "shop-git", &url]);
     assert!(person.done(&["apply", "-f", &all]).matches("unchanged").count() == 7);
-    let logged = server.stop();
+    let mut logged = server.stop();
+
+    // The key is kept elsewhere: nothing of it is in the folder, and no other key is taken for it.
+    let key = data.join("seal.key");
+    let text = fs::read_to_string(&key).unwrap().trim().replace('\n', ",");
+    fs::rename(&key, path("elsewhere")).unwrap();
+    let server = Server::start_with(&data, &[("SKEP_SEAL_KEY", &text)]);
+    person.address.clone_from(&server.address);
+    person.done(&["credential", "test", "shop-git", &url]);
+    logged.push_str(&server.stop());
+    assert!(!key.exists() && !logged.contains(&text[..20]), "the key is used, and not kept");
+    let elsewhere = path("elsewhere").display().to_string();
+    assert!(person.done(&["check", "--seal-key-file", &elsewhere]).contains("all is well"));
+    let outside = person.refused(1, &["credential", "rotate-key", "--seal-key-file", &elsewhere]);
+    assert!(outside.contains("put a line with the new key in front of it"), "{outside}");
+    fs::write(path("other"), format!("{}\n", base64::engine::general_purpose::STANDARD.encode([7; 32]))).unwrap();
+    fs::set_permissions(path("other"), Permissions::from_mode(0o600)).unwrap();
+    let other = path("other").display().to_string();
+    let said = person.refused(1, &["serve", "--listen", "127.0.0.1:0", "--seal-key-file", &other]);
+    assert!(said.contains("was not sealed with the key in"), "{said}");
     assert!(found(logged.as_bytes()).is_empty() && found(person.seen.as_bytes()).is_empty());
 }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::ambient::SystemAmbient;
-use super::serve::KEY_FILE;
 use crate::ledger::{Batch, Ledger, LedgerError};
 use crate::ports::{Ambient, Store, StoreError};
-use crate::seal::{KeyFile, KeyFileError};
+use crate::seal::{KEY_FILE, KeyFile, KeyFileError, KeySource};
 use crate::store::sled::{RestoreError, Reviewed, SledStore, restore, review, undo};
 
 /// Why something was not done to a data folder.
@@ -68,21 +67,30 @@ pub(super) fn check_backup(file: &Path) -> Result<Checked, CareError> {
 }
 
 /// Reads and checks everything in a folder, and writes nothing there. A key file that is not there is a fault.
-pub(super) fn check(data: &Path) -> Result<Checked, CareError> {
+pub(super) fn check(data: &Path, key: &KeySource) -> Result<Checked, CareError> {
     let store = look(data)?;
     let (records, files) = store.size()?;
     let reviewed = Reviewed { revision: store.revision(), records, files };
     let ledger = Ledger::new(Arc::new(store));
-    let key = KeyFile::open(&data.join(KEY_FILE));
+    let key = key.open();
     let mut faults = ledger.verify(key.as_ref().ok().map(|key| key as _))?;
     faults.extend(key.err().map(|error| error.to_string()));
     Ok(Checked { reviewed, faults })
 }
 
-/// Makes a folder from a backup and the key file that belongs to it. What was known of the Swarms, and orders to claim them,
+/// Makes a folder from a backup and the key that belongs to it: a file, which is copied there, or the one that is kept outside
+/// of it. What was known of the Swarms, and orders to claim them,
 /// are left out; the mark of this restore keeps the server from writing to one before it has a new order.
-pub(super) fn restore_to(file: &Path, key: &Path, data: &Path) -> Result<Reviewed, CareError> {
-    let sealer = KeyFile::open(key)?;
+pub(super) fn restore_to(
+    file: &Path,
+    copied: Option<&Path>,
+    key: &KeySource,
+    data: &Path,
+) -> Result<Reviewed, CareError> {
+    let sealer = match copied {
+        Some(path) => KeyFile::open(path)?,
+        None => key.open()?,
+    };
     let mark = SystemAmbient::default().new_id();
     let then = Batch::new().put_restored(&mark).into_writes();
     let reviewed = restore(&mut open(file)?, data, &["environment-status/", "claim-order/"], &then)?;
@@ -91,9 +99,10 @@ pub(super) fn restore_to(file: &Path, key: &Path, data: &Path) -> Result<Reviewe
             let store = SledStore::open(data)?;
             Ledger::new(Arc::new(store)).verify(Some(&sealer))?
         };
-        match faults.first() {
-            Some(fault) => Err(CareError::Unusable(fault.clone())),
-            None => copy_key(key, &data.join(KEY_FILE)),
+        match (faults.first(), copied) {
+            (Some(fault), _) => Err(CareError::Unusable(fault.clone())),
+            (None, Some(path)) => copy_key(path, &data.join(KEY_FILE)),
+            (None, None) => Ok(()),
         }
     };
     finish().inspect_err(|_| undo(data))?;

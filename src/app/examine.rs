@@ -4,10 +4,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::serve::{KEY_FILE, LOCAL_ENGINE};
+use super::serve::LOCAL_ENGINE;
 use crate::domain::Environment;
 use crate::ports::{Area, Finding, Health, StoreError, SwarmConnector};
-use crate::seal::KeyFile;
+use crate::seal::KeySource;
 use crate::store::sled::SledStore;
 use crate::swarm::docker::{DockerConnector, DockerOptions};
 
@@ -15,8 +15,8 @@ use crate::swarm::docker::{DockerConnector, DockerOptions};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks at both.
-pub(super) fn examine(data: &Path) -> Vec<Finding> {
-    let mut findings = folder(data);
+pub(super) fn examine(data: &Path, key: &KeySource) -> Vec<Finding> {
+    let mut findings = folder(data, key);
     findings.push(engine());
     findings
 }
@@ -29,7 +29,7 @@ fn finding(area: Area, subject: &str, outcome: Result<String, (String, String)>)
     Finding { area, subject: subject.to_owned(), health, message, mend }
 }
 
-fn folder(data: &Path) -> Vec<Finding> {
+fn folder(data: &Path, key: &KeySource) -> Vec<Finding> {
     let shown = data.display().to_string();
     let Ok(about) = std::fs::metadata(data) else {
         let nothing =
@@ -48,11 +48,10 @@ fn folder(data: &Path) -> Vec<Finding> {
             Err(error) => Err((error.to_string(), "restore a backup: `skep restore FILE --key seal.key`".to_owned())),
         };
         findings.push(finding(Area::Store, &shown, store));
-        let path = data.join(KEY_FILE);
-        let key = KeyFile::open(&path).map(|_| "the key file can be read".to_owned());
+        let opened = key.open().map(|_| "the key can be read".to_owned());
         let mend = "put back the one that belongs to this folder, with mode 0600".to_owned();
-        let key = key.map_err(|error| (error.to_string(), mend));
-        findings.push(finding(Area::Store, &path.display().to_string(), key));
+        let opened = opened.map_err(|error| (error.to_string(), mend));
+        findings.push(finding(Area::Store, &key.shown(), opened));
     }
     findings
 }

@@ -8,15 +8,17 @@ use super::examine::examine;
 use super::logging;
 use super::rotate::rotate_key;
 use super::serve::{ServeError, ServeOptions, serve};
-use crate::cli::{CheckFound, Host, HostError, LogFormat, ServeArgs, SimulateArgs};
-use crate::ports::Finding;
+use crate::cli::{CheckFound, Folder, Host, HostError, LogFormat, ServeArgs, SimulateArgs};
+use crate::ports::{Area, Finding, Health, KEY_VARIABLE};
+use crate::seal::{KeyFileError, KeySource};
 
 /// The real server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Server;
 
 impl Host for Server {
-    fn serve(&self, data: &Path, args: &ServeArgs) -> Result<(), HostError> {
+    fn serve(&self, folder: Folder<'_>, args: &ServeArgs) -> Result<(), HostError> {
+        let key = key_of(folder).map_err(|error| HostError::Usage(error.to_string()))?;
         let format = match args.log_format {
             LogFormat::Text => logging::LogFormat::Text,
             LogFormat::Json => logging::LogFormat::Json,
@@ -24,7 +26,8 @@ impl Host for Server {
         let logging = logging::init(format, &args.log);
         let options = ServeOptions {
             listen: args.listen,
-            data: data.to_owned(),
+            data: folder.data.to_owned(),
+            key,
             docker: args.docker.clone(),
             allow_private_addresses: args.allow_private_addresses,
             allow_file_sources: args.allow_file_sources,
@@ -48,28 +51,47 @@ impl Host for Server {
         crate::api::graphql::sdl()
     }
 
-    fn rotate_key(&self, data: &Path) -> Result<u64, HostError> {
-        rotate_key(data).map_err(|error| HostError::Failed(error.to_string()))
+    fn rotate_key(&self, folder: Folder<'_>) -> Result<u64, HostError> {
+        let key = key_of(folder).map_err(|error| HostError::Usage(error.to_string()))?;
+        rotate_key(folder.data, &key).map_err(|error| HostError::Failed(error.to_string()))
     }
 
     fn backup(&self, data: &Path, to: &mut dyn Write) -> Result<(), HostError> {
         care::back_up(data, to).map_err(failed)
     }
 
-    fn examine(&self, data: &Path) -> Vec<Finding> {
-        examine(data)
+    fn examine(&self, folder: Folder<'_>) -> Vec<Finding> {
+        match key_of(folder) {
+            Ok(key) => examine(folder.data, &key),
+            Err(error) => vec![Finding {
+                area: Area::Store,
+                subject: KEY_VARIABLE.to_owned(),
+                health: Health::Bad,
+                message: error.to_string(),
+                mend: None,
+            }],
+        }
     }
 
     fn check_backup(&self, file: &Path) -> Result<CheckFound, HostError> {
         care::check_backup(file).map(found).map_err(failed)
     }
 
-    fn check(&self, data: &Path) -> Result<CheckFound, HostError> {
-        care::check(data).map(found).map_err(failed)
+    fn check(&self, folder: Folder<'_>) -> Result<CheckFound, HostError> {
+        let key = key_of(folder).map_err(|error| HostError::Usage(error.to_string()))?;
+        care::check(folder.data, &key).map(found).map_err(failed)
     }
 
-    fn restore(&self, file: &Path, key: &Path, data: &Path) -> Result<CheckFound, HostError> {
-        let restored = care::restore_to(file, key, data);
+    fn restore(&self, file: &Path, copied: Option<&Path>, folder: Folder<'_>) -> Result<CheckFound, HostError> {
+        let key = key_of(folder).map_err(|error| HostError::Usage(error.to_string()))?;
+        if copied.is_some() == key.is_outside() {
+            let text = match copied {
+                Some(_) => format!("the key is kept in `{}`, so --key has no place to be copied to", key.shown()),
+                None => "--key FILE is needed: the `seal.key` of the folder that the backup was taken from".to_owned(),
+            };
+            return Err(HostError::Usage(text));
+        }
+        let restored = care::restore_to(file, copied, &key, folder.data);
         restored.map(|reviewed| found(Checked { reviewed, faults: Vec::new() })).map_err(failed)
     }
 
@@ -84,6 +106,10 @@ impl Host for Server {
         let text = "this binary holds no simulator: build one with `cargo build --features sim`, and ask that one";
         Err(HostError::Failed(text.to_owned()))
     }
+}
+
+fn key_of(folder: Folder<'_>) -> Result<KeySource, KeyFileError> {
+    KeySource::of(folder.data, folder.seal_key_file, std::env::var(KEY_VARIABLE).ok())
 }
 
 fn failed(error: CareError) -> HostError {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::serve::KEY_FILE;
 use crate::ledger::{Ledger, ResealError};
 use crate::ports::StoreError;
-use crate::seal::{KeyFile, KeyFileError};
+use crate::seal::{KeyFileError, KeySource};
 use crate::store::sled::SledStore;
 
 /// Why the key was not changed, or not to the end.
@@ -32,18 +31,17 @@ pub(super) enum RotateError {
 }
 
 /// Seals everything anew; gives how many records. May break off anywhere: the file names both keys until all is done.
-pub(super) fn rotate_key(data: &Path) -> Result<u64, RotateError> {
-    let key = data.join(KEY_FILE);
-    if !key.exists() {
+pub(super) fn rotate_key(data: &Path, key: &KeySource) -> Result<u64, RotateError> {
+    if !data.join("format").exists() {
         return Err(RotateError::Nothing(data.display().to_string()));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RotateError::Runtime)?;
     runtime.block_on(async {
         // First the lock: nobody else may seal with the old key meanwhile.
         let ledger = Ledger::new(Arc::new(SledStore::open(data)?));
-        let sealer = KeyFile::begin_rotation(&key)?;
+        let sealer = key.begin_rotation()?;
         let count = ledger.reseal(&sealer).await?;
-        KeyFile::end_rotation(&key)?;
+        key.end_rotation()?;
         Ok(count)
     })
 }

@@ -27,15 +27,13 @@ use crate::outbound::{self, Outbound, Reach};
 use crate::ports::{Ambient, Keyring, Sealer, StoreError};
 use crate::registry::HttpRegistry;
 use crate::relay::RelayConnector;
-use crate::seal::{KeyFile, KeyFileError};
+use crate::seal::{KeyFileError, KeySource};
 use crate::source::git::{Git, GitOptions};
 use crate::source::sops::SopsFiles;
 use crate::store::sled::{Migration, SledOptions, SledStore};
 use crate::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
 use crate::telemetry::{Meters, Tracer, TracerError, WatchedConnector, WatchedRegistry, WatchedSource, WatchedStore};
 
-/// Where the key that everything is sealed with is kept.
-pub(super) const KEY_FILE: &str = "seal.key";
 /// How often the store is looked at.
 const LOOK_AT_DISK: std::time::Duration = std::time::Duration::from_secs(2);
 /// So many bytes have to be free for a store that failed to be opened again: a copy of it is checked first.
@@ -50,6 +48,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// The data folder.
     pub data: PathBuf,
+    /// Where the key is that everything is sealed with.
+    pub key: KeySource,
     /// The engine of the environment `default`; `None` for `DOCKER_HOST` or the local socket.
     pub docker: Option<String>,
     /// Repositories may be at private and loopback addresses.
@@ -119,6 +119,11 @@ pub enum ServeError {
     /// The key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key is another's.
+    #[error(
+        "what this data folder holds was not sealed with the key in `{0}`: give it the key it was made with, nothing sealed opens without it"
+    )]
+    OtherKey(String),
     /// The token file.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -307,12 +312,17 @@ async fn installation(
     ledger: &Ledger,
     ambient: &dyn Ambient,
 ) -> Result<(String, Arc<dyn Sealer>), ServeError> {
-    let path = options.data.join(KEY_FILE);
     match (ledger.instance()?, options.instance.clone()) {
         (Some(known), Some(asked)) if known != asked => Err(ServeError::Instance { known, asked }),
-        (Some(instance), _) => Ok((instance, Arc::new(KeyFile::open(&path)?))),
+        (Some(instance), _) => {
+            let key = options.key.open()?;
+            match ledger.opens_with(&key)? {
+                true => Ok((instance, Arc::new(key))),
+                false => Err(ServeError::OtherKey(options.key.shown())),
+            }
+        }
         (None, asked) => {
-            let key = KeyFile::open_or_create(&path)?;
+            let key = options.key.open_or_create()?;
             let batch = Batch::new();
             let (instance, batch) = match asked {
                 // The lost one may not be as lost as it seems: as after a restore, a person has the last word.

@@ -54,7 +54,7 @@ pub trait Host {
     ///
     /// # Errors
     /// [`HostError`] when it cannot begin, or ends by itself.
-    fn serve(&self, data: &Path, args: &ServeArgs) -> Result<(), HostError>;
+    fn serve(&self, folder: Folder<'_>, args: &ServeArgs) -> Result<(), HostError>;
 
     /// The GraphQL schema, as text.
     fn schema(&self) -> String;
@@ -64,7 +64,7 @@ pub trait Host {
     ///
     /// # Errors
     /// [`HostError`] when a server has the folder open, or something in it cannot be opened. Doing it again goes on.
-    fn rotate_key(&self, data: &Path) -> Result<u64, HostError>;
+    fn rotate_key(&self, folder: Folder<'_>) -> Result<u64, HostError>;
 
     /// Writes a backup of this data folder, whose server does not run.
     ///
@@ -82,22 +82,32 @@ pub trait Host {
     ///
     /// # Errors
     /// [`HostError`] when the store cannot be read to its end.
-    fn check(&self, data: &Path) -> Result<CheckFound, HostError>;
+    fn check(&self, folder: Folder<'_>) -> Result<CheckFound, HostError>;
 
-    /// Makes this data folder, which is empty or not there, from a backup and the key file that belongs to it.
+    /// Makes this data folder, which is empty or not there, from a backup and the key that belongs to it: a file, which is
+    /// copied there, or the one that the folder says is kept elsewhere.
     ///
     /// # Errors
     /// [`HostError`]; the folder is then as it was.
-    fn restore(&self, file: &Path, key: &Path, data: &Path) -> Result<CheckFound, HostError>;
+    fn restore(&self, file: &Path, copied: Option<&Path>, folder: Folder<'_>) -> Result<CheckFound, HostError>;
 
     /// Looks at this data folder and at the engine of this machine, without a server.
-    fn examine(&self, data: &Path) -> Vec<Finding>;
+    fn examine(&self, folder: Folder<'_>) -> Vec<Finding>;
 
     /// Plays schedules in a simulated world; each line goes to `say` as soon as it is known. Whether all laws held.
     ///
     /// # Errors
     /// [`HostError`] when this binary holds no simulator, or what was asked makes no sense.
     fn simulate(&self, args: &SimulateArgs, say: &mut dyn FnMut(&str)) -> Result<bool, HostError>;
+}
+
+/// A data folder, and where its key is.
+#[derive(Debug, Clone, Copy)]
+pub struct Folder<'a> {
+    /// The folder.
+    pub data: &'a Path,
+    /// The file that holds the key, if it is not the folder's own.
+    pub seal_key_file: Option<&'a Path>,
 }
 
 /// What is in a store or a backup, and what is wrong with it.
@@ -220,14 +230,14 @@ fn carry_out(cli: Cli, server_was_said: bool, host: &dyn Host, console: &Console
         Command::Init(args) => commands::init::init(&args, console),
         Command::Serve(args) => {
             args.check()?;
-            host.serve(&globals.data, &args).map_err(|error| match error {
+            host.serve(globals.folder(), &args).map_err(|error| match error {
                 HostError::Usage(message) => CliError::new(Exit::Usage, message).next("see `skep serve --help`"),
                 HostError::Nothing(message) | HostError::Failed(message) => CliError::new(Exit::Error, message),
             })?;
             Ok(Exit::Done)
         }
         Command::Credential(CredentialArgs { what: CredentialCommand::RotateKey }) => {
-            let count = host.rotate_key(&globals.data).map_err(|error| {
+            let count = host.rotate_key(globals.folder()).map_err(|error| {
                 CliError::new(Exit::Error, error.to_string()).next("stop the server of this folder, and do it again")
             })?;
             console.print(&format!("{count} records are sealed with the new key"))?;

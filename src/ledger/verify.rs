@@ -29,6 +29,20 @@ impl Ledger {
         Ok(faults)
     }
 
+    /// Whether what is sealed here was sealed with this key: the first version that is kept and the first credential have to open.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the store cannot be read.
+    pub fn opens_with(&self, sealer: &dyn Sealer) -> Result<bool, LedgerError> {
+        for kind in ["kept/", "credential/"] {
+            let first = self.store.scan(&Scan { limit: 1, ..Scan::all(kind) }).map_err(LedgerError::from)?;
+            if first.iter().any(|entry| !reseal::opens(&entry.key, &entry.value, sealer)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether what a stack's versions keep is kept by another Skep: behind a relay, or in an environment that was.
     fn is_relayed(&self, key: &StackKey) -> bool {
         match self.environment(&key.environment) {

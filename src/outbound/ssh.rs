@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::folder::PrivateFolder;
 use crate::keys::ssh::{HostKey, KeyProblem, unlock};
-use crate::ports::{KeyringError, OpenCredential};
+use crate::ports::{KEY_VARIABLE, KeyringError, OpenCredential};
 
 /// Whom ssh is to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ fn offered(program: &Path, place: &Place, connect_timeout: Duration) -> Option<H
         command.arg("-o").arg(option);
     }
     command.args(common(place, connect_timeout, "accept-new")).args(["-T", "--"]).arg(&place.host).arg("exit");
-    command.env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never");
+    command.env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never").env_remove(KEY_VARIABLE);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
     let until = std::time::Instant::now() + connect_timeout * 2;
     while matches!(child.try_wait(), Ok(None)) && std::time::Instant::now() < until {

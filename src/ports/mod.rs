@@ -34,7 +34,7 @@ pub use relay::{
     Clear, FarConnector, FarError, FarSkep, Follow, Greeting, HandOver, HandedOver, NoFar, OLDEST_PROTOCOL, PROTOCOL,
     Question, Told,
 };
-pub use sealer::{SealError, Sealer};
+pub use sealer::{KEY_VARIABLE, SealError, Sealer};
 pub use source::{CommitInfo, FileError, FileSet, Source, SourceError};
 pub use store::{Changed, Committed, Entry, Scan, Store, StoreChange, StoreError, Transaction, Watched, Write};
 pub use swarm::{

@@ -4,6 +4,9 @@ use thiserror::Error;
 
 use crate::domain::{Digester, Sealed, SecretBytes};
 
+/// The variable that may hold the installation's key. No program that Skep starts gets to see it.
+pub const KEY_VARIABLE: &str = "SKEP_SEAL_KEY";
+
 /// Why something sealed could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SealError {

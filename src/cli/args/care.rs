@@ -21,9 +21,9 @@ pub struct RestoreArgs {
     /// The backup.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// The key file that belongs to it: `seal.key` of the folder it was taken from.
+    /// The key file that belongs to it: `seal.key` of the folder it was taken from. Not with a key that is kept elsewhere.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
 }
 
 /// `check`.

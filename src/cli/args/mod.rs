@@ -43,6 +43,7 @@ pub use simulate::SimulateArgs;
 use super::complete;
 use super::console::Color;
 use super::exit::CODES;
+use crate::cli::Folder;
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::White.on_default().bold()).usage(AnsiColor::White.on_default().bold());
@@ -84,6 +85,11 @@ pub struct Globals {
     #[arg(long, global = true, env = "SKEP_DATA", value_name = "DIR", value_hint = ValueHint::DirPath,
           default_value_os_t = parse::data_folder(), help_heading = "Global options")]
     pub data: PathBuf,
+    /// File with the key that everything in that folder is sealed with, if it is kept elsewhere, such as a mounted secret; or
+    /// `SKEP_SEAL_KEY` holds the key itself.
+    #[arg(long, global = true, env = "SKEP_SEAL_KEY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath,
+          help_heading = "Global options")]
+    pub seal_key_file: Option<PathBuf>,
     /// Environment of the stack; `default` when left out. Lists show all environments then.
     #[arg(short, long, global = true, env = "SKEP_ENVIRONMENT", value_name = "NAME", help_heading = "Global options",
           add = ArgValueCompleter::new(complete::environments))]
@@ -115,6 +121,13 @@ pub struct Globals {
     #[arg(long, global = true, env = "SKEP_TIMEOUT", default_value = "10m", value_parser = parse::duration,
           value_name = "TIME", help_heading = "Global options")]
     pub timeout: Duration,
+}
+
+impl Globals {
+    /// The data folder, and where its key is.
+    pub(in crate::cli) fn folder(&self) -> Folder<'_> {
+        Folder { data: &self.data, seal_key_file: self.seal_key_file.as_deref() }
+    }
 }
 
 /// The form of a result.

@@ -70,7 +70,7 @@ pub(in crate::cli) fn restore(
     host: &dyn Host,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let found = host.restore(&args.file, &args.key, &globals.data).map_err(|error| failed(&error))?;
+    let found = host.restore(&args.file, args.key.as_deref(), globals.folder()).map_err(|error| failed(&error))?;
     match machine(globals.output, &json_of(&found), |_| Some(globals.data.display().to_string()))? {
         Some(text) => console.print(&text)?,
         None => console.print(&format!("{}: {} restored", globals.data.display(), found.size()))?,
@@ -88,7 +88,7 @@ pub(in crate::cli) fn check(
 ) -> Result<Exit, CliError> {
     let (what, found) = match &args.file {
         Some(file) => (file, host.check_backup(file)),
-        None => (&globals.data, host.check(&globals.data)),
+        None => (&globals.data, host.check(globals.folder())),
     };
     let found = found.map_err(|error| failed(&error))?;
     match machine(globals.output, &json_of(&found), |_| Some(what.display().to_string()))? {
@@ -109,6 +109,10 @@ fn json_of(found: &CheckFound) -> Value {
 }
 
 fn failed(error: &HostError) -> CliError {
-    let exit = if matches!(error, HostError::Nothing(_)) { Exit::NotFound } else { Exit::Error };
+    let exit = match error {
+        HostError::Nothing(_) => Exit::NotFound,
+        HostError::Usage(_) => Exit::Usage,
+        HostError::Failed(_) => Exit::Error,
+    };
     CliError::new(exit, error.to_string())
 }

@@ -33,7 +33,7 @@ pub(in crate::cli) fn doctor(globals: &Globals, host: &dyn Host, console: &Conso
             let mut findings = vec![json!({
                 "area": "Server", "subject": globals.server, "health": "Bad", "message": error.message, "mend": error.next,
             })];
-            findings.extend(host.examine(&globals.data).iter().map(|it| json!(it)));
+            findings.extend(host.examine(globals.folder()).iter().map(|it| json!(it)));
             findings
         }
     };

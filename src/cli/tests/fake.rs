@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
@@ -321,7 +320,7 @@ impl crate::cli::Host for NoHost {
         Err(crate::cli::HostError::Failed("no host".into()))
     }
 
-    fn examine(&self, _: &std::path::Path) -> Vec<crate::ports::Finding> {
+    fn examine(&self, _: crate::cli::Folder<'_>) -> Vec<crate::ports::Finding> {
         Vec::new()
     }
 
@@ -329,21 +328,21 @@ impl crate::cli::Host for NoHost {
         Err(crate::cli::HostError::Failed("no host".into()))
     }
 
-    fn check(&self, _: &std::path::Path) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
+    fn check(&self, _: crate::cli::Folder<'_>) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
         Err(crate::cli::HostError::Nothing("no host".into()))
     }
 
     fn restore(
         &self,
         _: &std::path::Path,
-        _: &std::path::Path,
-        _: &std::path::Path,
+        _: Option<&std::path::Path>,
+        _: crate::cli::Folder<'_>,
     ) -> Result<crate::cli::CheckFound, crate::cli::HostError> {
         Err(crate::cli::HostError::Failed("no host".into()))
     }
 
-    fn serve(&self, data: &Path, args: &crate::cli::ServeArgs) -> Result<(), crate::cli::HostError> {
-        Err(crate::cli::HostError::Failed(format!("asked to serve {} from {}", args.listen, data.display())))
+    fn serve(&self, folder: crate::cli::Folder<'_>, args: &crate::cli::ServeArgs) -> Result<(), crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed(format!("asked to serve {} from {}", args.listen, folder.data.display())))
     }
 
     fn schema(&self) -> String {
@@ -358,7 +357,7 @@ impl crate::cli::Host for NoHost {
         Err(crate::cli::HostError::Failed(format!("asked to simulate seed {}", args.seed)))
     }
 
-    fn rotate_key(&self, data: &Path) -> Result<u64, crate::cli::HostError> {
-        Err(crate::cli::HostError::Failed(format!("asked to rotate the key of {}", data.display())))
+    fn rotate_key(&self, folder: crate::cli::Folder<'_>) -> Result<u64, crate::cli::HostError> {
+        Err(crate::cli::HostError::Failed(format!("asked to rotate the key of {}", folder.data.display())))
     }
 }

@@ -19,6 +19,7 @@ use super::operation::Operation;
 use super::options::GitOptions;
 use crate::domain::GitUrl;
 use crate::outbound::ssh::{Identity, arguments};
+use crate::ports::KEY_VARIABLE;
 
 /// The conversation over a program's pipes.
 pub(super) type Pipes = Connection<Output, ChildStdin>;
@@ -94,7 +95,7 @@ fn ssh(options: &GitOptions, access: &Access, identity: Option<&Identity>, pinne
     let run = format!("git-upload-pack {}", quoted(path(&access.url)));
     let place = access.ssh_place(pinned);
     command.args(arguments(identity, &options.ssh_arguments, &place, options.connect_timeout, &run));
-    command.env("SSH_ASKPASS_REQUIRE", "never");
+    command.env("SSH_ASKPASS_REQUIRE", "never").env_remove(KEY_VARIABLE);
     command
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::way::Way;
 use crate::domain::CredentialName;
 use crate::outbound::ssh::{Identity, Place, about_untrusted, arguments, says_untrusted};
+use crate::ports::KEY_VARIABLE;
 
 /// Connections to one endpoint that are being made at a time: a server of ssh turns many at once away.
 pub(super) const AT_ONCE: usize = 4;
@@ -58,6 +59,7 @@ impl Tunnel {
             .args(arguments(identity.as_ref(), &[], &place, connect_timeout, DIAL))
             .env("LC_ALL", "C")
             .env("SSH_ASKPASS_REQUIRE", "never")
+            .env_remove(KEY_VARIABLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
