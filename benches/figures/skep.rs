@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 use skep::app::{LogFormat, ServeOptions, init_logging, serve};
+use skep::seal::KeySource;
 use tempfile::TempDir;
 
 use super::Options;
@@ -29,6 +30,7 @@ pub(crate) fn serve_if_asked() -> bool {
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: data.into(),
+        key: KeySource::of(data.as_ref(), None, None).unwrap(),
         docker: Some(docker.clone()),
         allow_private_addresses: true,
         allow_file_sources: true,
@@ -173,6 +175,8 @@ fn spawn(options: &Options, data: &Path, docker: &str) -> (Child, SocketAddr) {
             command
         }
     };
+    // As the image and the unit for systemd have it.
+    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "131072");
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut said = Vec::new();
