@@ -192,7 +192,7 @@ fn swap<T: Held>(
     }
     let mut woken = BTreeSet::new();
     for (name, live) in &*map {
-        if before.get(name) != Some(live) {
+        if before.get(name).is_none_or(|known| !Arc::ptr_eq(known, live) && known != live) {
             woken.extend(live.stack().cloned());
         }
     }

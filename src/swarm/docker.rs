@@ -29,6 +29,7 @@ mod dial;
 mod endpoint;
 mod health;
 mod lines;
+mod listed;
 mod log;
 mod names;
 mod read;

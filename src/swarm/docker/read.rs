@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::Method;
 
+use super::listed::Listed;
 use super::names::Stored;
 use super::session::Session;
 use super::wire::{self, Wire, WireConfig, WireNetwork, WireNode, WireSecret, WireService, WireTask};
@@ -20,38 +21,66 @@ const MOST_FILTERED: usize = 64;
 impl Session {
     /// All objects of one kind.
     pub(super) async fn list(&self, kind: WatchedKind) -> Result<Listing, SwarmError> {
-        Ok(match kind {
-            WatchedKind::Service => Listing::Services(self.services().await?),
-            WatchedKind::Network => Listing::Networks(self.networks().await?),
-            WatchedKind::Config => {
-                let configs = self.read_list::<WireConfig>("/configs").await?;
-                self.names.set_stored(Stored::Config, configs.iter().map(|it| (it.name.as_str(), it.id.as_str())));
-                Listing::Configs(configs)
+        let networks = swarm_networks();
+        let (path, object) = match kind {
+            WatchedKind::Service => ("/services", WireService::KIND),
+            WatchedKind::Network => (networks.as_str(), WireNetwork::KIND),
+            WatchedKind::Config => ("/configs", WireConfig::KIND),
+            WatchedKind::Secret => ("/secrets", WireSecret::KIND),
+            WatchedKind::Node => ("/nodes", WireNode::KIND),
+        };
+        let body = self.request(Method::GET, path, None, object).await?;
+        let text = Listed::text(&body);
+        let listing = match self.listed.get(kind, &text) {
+            Some(listing) => listing,
+            None => {
+                let listing = match kind {
+                    WatchedKind::Service => Listing::Services(self.services(body).await?),
+                    WatchedKind::Network => {
+                        Listing::Networks(self.read::<WireNetwork>(body).await?.into_iter().flatten().collect())
+                    }
+                    WatchedKind::Config => Listing::Configs(self.read::<WireConfig>(body).await?),
+                    WatchedKind::Secret => Listing::Secrets(self.read::<WireSecret>(body).await?),
+                    WatchedKind::Node => Listing::Nodes(self.read::<WireNode>(body).await?),
+                };
+                self.listed.put(kind, text, &listing);
+                listing
             }
-            WatchedKind::Secret => {
-                let secrets = self.read_list::<WireSecret>("/secrets").await?;
-                self.names.set_stored(Stored::Secret, secrets.iter().map(|it| (it.name.as_str(), it.id.as_str())));
-                Listing::Secrets(secrets)
-            }
-            WatchedKind::Node => Listing::Nodes(self.read_list::<WireNode>("/nodes").await?),
-        })
+        };
+        self.take_names(&listing);
+        Ok(listing)
     }
 
-    async fn services(&self) -> Result<Vec<Arc<LiveService>>, SwarmError> {
-        let mut services = self.read_list::<WireService>("/services").await?;
+    /// What ids stand for, as just listed.
+    fn take_names(&self, listing: &Listing) {
+        match listing {
+            Listing::Services(all) => {
+                let jobs = all.iter().filter(|service| service.spec.mode.is_job());
+                self.names.set_jobs(jobs.map(|job| (job.id.clone(), job.spec.mode.replicated_job.is_some())));
+            }
+            Listing::Networks(all) => self.names.set_networks(all.iter().map(Arc::as_ref)),
+            Listing::Configs(all) => {
+                self.names.set_stored(Stored::Config, all.iter().map(|it| (it.name.as_str(), it.id.as_str())));
+            }
+            Listing::Secrets(all) => {
+                self.names.set_stored(Stored::Secret, all.iter().map(|it| (it.name.as_str(), it.id.as_str())));
+            }
+            Listing::Nodes(_) => {}
+        }
+    }
+
+    async fn services(&self, body: Bytes) -> Result<Vec<Arc<LiveService>>, SwarmError> {
+        let mut services = self.read::<WireService>(body).await?;
         self.resolve(services.iter().map(|service| &service.spec.task_template)).await?;
         for service in &mut services {
             self.names.put_into(&mut service.spec.task_template);
         }
-        let jobs = services.iter().filter(|service| service.spec.mode.is_job());
-        self.names.set_jobs(jobs.map(|job| (job.id.clone(), job.spec.mode.replicated_job.is_some())));
         Ok(services.into_iter().map(Arc::new).collect())
     }
 
     /// All networks of the Swarm's.
     pub(super) async fn networks(&self) -> Result<Vec<Arc<LiveNetwork>>, SwarmError> {
-        let path = format!("/networks?filters={}", filters(&[("scope", &["swarm"])]));
-        let networks: Vec<_> = self.read_list::<WireNetwork>(&path).await?.into_iter().flatten().collect();
+        let networks: Vec<_> = self.read_list::<WireNetwork>(&swarm_networks()).await?.into_iter().flatten().collect();
         self.names.set_networks(networks.iter().map(Arc::as_ref));
         Ok(networks)
     }
@@ -164,17 +193,21 @@ impl Session {
         Ok(())
     }
 
-    /// Reads a list.
+    /// Asks for a list, and reads it.
     pub(super) async fn read_list<W: Wire>(&self, path: &str) -> Result<Vec<W::Live>, SwarmError> {
-        let call = self.call_about(&Method::GET, W::KIND);
         let body = self.request(Method::GET, path, None, W::KIND).await?;
+        self.read::<W>(body).await
+    }
+
+    /// Reads a list.
+    async fn read<W: Wire>(&self, body: Bytes) -> Result<Vec<W::Live>, SwarmError> {
         let read = if body.len() < LARGE {
             wire::list::<W>(&body)
         } else {
             let read = tokio::task::spawn_blocking(move || wire::list::<W>(&body)).await;
             read.unwrap_or_else(|error| Err(error.to_string()))
         };
-        read.map_err(|reason| call.engine(reason))
+        read.map_err(|reason| self.call_about(&Method::GET, W::KIND).engine(reason))
     }
 
     async fn read_one<W: Wire>(&self, path: &str, id: &str) -> Result<Option<W::Live>, SwarmError> {
@@ -187,6 +220,11 @@ impl Session {
         };
         wire::one::<W>(&body).map(Some).map_err(|reason| call.engine(format!("{object} makes no sense: {reason}")))
     }
+}
+
+/// The way to all networks of the Swarm's.
+fn swarm_networks() -> String {
+    format!("/networks?filters={}", filters(&[("scope", &["swarm"])]))
 }
 
 /// The value of a query's `filters`, escaped.

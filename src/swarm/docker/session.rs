@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::DockerOptions;
 use super::classify::{Call, trim};
 use super::endpoint::Endpoint;
+use super::listed::Listed;
 use super::names::Names;
 use super::transport::{Answer, ApiVersion, Failure, Transport};
 use super::way::Way;
@@ -32,6 +33,7 @@ pub(super) struct Session {
     pub(super) transport: Arc<Transport>,
     pub(super) docker: bollard::Docker,
     pub(super) names: Names,
+    pub(super) listed: Arc<Listed>,
     version: ApiVersion,
     engine: String,
     index: usize,
@@ -72,7 +74,7 @@ struct WireCluster {
 
 impl Session {
     /// Asks who is there, agrees on a version, and makes sure that it is a manager.
-    async fn open(transport: &Arc<Transport>, index: usize) -> Result<Self, SwarmError> {
+    async fn open(transport: &Arc<Transport>, index: usize, listed: &Arc<Listed>) -> Result<Self, SwarmError> {
         let endpoint = &transport.endpoint;
         let call = Call::new(endpoint, &Method::GET, "the question for its version");
         let asked = transport.ask(Method::GET, None, "/version", (None, None), transport.options.connect_timeout).await;
@@ -89,7 +91,8 @@ impl Session {
         })?;
         let docker = transport.docker(version).map_err(|error| call.bollard(&error))?;
         let transport = Arc::clone(transport);
-        let session = Self { transport, docker, names: Names::default(), version, engine: said.version, index };
+        let (names, listed) = (Names::default(), Arc::clone(listed));
+        let session = Self { transport, docker, names, listed, version, engine: said.version, index };
         session.info().await?;
         Ok(session)
     }
@@ -253,6 +256,8 @@ fn why_no_manager(swarm: &WireSwarm) -> String {
 #[derive(Debug)]
 pub(super) struct Sessions {
     links: Vec<Arc<Transport>>,
+    /// Outlives a session: what another endpoint of the same Swarm says in the same words means the same.
+    listed: Arc<Listed>,
     /// Counts rounds through the endpoints: who waited while another looked takes that one's result.
     rounds: AtomicU64,
     state: Mutex<State>,
@@ -271,7 +276,7 @@ impl Sessions {
     pub(super) fn new(endpoints: Vec<Endpoint>, way: &Way, options: &DockerOptions) -> Self {
         let link = |endpoint| Arc::new(Transport::new(endpoint, way.clone(), options.clone()));
         let links = endpoints.into_iter().map(link).collect();
-        Self { links, rounds: AtomicU64::new(0), state: Mutex::default() }
+        Self { links, listed: Arc::default(), rounds: AtomicU64::new(0), state: Mutex::default() }
     }
 
     /// The session in use, or a new one with the first endpoint that is a reachable manager.
@@ -306,7 +311,7 @@ impl Sessions {
         let mut errors = Vec::new();
         for offset in 0..self.links.len() {
             let index = (first + offset) % self.links.len();
-            match Session::open(&self.links[index], index).await {
+            match Session::open(&self.links[index], index, &self.listed).await {
                 Ok(session) => return Ok(session),
                 Err(error) => errors.push(error),
             }
