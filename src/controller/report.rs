@@ -7,12 +7,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::{Connection, Observed};
+use super::glance::Glance;
 use super::queue::Priority;
 use super::shared::Shared;
 use crate::domain::{Claim, EnvironmentStatus, Event, EventType};
 use crate::ledger::{Batch, LedgerError};
 
-/// Writes what is known of the connection whenever it changes, and has all stacks looked at.
+/// Writes what is known of the connection whenever it changes, glances at all stacks, and has those looked at that are not
+/// as they were.
 pub(super) async fn report(shared: Arc<Shared>, environment: Arc<Observed>, cancel: CancellationToken) {
     let mut connections: watch::Receiver<Connection> = environment.connections();
     loop {
@@ -21,8 +23,14 @@ pub(super) async fn report(shared: Arc<Shared>, environment: Arc<Observed>, canc
         }
         let all = shared.ledger.stack_keys(&environment.name).unwrap_or_default();
         environment.rounds.queued(&all, shared.ambient.now());
+        let glance = Glance::at(&environment);
         for key in all {
-            environment.queue.add(&key, Instant::now(), Priority::Resync);
+            let rests = |glance| environment.at_rest.holds(glance, &shared.ledger, &key).unwrap_or(false);
+            if glance.as_ref().is_some_and(rests) {
+                environment.rounds.looked(&key, shared.ambient.now());
+            } else {
+                environment.queue.add(&key, Instant::now(), Priority::Resync);
+            }
         }
         tokio::select! {
             biased;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::backoff;
 use super::environment::Observed;
+use super::glance::Glance;
 use super::pass::{Next, Pass, PassError};
 use super::queue::{Priority, Taken};
 use super::reconcile;
@@ -156,7 +157,10 @@ async fn one_pass(
     priority: Priority,
     about: &About,
 ) -> Result<Option<Next>, PassError> {
-    if priority == Priority::Resync && environment.at_rest.holds(environment, &shared.ledger, key)? {
+    if priority == Priority::Resync
+        && let Some(glance) = Glance::at(environment)
+        && environment.at_rest.holds(&glance, &shared.ledger, key)?
+    {
         return Ok(Some(Next::Idle));
     }
     tracing::trace!(stack = %key, "a pass begins");
