@@ -9,6 +9,10 @@ mod engine;
 #[expect(unreachable_pub, reason = "shared with other tests")]
 mod registry;
 
+#[path = "support/tls_front.rs"]
+#[expect(dead_code, unreachable_pub, reason = "of this, the authority alone")]
+mod tls_front;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,6 +29,7 @@ use skep::ports::{
 };
 use skep::registry::HttpRegistry;
 use skep::swarm::docker::{DockerConnector, DockerOptions, EngineAccess};
+use tls_front::Authority;
 
 /// One login, or none.
 #[derive(Default)]
@@ -202,4 +207,37 @@ async fn skep_itself_lists_tags_and_what_they_point_at_with_the_login_of_the_reg
     assert!(matches!(gone, RegistryError::NotFound { .. }), "{gone}");
     let away = asks.tags(&Repository::of_image("127.0.0.1:9/web"), None).await.unwrap_err();
     assert!(matches!(away, RegistryError::Unreachable { .. }), "{away}");
+}
+
+#[tokio::test]
+async fn a_registry_behind_tls_is_asked_with_the_authority_of_its_credential_and_never_in_the_clear() {
+    let scratch = Scratch::new("registry-tls").await;
+    let authority = Authority::fresh();
+    let (certificate, key) = authority.sign();
+    let registry = Registry::start(&Options { private: true, tls: Some((&certificate, &key)), ..Options::default() });
+    let one = registry.push("skep-example:1", "private", "1");
+    let repository = Repository::of_image(&one);
+    let ring = Arc::new(Ring::default());
+    let login = [("username", USER), ("password", PASSWORD)];
+    let asks = || HttpRegistry::new(Outbound::new(Reach::Any), ring.clone()).unwrap();
+
+    // Nobody vouches for its certificate, or another authority does.
+    let (other, own) = (Authority::fresh().pem(), authority.pem());
+    for ca in [None, Some(other.as_str())] {
+        let values: Vec<(&str, &str)> = login.into_iter().chain(ca.map(|ca| ("ca", ca))).collect();
+        ring.put(&registry.address, &values);
+        let refused = asks().tags(&repository, None).await.unwrap_err();
+        let RegistryError::Unreachable { reason, .. } = &refused else { panic!("{refused}") };
+        assert!(reason.contains("certificate"), "{reason}");
+    }
+    let known = [login[0], login[1], ("ca", own.as_str())];
+    ring.put(&registry.address, &known);
+    assert!(asks().tags(&repository, None).await.unwrap().names.contains("1"));
+
+    // Engines pull with the same login; on loopback they ask for no authority.
+    let swarm = swarm(&ring);
+    let digest = asks().digest(&repository, "1", None).await.unwrap();
+    assert_eq!(digest, Some(swarm.resolve(&one).await.unwrap().digest));
+    let service = create(&swarm, service(&scratch, "tls", &one)).await;
+    assert_eq!(settled(&scratch, &service, &one).await.state, TaskState::Running);
 }

@@ -143,7 +143,8 @@ impl HttpRegistry {
             }
         };
         let place = if host == HUB.0 { HUB.1 } else { host };
-        let scheme = if self.known().plain.contains(host) { "http" } else { "https" };
+        let vouched = credential.as_ref().is_some_and(|open| open.text("ca").is_some());
+        let scheme = if !vouched && self.known().plain.contains(host) { "http" } else { "https" };
         let unreadable =
             |_| RegistryError::Unreachable { host: host.clone(), reason: "its address cannot be read".to_owned() };
         let base = Url::parse(&format!("{scheme}://{place}/")).map_err(unreadable)?;
@@ -212,8 +213,11 @@ impl HttpRegistry {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        // Engines take a registry on their own machine without TLS, too.
-        if error.is_connect() && way.base.scheme() == "https" && is_loopback(&way.base) {
+        // Engines take a registry on their own machine without TLS, too. One that speaks it, or for which somebody vouches, is
+        // not asked in the clear.
+        let vouched = way.credential.as_ref().is_some_and(|open| open.text("ca").is_some());
+        let clear = is_loopback(&way.base) && !vouched && !answer::is_of_its_certificate(&error);
+        if error.is_connect() && way.base.scheme() == "https" && clear {
             let mut plain = url;
             if plain.set_scheme("http").is_ok() && way.base.set_scheme("http").is_ok() {
                 let sent = way.client.request(request.method.clone(), plain).headers(headers).send().await;

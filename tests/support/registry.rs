@@ -1,4 +1,4 @@
-//! A real `docker-registry` on a free port of loopback, which engines speak plain http to.
+//! A real `docker-registry` on a free port of loopback, which engines speak plain http to, and https without asking who it is.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,8 @@ pub const PASSWORD: &str = "correct-horse";
 pub struct Options<'a> {
     /// It lets only [`USER`] in.
     pub private: bool,
+    /// Its certificate and key, as PEM: it speaks https.
+    pub tls: Option<(&'a str, &'a str)>,
     /// Where it tells of what happens, and the word it shows there.
     pub tells: Option<(&'a str, &'a str)>,
 }
@@ -42,6 +44,11 @@ impl Registry {
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
             at("data")
         );
+        if let Some((certificate, key)) = options.tls {
+            std::fs::write(at("cert.pem"), certificate).unwrap();
+            std::fs::write(at("key.pem"), key).unwrap();
+            config.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", at("cert.pem"), at("key.pem")));
+        }
         if options.private {
             run("htpasswd", &["-Bbc", &at("htpasswd"), USER, PASSWORD]);
             config.push_str(&format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", at("htpasswd")));

@@ -97,6 +97,20 @@ pub(super) fn barred(error: &reqwest::Error) -> Option<String> {
     None
 }
 
+/// Whether it speaks TLS, and its certificate is none to trust.
+pub(super) fn is_of_its_certificate(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // What an error of I/O wraps is not its source.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map(|inner| inner as _).or_else(|| error.source());
+    }
+    false
+}
+
 /// Why there is no answer, in the client's deepest words and without the address.
 pub(super) fn why(error: &reqwest::Error) -> String {
     if error.is_timeout() {
