@@ -21,8 +21,10 @@ pub(crate) fn endpoint() -> String {
 /// A piece of the real Swarm: every object whose name begins with `prefix` is swept away when this is dropped, also when
 /// the test fails.
 pub(crate) struct Scratch {
-    pub(crate) swarm: Arc<DockerSwarm>,
+    pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) prefix: String,
+    /// Whether it is that of the engine: a simulated one goes with its test.
+    real: bool,
 }
 
 impl Scratch {
@@ -32,7 +34,18 @@ impl Scratch {
         if let Err(error) = swarm.info().await {
             panic!("this test needs a Docker engine that is a Swarm manager (see DOCKER_HOST): {error}");
         }
-        Self { swarm, prefix: format!("skt-{what}-{:08x}", fastrand::u32(..)) }
+        Self { swarm, prefix: format!("skt-{what}-{:08x}", fastrand::u32(..)), real: true }
+    }
+
+    /// A piece of another Swarm, which nobody has to tidy.
+    pub(crate) fn of(swarm: Arc<dyn Swarm>) -> Self {
+        Self { swarm, prefix: "skt".to_owned(), real: false }
+    }
+
+    /// The same piece by a connection of its own, which knows nothing of what was done by this one.
+    pub(crate) fn again(&self) -> Self {
+        let swarm = if self.real { connect() } else { Arc::clone(&self.swarm) };
+        Self { swarm, prefix: self.prefix.clone(), real: self.real }
     }
 
     /// A name of this test's own.
@@ -109,12 +122,15 @@ impl Scratch {
 }
 
 /// A connection of one's own.
-pub(crate) fn connect() -> Arc<DockerSwarm> {
+pub(crate) fn connect() -> Arc<dyn Swarm> {
     Arc::new(DockerSwarm::new(&[endpoint()], DockerOptions::default()).expect("DOCKER_HOST is an address"))
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if !self.real {
+            return;
+        }
         let prefix = self.prefix.clone();
         let swept = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -1,12 +1,12 @@
-//! The simulated Swarm is held true by the real engine: what was recorded there is played against the simulator and must
+//! The simulated Swarm is held true by the real engine: one contract for both; what was recorded there is played against the simulator and must
 //! come to the same, and so must generated sequences of operations that run on both.
 //!
 //! `SKEP_RECORD=1` records all scripted scenarios anew, on the engine of `DOCKER_HOST` or the local socket.
 //! `SKEP_SEQUENCES=300` compares so many generated sequences.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+mod contract;
 #[path = "../support/engine.rs"]
-#[expect(dead_code, reason = "shared with a test that uses all of it")]
 mod engine;
 mod scenarios;
 mod script;

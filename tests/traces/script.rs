@@ -101,6 +101,10 @@ impl Trace {
             kept.dedup();
             *states = kept;
         }
+        // How often in a while the same is tried again is a matter of how fast the machine is.
+        for tasks in self.tasks.values_mut() {
+            tasks.dedup();
+        }
         self
     }
 }

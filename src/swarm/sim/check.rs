@@ -15,6 +15,7 @@ pub(super) fn normalised(spec: &ServiceSpec) -> ServiceSpec {
     template.runtime.get_or_insert_with(|| "container".to_owned());
     let container = &mut template.container_spec;
     container.isolation.get_or_insert_with(|| "default".to_owned());
+    container.mounts.iter_mut().for_each(|mount| mount.consistency.clear());
     container.secrets.iter_mut().for_each(|secret| secret.secret_id.clear());
     container.configs.iter_mut().for_each(|config| config.config_id.clear());
     if let Some(serde_json::Value::Object(privileges)) = &mut container.privileges {
@@ -52,6 +53,9 @@ fn fill(text: &mut String, usual: &str) {
 pub(super) fn valid(object: &ObjectRef, spec: &ServiceSpec) -> Result<(), SwarmError> {
     let refused = |reason: String| Err(SwarmError::Refused { object: object.to_string(), reason });
     let template = &spec.task_template;
+    if spec.name.is_empty() {
+        return refused("rpc error: code = InvalidArgument desc = meta: name must be provided".into());
+    }
     if template.container_spec.image.is_empty() {
         return refused(
             "rpc error: code = InvalidArgument desc = ContainerSpec: image reference must be provided".into(),

@@ -7,9 +7,9 @@ use super::SimNode;
 use super::check;
 use super::world::{Secret, Service, Tick, World};
 use crate::domain::{
-    Applied, ConfigSpec, Effect, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, NetworkSpec, Node,
-    NodeAvailability, NodeState, ObjectKind, ObjectRef, SecretSpec, ServiceSpec, TUNNELS_OPTION, TaskState,
-    UpdateState, UpdateStatus, VersionIndex,
+    Applied, ConfigSpec, Effect, LiveConfig, LiveNetwork, LiveSecret, LiveService, Material, NAMESPACE_LABEL,
+    NetworkSpec, Node, NodeAvailability, NodeState, ObjectKind, ObjectRef, STACK_LABEL, SecretSpec, ServiceSpec,
+    TUNNELS_OPTION, TaskState, UpdateState, UpdateStatus, VersionIndex,
 };
 use crate::ports::{SwarmError, WatchedKind};
 
@@ -35,9 +35,15 @@ impl World {
 
     pub(super) fn create_network(&mut self, spec: &NetworkSpec) -> Answer {
         let object = ObjectRef::new(ObjectKind::Network, &spec.name);
-        let taken = self.networks.values().any(|network| network.name == spec.name);
-        if taken || NODE_NETWORKS.contains(&spec.name.as_str()) {
-            let reason = format!("network with name {} already exists", spec.name);
+        let holder = self.networks.values().find(|network| network.name == spec.name);
+        if holder.is_some() || NODE_NETWORKS.contains(&spec.name.as_str()) {
+            // The adapter looks whose it is.
+            let ours = [STACK_LABEL, NAMESPACE_LABEL].iter().any(|label| {
+                let stack = spec.labels.get(*label);
+                stack.is_some() && holder.is_some_and(|holder| holder.labels.get(*label) == stack)
+            });
+            let whose = if ours { "it carries this stack's label" } else { "it carries no label of this stack" };
+            let reason = format!("network with name {} already exists; {whose}", spec.name);
             return Err(SwarmError::Exists { object: object.to_string(), reason });
         }
         let network = LiveNetwork {
@@ -90,7 +96,7 @@ impl World {
         let object = ObjectRef::new(ObjectKind::Secret, &spec.name);
         let data = material.0.get(&spec.name).cloned();
         if data.is_none() && spec.driver.is_none() {
-            let reason = "secret data must be larger than 0 and less than 512000 bytes".to_owned();
+            let reason = "its content is not at hand".to_owned();
             return Err(SwarmError::Refused { object: object.to_string(), reason });
         }
         free(&object, self.secrets.values().any(|secret| secret.live.name == spec.name))?;
@@ -135,7 +141,7 @@ impl World {
         let object = ObjectRef::new(ObjectKind::Service, &spec.name);
         let spec = check::normalised(spec);
         check::valid(&object, &spec)?;
-        self.refers_to_what_exists(&object, &spec)?;
+        self.refers_to_what_exists(&spec)?;
         free(&object, self.services.values().any(|service| service.live.spec.name == spec.name))?;
         self.ports_are_free(&object, &spec, "")?;
         let (id, version, date) = (self.fresh_id(), self.bump(), self.date());
@@ -175,7 +181,7 @@ impl World {
         let spec = check::normalised(spec);
         check::valid(&object, &spec)?;
         check::may_become(&object, &old.spec, &spec)?;
-        self.refers_to_what_exists(&object, &spec)?;
+        self.refers_to_what_exists(&spec)?;
         self.ports_are_free(&object, &spec, id)?;
         if old.version != version {
             return Err(SwarmError::Conflict { object: object.to_string() });
@@ -246,7 +252,8 @@ impl World {
             }
             ObjectKind::Service => self.services.remove(id).map(|_| WatchedKind::Service),
         };
-        let Some(kind) = kind else { return Err(no_such(object, id)) };
+        // What is gone already is as it should be.
+        let Some(kind) = kind else { return Ok(applied(String::new())) };
         self.bump();
         self.note(&format!("{} {} removed", object.kind, object.name));
         self.tell(kind, id, &object.name, true);
@@ -297,26 +304,23 @@ impl World {
         Err(SwarmError::InUse { object: object.to_string(), reason })
     }
 
-    fn refers_to_what_exists(&self, object: &ObjectRef, spec: &ServiceSpec) -> Result<(), SwarmError> {
+    fn refers_to_what_exists(&self, spec: &ServiceSpec) -> Result<(), SwarmError> {
         let template = &spec.task_template;
-        let missing = |what: &str, name: &str| {
-            let reason = format!("{what} {name} not found");
-            Err(SwarmError::NotFound { object: object.to_string(), reason })
-        };
+        let missing = |kind, name: &str| Err(no_such(&ObjectRef::new(kind, name), name));
         for network in &template.networks {
             let found = self.networks.values().any(|known| known.name == network.target || known.id == network.target);
             if !found && !NODE_NETWORKS.contains(&network.target.as_str()) {
-                return missing("network", &network.target);
+                return missing(ObjectKind::Network, &network.target);
             }
         }
         for config in &template.container_spec.configs {
             if !self.configs.values().any(|known| known.name == config.config_name) {
-                return missing("config", &config.config_name);
+                return missing(ObjectKind::Config, &config.config_name);
             }
         }
         for secret in &template.container_spec.secrets {
             if !self.secrets.values().any(|known| known.live.name == secret.secret_name) {
-                return missing("secret", &secret.secret_name);
+                return missing(ObjectKind::Secret, &secret.secret_name);
             }
         }
         Ok(())
