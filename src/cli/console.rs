@@ -231,11 +231,6 @@ impl Console {
         self.out_terminal && self.live
     }
 
-    /// A result in the place of all that stands on the screen, without a moment in which nothing does.
-    pub(super) fn redraw(&self, text: &str) -> Result<(), CliError> {
-        self.print(&format!("\x1b[H{}\x1b[K\x1b[J", text.trim_end().replace('\n', "\x1b[K\n")))
-    }
-
     /// A mark or a message, with a line's end. Whether anyone reads it changes nothing.
     pub(super) fn note(&self, text: &str) {
         self.draw(&format!("{text}\n"));

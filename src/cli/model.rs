@@ -52,7 +52,19 @@ pub(super) struct Stack {
     pub(super) drift: Drift,
     #[serde(default)]
     pub(super) next: Option<Next>,
+    #[serde(default)]
+    pub(super) attempt: Option<Attempt>,
     pub(super) updated_at: Timestamp,
+}
+
+/// The deployment that was worked on last, as far as a list shows it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attempt {
+    pub(super) deployment_id: String,
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+    pub(super) created_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -108,7 +108,7 @@ pub struct EventsArgs {
 /// `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// Only this stack, with its services; all stacks, when left out.
+    /// Only this stack, with its steps, services, tasks and conditions; all stacks, when left out.
     #[arg(add = ArgValueCompleter::new(complete::stacks))]
     pub stack: Option<String>,
 }

@@ -229,7 +229,11 @@ pub enum Command {
     Health(HealthArgs),
     /// Play seeded schedules in a simulated world, and check every promise at every step; tells one as a story.
     Simulate(SimulateArgs),
-    /// Show all stacks, or one of them, as they change, until Ctrl-C.
+    /// Show all stacks, or one of them, as they change, until q or Ctrl-C.
+    ///
+    /// On a terminal it takes the whole screen: j k and the arrows move, PgUp PgDn g G go further, / finds by words, Enter
+    /// opens the stack that is pointed at, q or Esc lead back. Where there is no terminal, or results are for machines, it
+    /// prints a line for each change, as `get stacks -w` does.
     Watch(WatchArgs),
     /// Write a first manifest for the folder one is in.
     Init(InitArgs),

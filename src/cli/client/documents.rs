@@ -36,6 +36,22 @@ macro_rules! next {
     };
 }
 
+/// A stack on the board of `watch`: it comes for every stack, so it is kept short.
+macro_rules! row {
+    () => {
+        concat!(
+            "name environment generation observedGeneration phase reason message ",
+            "conditions { type status reason message since } desired { ref revision ",
+            images!(),
+            " } live { revision ",
+            images!(),
+            " } pin { versionOf actor reason until since } deploymentId drift { found } updatedAt ",
+            next!(),
+            "attempt { deploymentId createdAt services { service wanted healthy } } "
+        )
+    };
+}
+
 macro_rules! deployment {
     () => {
         concat!(
@@ -278,6 +294,27 @@ pub(in crate::cli) const FOLLOW_STACKS: &str = concat!(
     stack!(),
     "} deleted { name environment } } }"
 );
+pub(in crate::cli) const BOARD: &str = concat!(
+    "subscription Board($environment: String, $after: Int) { ",
+    "stacksChanged(environment: $environment, after: $after) { sequence snapshot { ",
+    row!(),
+    "} stack { ",
+    row!(),
+    "} deleted { name environment } } }"
+);
+pub(in crate::cli) const BOARD_WORST: &str = concat!(
+    "subscription BoardWorst($environment: String) { ",
+    "stackPageChanged(environment: $environment, first: 200, order: Worst) { sequence stacks { ",
+    row!(),
+    "} } }"
+);
+pub(in crate::cli) const BOARD_STACK: &str = concat!(
+    "subscription BoardStack($name: String!, $environment: String!, $after: Int) { ",
+    "stackChanged(name: $name, environment: $environment, after: $after) { sequence stack { ",
+    stack!(),
+    next!(),
+    "attempt { deploymentId createdAt } } } }"
+);
 pub(in crate::cli) const FOLLOW_EVENTS: &str = concat!(
     "subscription FollowEvents($environment: String, $stack: String, $deployment: ID, $types: [EventType!], ",
     "$actor: String, $after: Int, $last: Int!) { eventAdded(environment: $environment, stack: $stack, ",
@@ -293,7 +330,7 @@ pub(in crate::cli) const FOLLOW_LOGS: &str = "subscription FollowLogs($deploymen
 
 /// All of them, to be held against the schema.
 #[cfg(test)]
-pub(in crate::cli) const ALL: [&str; 55] = [
+pub(in crate::cli) const ALL: [&str; 58] = [
     STACK,
     STACK_NAMES,
     ENVIRONMENT_NAMES,
@@ -347,6 +384,9 @@ pub(in crate::cli) const ALL: [&str; 55] = [
     FOLLOW_DEPLOYMENT,
     FOLLOW_STACK,
     FOLLOW_STACKS,
+    BOARD,
+    BOARD_WORST,
+    BOARD_STACK,
     FOLLOW_EVENTS,
     FOLLOW_LOGS,
 ];

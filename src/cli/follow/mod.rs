@@ -11,19 +11,14 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::client::{Feed, News, documents};
-use super::console::{Console, Tone};
+use super::console::Tone;
 use super::exit::{CliError, Exit};
 use super::model::{Deployment, read};
 use super::session::Session;
 use super::text::span;
 pub(super) use verdict::{conclude, explain, last_word};
 use view::Seen;
-
-/// A deployment with its services, in the lines that there is room for.
-pub(super) fn picture(deployment: Deployment, now: Timestamp, console: &Console) -> String {
-    let seen = Seen { deployment: Some(deployment), ..Seen::default() };
-    view::lines(&seen, now, console.screen(), console.paint).join("\n")
-}
+pub(super) use view::bar;
 
 /// What became of following a deployment.
 #[derive(Debug)]

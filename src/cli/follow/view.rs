@@ -30,13 +30,13 @@ impl Seen {
 }
 
 /// A bar of healthy tasks among those wanted.
-fn bar(healthy: u64, wanted: u64) -> String {
-    let cells = u64::try_from(BAR).unwrap_or(1);
+pub(in crate::cli) fn bar(healthy: u64, wanted: u64, columns: usize) -> String {
+    let cells = u64::try_from(columns).unwrap_or(1);
     let filled = match wanted {
-        0 => BAR,
-        wanted => usize::try_from(healthy.min(wanted).saturating_mul(cells) / wanted).unwrap_or(BAR),
+        0 => columns,
+        wanted => usize::try_from(healthy.min(wanted).saturating_mul(cells) / wanted).unwrap_or(columns),
     };
-    format!("{}{}", "#".repeat(filled), "-".repeat(BAR - filled))
+    format!("{}{}", "#".repeat(filled), "-".repeat(columns - filled))
 }
 
 /// Text from elsewhere, if there is any.
@@ -85,7 +85,7 @@ pub(super) fn lines(seen: &Seen, now: Timestamp, (columns, rows): (usize, usize)
 fn service_line(service: &Service, name: usize, most: usize, paint: Paint) -> String {
     let shown = cut(&clean(&service.service), name);
     let pad = " ".repeat(name - width(&shown));
-    let bar = bar(service.healthy, service.wanted);
+    let bar = bar(service.healthy, service.wanted, BAR);
     let count = format!("{}/{}", service.healthy, service.wanted);
     let start = format!("  {shown}{pad}  {bar}  {count}");
     if width(&start) > most {
@@ -149,7 +149,7 @@ mod tests {
             (3, 3, "############"),
             (5, 3, "############"),
         ] {
-            assert_eq!(bar(healthy, wanted), shown, "{healthy}/{wanted}");
+            assert_eq!(bar(healthy, wanted, BAR), shown, "{healthy}/{wanted}");
         }
     }
 

@@ -19,14 +19,14 @@ pub(super) use keys::{credentials, environment, tokens};
 pub(super) use notifiers::notifiers;
 pub(super) use others::{environments, events};
 pub(super) use plan::plan;
-pub(super) use stacks::{stack, stacks};
-pub(super) use tasks::tasks;
+pub(super) use stacks::{facts, is_quiet, stack, stacks, versions};
+pub(super) use tasks::{tasks, tone as task_tone};
 
 use super::console::{Paint, Tone, clean};
 
 /// Lines of a name and a text each, aligned.
 #[derive(Debug, Default)]
-struct Facts(Vec<(String, String)>);
+pub(super) struct Facts(pub(super) Vec<(String, String)>);
 
 impl Facts {
     fn say(&mut self, name: &str, text: impl Into<String>) {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Facts;
 use crate::cli::console::{Paint, Tone, clean};
-use crate::cli::model::{FollowedImage, Stack, Version};
+use crate::cli::model::{FollowedImage, Image, Stack, Version};
 use crate::cli::session::command;
 use crate::cli::table::{Cell, Table};
 use crate::cli::text::{NONE, age, images, known, or_none, version};
@@ -34,12 +34,35 @@ pub(in crate::cli) fn stacks(stacks: &[Stack], wide: bool, now: Timestamp) -> Ta
                 live.unwrap_or_else(|| NONE.to_owned()).into(),
             ]);
         }
-        // What is well needs no words.
-        let quiet = stack.phase == "Converged" && stack.pin.is_none() && stack.drift.found.is_empty();
-        row.push(stack.message.as_deref().filter(|_| !quiet).unwrap_or_default().into());
+        row.push(stack.message.as_deref().filter(|_| !is_quiet(stack)).unwrap_or_default().into());
         table.row(row);
     }
     table
+}
+
+/// Whether a stack is just well: that needs no words.
+pub(in crate::cli) fn is_quiet(stack: &Stack) -> bool {
+    stack.phase == "Converged" && stack.pin.is_none() && stack.drift.found.is_empty()
+}
+
+/// The version that is wanted and the one that runs: what tells them apart is in both.
+pub(in crate::cli) fn versions(stack: &Stack) -> (String, String) {
+    let (wanted, runs) = (desired(stack), known(stack.live.as_ref()));
+    let Some(live) = &stack.live else { return (wanted, runs) };
+    if live.revision != stack.desired.revision {
+        return (wanted, runs);
+    }
+    let same = |image: &&Image, others: &[Image]| others.iter().any(|other| other == *image);
+    let only = |of: &[Image], others: &[Image]| -> Vec<Image> {
+        of.iter().filter(|image| !same(image, others)).cloned().collect()
+    };
+    let (asked, there) = (only(&stack.desired.images, &live.images), only(&live.images, &stack.desired.images));
+    match (asked.is_empty(), there.is_empty()) {
+        (true, true) => (wanted, "same".to_owned()),
+        // The commit is the same: a service has another image.
+        (false, false) => (images(&asked), images(&there)),
+        _ => (wanted, runs),
+    }
 }
 
 /// The ref and the commit it stands at.
@@ -62,6 +85,26 @@ pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> Stri
         text.push_str(&format!(": {message}"));
     }
     text.push('\n');
+    text.push_str(&facts(stack, now).render(paint));
+    let mut table = Table::new(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"]);
+    for it in &stack.conditions {
+        table.row([
+            it.kind.as_str().into(),
+            it.status.as_str().into(),
+            it.reason.as_str().into(),
+            age(it.since, now).into(),
+            it.message.as_str().into(),
+        ]);
+    }
+    if !stack.conditions.is_empty() {
+        text.push('\n');
+        text.push_str(&table.render(paint, None));
+    }
+    text
+}
+
+/// What is known of a stack, but for its conditions: a name and a text each.
+pub(in crate::cli) fn facts(stack: &Stack, now: Timestamp) -> Facts {
     let mut facts = Facts::default();
     if let Some(next) = &stack.next {
         let at = next.at.map(|at| format!("{}: ", at.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default();
@@ -85,22 +128,7 @@ pub(in crate::cli) fn stack(stack: &Stack, now: Timestamp, paint: Paint) -> Stri
         facts.say("drift", clean(found));
     }
     facts.say("deployment", clean(&stack.deployment_id));
-    text.push_str(&facts.render(paint));
-    let mut table = Table::new(&["CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"]);
-    for it in &stack.conditions {
-        table.row([
-            it.kind.as_str().into(),
-            it.status.as_str().into(),
-            it.reason.as_str().into(),
-            age(it.since, now).into(),
-            it.message.as_str().into(),
-        ]);
-    }
-    if !stack.conditions.is_empty() {
-        text.push('\n');
-        text.push_str(&table.render(paint, None));
-    }
-    text
+    facts
 }
 
 /// An image that is followed: by which rule, what it is, and when that was looked at.
@@ -197,6 +225,19 @@ mod tests {
         STACK  ENVIRONMENT  PHASE      DESIRED        LIVE      CHANGED  GENERATION  DEPLOYMENT  IMAGES     MESSAGE
         blog   default      Converged  main@11111111  22222222  60m      4/4         01dep       web=app:1
         ");
+    }
+
+    #[test]
+    fn versions_say_what_tells_them_apart() {
+        let mut it = read_stack("shop", "Progressing");
+        assert_eq!(versions(&it), ("main@11111111".to_owned(), "22222222".to_owned()));
+        // The commit is the same: an image differs.
+        it.desired.revision = it.live.as_ref().and_then(|live| live.revision.clone());
+        assert_eq!(versions(&it), ("web=app:2".to_owned(), "web=app:1".to_owned()));
+        it.desired.images = it.live.as_ref().map(|live| live.images.clone()).unwrap_or_default();
+        assert_eq!(versions(&it), ("main@22222222".to_owned(), "same".to_owned()));
+        it.live = None;
+        assert_eq!(versions(&it), ("main@22222222".to_owned(), "-".to_owned()));
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(in crate::cli) fn tasks(stack: &str, tasks: &[Task], now: Timestamp) -> Tabl
     table
 }
 
-fn tone(state: &str) -> Tone {
+/// What a state is to a person.
+pub(in crate::cli) fn tone(state: &str) -> Tone {
     match state {
         "Running" | "Complete" => Tone::Good,
         "Failed" | "Rejected" | "Orphaned" => Tone::Bad,
