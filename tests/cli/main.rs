@@ -10,7 +10,6 @@ mod errors;
 mod folders;
 mod screens;
 #[path = "../support/tty.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
 mod tty;
 
 /// An address at which nobody listens.

@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use serde_json::json;
-
 use crate::support::hive::{Hive, Stay};
 use crate::support::stack::Subject;
 use crate::support::watch::Watch;
@@ -20,11 +18,18 @@ async fn a_deployment_is_drawn_as_it_goes_and_a_key_leaves_it_going() {
     let name = subject.name.clone();
 
     // Drawn over, in colour, with a bar for each service; in the end one line of what came of it.
-    let terminal = on_terminal(&subject.hive, &format!("deploy {name} --image web=2 --wait"));
+    let mut terminal = on_terminal(&subject.hive, &format!("deploy {name} --image web=2 --wait"));
+    terminal.wait("a bar of the service", 60, |it| {
+        it.screen().lines().any(|line| line.starts_with("  web ") && line.contains("####"))
+    });
+    let screen = terminal.screen();
+    assert!(screen.starts_with(&format!("{name} (default)  ")), "nothing else stands there: {screen}");
+    terminal.drain();
+    let screen = terminal.screen();
+    assert!(screen.starts_with(&format!("{name} converged on ")) && screen.trim_end().lines().count() == 1, "{screen}");
     let (code, raw, text) = terminal.end();
     assert_eq!(code, Some(0), "{text}");
     assert!(raw.contains("\x1b[J"), "it draws over what it drew: {raw:?}");
-    assert!(text.contains("###") && text.contains("web "), "{text}");
     assert!(raw.contains(&format!("{name} \x1b[32mconverged\x1b[0m on ")), "{raw:?}");
 
     // Rolled back is loud.
@@ -54,19 +59,37 @@ async fn the_fleet_and_one_stack_are_watched() {
     let name = subject.name.clone();
     let mut fleet = on_terminal(&subject.hive, "watch");
     let mut one = on_terminal(&subject.hive, &format!("watch {name}"));
-    fleet.until(&format!("{name}  "), 60);
-    fleet.until("Ctrl-C ends", 10);
-    one.until(&format!("{name} (default)  Converged"), 60);
-    one.until("CONDITION", 10);
-    subject.act("suspendStack", json!({ "reason": "moving house" })).await;
-    fleet.until("Suspended", 60);
-    one.until("Suspended", 60);
-    one.until("moving house", 10);
-    for mut terminal in [fleet, one] {
-        terminal.press("\x03");
-        let (code, raw, _) = terminal.end();
-        assert_eq!(code, Some(130), "{raw:?}");
-        assert!(raw.contains("\x1b[H"), "it draws in place");
+    fleet.shows(&name, 60);
+    fleet.shows("q ends", 10);
+    one.shows(&format!("{name} (default)"), 60);
+    one.shows("CONDITIONS", 20);
+    // The new version and its tasks come by themselves, and so does what stopped it.
+    let deployed = subject.hive.cli(&["deploy", &name, "--image", "web=broken"]);
+    assert!(deployed.status.success(), "{deployed:?}");
+    fleet.wait("its way back in the fleet", 120, |it| {
+        let screen = it.screen();
+        screen.lines().any(|line| line.contains(&name) && line.contains("RolledBack"))
+    });
+    one.shows("RolledBack", 60);
+    one.resize(100, 60);
+    one.shows("why   HealthCheck", 20);
+    one.shows("DEPLOYMENT  ", 10);
+    // Found and opened by keys, on a small screen, and left again.
+    fleet.resize(40, 12);
+    fleet.press(&format!("/{name}\r"));
+    fleet.shows("1 to 1 of 1", 20);
+    fleet.press("\r");
+    fleet.shows("q back", 20);
+    fleet.press("q");
+    fleet.shows("1 to 1 of 1", 20);
+    fleet.press("q");
+    one.press("\x03");
+    for (mut terminal, code) in [(fleet, 0), (one, 130)] {
+        terminal.drain();
+        assert!(!terminal.glass().screen().alternate_screen() && !terminal.glass().screen().hide_cursor());
+        assert_eq!(terminal.screen().trim(), "", "the usual screen is back, and nothing is left on it");
+        let (ended, raw, _) = terminal.end();
+        assert_eq!(ended, Some(code), "{raw:?}");
     }
 }
 

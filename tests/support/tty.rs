@@ -1,5 +1,6 @@
 //! A command on a terminal of its own, with keys pressed and the screen read. `script` makes the terminal.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -13,6 +14,8 @@ pub(crate) struct Terminal {
     /// All that was written to the terminal.
     pub seen: String,
     bytes: Vec<u8>,
+    /// How many bytes had come when the terminal got another size, and its columns and lines.
+    resized: Vec<(usize, (u16, u16))>,
 }
 
 impl Terminal {
@@ -23,9 +26,14 @@ impl Terminal {
 
     /// The same, with variables of the environment.
     pub(crate) fn with(server: &str, token: &str, variables: &[(&str, &str)], line: &str) -> Self {
-        let skep = env!("CARGO_BIN_EXE_skep");
+        Self::shell(server, token, variables, &format!("exec $SKEP {line}"))
+    }
+
+    /// Runs a line of a shell in which `$SKEP` is the program.
+    pub(crate) fn shell(server: &str, token: &str, variables: &[(&str, &str)], line: &str) -> Self {
         let mut child = Command::new("script")
-            .args(["-q", "-f", "-e", "-c", &format!("stty cols 100 rows 30; exec {skep} {line}"), "/dev/null"])
+            .args(["-q", "-f", "-e", "-c", &format!("stty cols 100 rows 30; {line}"), "/dev/null"])
+            .env("SKEP", env!("CARGO_BIN_EXE_skep"))
             .env("SKEP_SERVER", server)
             .env("SKEP_TOKEN", token)
             .env("TERM", "xterm-256color")
@@ -46,7 +54,7 @@ impl Terminal {
                 }
             }
         });
-        Self { child, told, seen: String::new(), bytes: Vec::new() }
+        Self { child, told, seen: String::new(), bytes: Vec::new(), resized: Vec::new() }
     }
 
     /// Reads on until the screen has said this, colours and movements aside.
@@ -60,9 +68,49 @@ impl Terminal {
         while !holds(self) {
             match self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.take(&bytes),
-                Err(_) => panic!("`{what}` never came:\n{}", plain(&self.seen)),
+                Err(_) => panic!("`{what}` never came:\n{}\n{}", plain(&self.seen), self.screen()),
             }
         }
+    }
+
+    /// What stands on the screen now: everything that was written, played into a terminal.
+    pub(crate) fn glass(&self) -> vt100::Parser {
+        let cells = |count: u16| count.try_into().unwrap();
+        let mut glass = vt100::Parser::new(cells(30), cells(100), 0);
+        let mut played = 0;
+        for (at, (columns, lines)) in &self.resized {
+            glass.process(&self.bytes[played..*at]);
+            glass.screen_mut().set_size(cells(*lines), cells(*columns));
+            played = *at;
+        }
+        glass.process(&self.bytes[played..]);
+        glass
+    }
+
+    /// The same as text, without blanks at the ends of lines.
+    pub(crate) fn screen(&self) -> String {
+        let text = self.glass().screen().contents();
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Reads on until this stands on the screen.
+    pub(crate) fn shows(&mut self, text: &str, seconds: u64) {
+        self.wait(text, seconds, |it| it.screen().contains(text));
+    }
+
+    /// The process on the terminal.
+    pub(crate) fn process(&self) -> String {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Gives the terminal another size, as when a window is dragged.
+    pub(crate) fn resize(&mut self, columns: u16, lines: u16) {
+        let place = fs::read_link(format!("/proc/{}/fd/0", self.process())).unwrap();
+        let size = ["cols".to_owned(), columns.to_string(), "rows".to_owned(), lines.to_string()];
+        assert!(Command::new("stty").arg("-F").arg(place).args(size).status().unwrap().success());
+        self.resized.push((self.bytes.len(), (columns, lines)));
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -77,11 +125,16 @@ impl Terminal {
         stdin.flush().unwrap();
     }
 
-    /// Reads to the end; gives the exit code, all that was written, and the same without colours and movements.
-    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
+    /// Reads to the end.
+    pub(crate) fn drain(&mut self) {
         while let Ok(bytes) = self.told.recv_timeout(Duration::from_secs(60)) {
             self.take(&bytes);
         }
+    }
+
+    /// Reads to the end; gives the exit code, all that was written, and the same without colours and movements.
+    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
+        self.drain();
         let code = self.child.wait().unwrap().code();
         let text = plain(&self.seen);
         (code, self.seen, text)
