@@ -8,7 +8,6 @@ mod engine;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod fake_engine;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,11 +15,8 @@ use std::time::{Duration, Instant};
 use engine::{PATIENCE, Scratch};
 use fake_engine::{FakeEngine, Say};
 use futures_util::StreamExt;
-use serde_json::json;
 use skep::domain::*;
-use skep::ports::{
-    BoxStream, EngineLog, Listing, LogRange, Swarm, SwarmConnector, SwarmError, SwarmEvent, TaskFilter, WatchedKind,
-};
+use skep::ports::{BoxStream, EngineLog, Listing, LogRange, Swarm, SwarmConnector, SwarmError, WatchedKind};
 use skep::swarm::docker::{DockerConnector, DockerOptions, DockerSwarm};
 
 fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
@@ -269,7 +265,7 @@ async fn nonsense_is_an_error_of_the_engines() {
         assert!(error.to_string().len() < 700, "{error}");
     }
     // A 404 of no engine's is no evidence that something is gone.
-    let remove = removal(ObjectKind::Service, "web", "id");
+    let remove = Effect::Remove { object: ObjectRef::new(ObjectKind::Service, "web"), id: "id".to_owned() };
     let error = swarm.apply(&remove, &Material::default()).await.unwrap_err();
     assert!(matches!(error, SwarmError::Engine { .. }), "{error}");
 }

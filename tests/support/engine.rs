@@ -24,7 +24,7 @@ pub(crate) struct Scratch {
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) prefix: String,
     /// Whether it is that of the engine: a simulated one goes with its test.
-    real: bool,
+    pub(crate) real: bool,
 }
 
 impl Scratch {
@@ -35,17 +35,6 @@ impl Scratch {
             panic!("this test needs a Docker engine that is a Swarm manager (see DOCKER_HOST): {error}");
         }
         Self { swarm, prefix: format!("skt-{what}-{:08x}", fastrand::u32(..)), real: true }
-    }
-
-    /// A piece of another Swarm, which nobody has to tidy.
-    pub(crate) fn of(swarm: Arc<dyn Swarm>) -> Self {
-        Self { swarm, prefix: "skt".to_owned(), real: false }
-    }
-
-    /// The same piece by a connection of its own, which knows nothing of what was done by this one.
-    pub(crate) fn again(&self) -> Self {
-        let swarm = if self.real { connect() } else { Arc::clone(&self.swarm) };
-        Self { swarm, prefix: self.prefix.clone(), real: self.real }
     }
 
     /// A name of this test's own.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use serde_json::json;
 use skep::domain::*;
-use skep::ports::{BoxStream, Listing, Swarm as _, SwarmError, SwarmEvent, TaskFilter, WatchedKind};
+use skep::ports::{BoxStream, Listing, Swarm, SwarmError, SwarmEvent, TaskFilter, WatchedKind};
 use skep::swarm::sim::SimSwarm;
 
-use crate::engine::{PATIENCE, Scratch};
+use crate::engine::{PATIENCE, Scratch, connect};
 
 /// Each of them on both.
 macro_rules! on_both {
@@ -279,6 +279,17 @@ async fn next(events: &mut BoxStream<'static, Result<SwarmEvent, SwarmError>>, w
 }
 
 impl Scratch {
+    /// A piece of another Swarm, which nobody has to tidy.
+    fn of(swarm: Arc<dyn Swarm>) -> Self {
+        Self { swarm, prefix: "skt".to_owned(), real: false }
+    }
+
+    /// The same piece by a connection of its own, which knows nothing of what was done by this one.
+    fn again(&self) -> Self {
+        let swarm = if self.real { connect() } else { Arc::clone(&self.swarm) };
+        Self { swarm, prefix: self.prefix.clone(), real: self.real }
+    }
+
     /// A service that runs `script`; the simulator, which runs nothing, is told what comes of that.
     fn service_that(&self, what: &str, script: &str, simulated: &str) -> ServiceSpec {
         let mut spec = self.service(what, script);
