@@ -31,8 +31,18 @@ impl Terminal {
 
     /// Runs a line of a shell in which `$SKEP` is the program.
     pub(crate) fn shell(server: &str, token: &str, variables: &[(&str, &str)], line: &str) -> Self {
-        let mut child = Command::new("script")
-            .args(["-q", "-f", "-e", "-c", &format!("stty cols 100 rows 30; {line}"), "/dev/null"])
+        // Ctrl-C is heard, also where whoever started the tests ignores it: that is inherited, and no shell takes it back.
+        let mut child = Command::new("env")
+            .args([
+                "--default-signal=INT,QUIT",
+                "script",
+                "-q",
+                "-f",
+                "-e",
+                "-c",
+                &format!("stty cols 100 rows 30; {line}"),
+                "/dev/null",
+            ])
             .env("SKEP", env!("CARGO_BIN_EXE_skep"))
             .env("SKEP_SERVER", server)
             .env("SKEP_TOKEN", token)
