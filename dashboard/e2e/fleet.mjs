@@ -140,7 +140,11 @@ describe(`${STACKS} stacks, ${CHANGES} changes a second`, { concurrency: false }
     await page.keyboard.press('Escape')
     await page.waitForFunction(() => document.querySelectorAll('.stacks .row').length === 100)
     await page.getByLabel('Order').selectOption('name')
-    await page.waitForFunction(() => document.querySelector('.stacks .row').dataset.stack === 'stack-0001')
+    // The first may have been the first before: all hundred stand in their order.
+    await page.waitForFunction(() => {
+      const names = [...document.querySelectorAll('.stacks .row')].map((it) => it.dataset.stack)
+      return names.length === 100 && names.every((name, index) => name === `stack-${String(index + 1).padStart(4, '0')}`)
+    })
     const first = await rows()
     await page.getByRole('link', { name: 'Next' }).click()
     await page.waitForFunction(() => document.querySelector('.stacks .row').dataset.stack === 'stack-0101')
