@@ -79,8 +79,8 @@ pub(super) fn check(data: &Path, key: &KeySource) -> Result<Checked, CareError> 
 }
 
 /// Makes a folder from a backup and the key that belongs to it: a file, which is copied there, or the one that is kept outside
-/// of it. What was known of the Swarms, and orders to claim them,
-/// are left out; the mark of this restore keeps the server from writing to one before it has a new order.
+/// of it. What was known of the Swarms, and orders to claim them, are left out; the mark of this restore keeps the server from
+/// writing to one before it has a new order.
 pub(super) fn restore_to(
     file: &Path,
     copied: Option<&Path>,

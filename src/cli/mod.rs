@@ -237,8 +237,10 @@ fn carry_out(cli: Cli, server_was_said: bool, host: &dyn Host, console: &Console
             Ok(Exit::Done)
         }
         Command::Credential(CredentialArgs { what: CredentialCommand::RotateKey }) => {
-            let count = host.rotate_key(globals.folder()).map_err(|error| {
-                CliError::new(Exit::Error, error.to_string()).next("stop the server of this folder, and do it again")
+            let count = host.rotate_key(globals.folder()).map_err(|error| match error {
+                HostError::Usage(message) => CliError::new(Exit::Usage, message),
+                error => CliError::new(Exit::Error, error.to_string())
+                    .next("stop the server of this folder, and do it again"),
             })?;
             console.print(&format!("{count} records are sealed with the new key"))?;
             Ok(Exit::Done)
