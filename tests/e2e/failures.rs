@@ -69,7 +69,7 @@ fn compose(image: &str, release: &str, more: &str, deploy: &str) -> String {
 
 fn manifest(stack: &str, source: &str) -> String {
     format!(
-        "kind: Stack\nname: {stack}\npolicy: {{ monitor: 500ms, progressDeadline: 12s, totalDeadline: 26s }}\n{source}"
+        "kind: Stack\nname: {stack}\npolicy: {{ monitor: 2s, progressDeadline: 20s, totalDeadline: 45s }}\n{source}"
     )
 }
 
@@ -94,8 +94,10 @@ impl Field {
         let file = self.folder.path().join("skep.yml");
         fs::write(&file, text).unwrap();
         let file = file.display().to_string();
-        let wait = || self.hive.cli(&["apply", "-f", &file, "--wait", "--timeout", "3m"]).status.code();
-        tokio::task::block_in_place(wait)
+        let wait = || self.hive.cli(&["apply", "-f", &file, "--wait", "--timeout", "3m"]);
+        let output = tokio::task::block_in_place(wait);
+        println!("{}", String::from_utf8_lossy(&output.stderr));
+        output.status.code()
     }
 
     async fn good(&self, stack: &str, text: &str) {

@@ -245,9 +245,11 @@ impl Installed {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Follows the newest deployment to its end; gives the exit code.
-    fn wait(&self) -> Option<i32> {
-        self.skep(&["wait", &self.name, "--timeout", "3m"], "").status.code()
+    /// Follows the newest deployment to its end, which must be this one.
+    fn ends_with(&self, exit: i32, why: &str) {
+        let output = self.skep(&["wait", &self.name, "--timeout", "3m"], "");
+        let tasks = || docker(&["service", "ps", "--no-trunc", &self.service()]);
+        assert_eq!(output.status.code(), Some(exit), "{why}\n{output:?}\n{}", tasks());
     }
 
     /// What the data folder says of its format.
@@ -272,8 +274,7 @@ impl Installed {
             update["State"].as_str()?.starts_with("rollback_").then_some(())
         });
         self.until_healthy(good);
-        let tasks = || docker(&["service", "ps", "--no-trunc", &self.service()]);
-        assert_eq!(self.wait(), Some(11), "the version failed, and the last good one is back\n{}", tasks());
+        self.ends_with(11, "the version failed, and the last good one is back");
         let stack = self.stack();
         assert_eq!(stack["phase"], "RolledBack", "{stack:#}");
         assert!(stack["held"].to_string().contains(&bad.0), "{stack:#}");
@@ -334,13 +335,13 @@ async fn skep_keeps_its_own_stack_replaces_itself_and_comes_back_when_a_new_one_
         installed.containers(&["health=healthy"]).into_iter().find(|it| !with_port.contains(it))
     });
     assert!(docker::service(&installed.service()).unwrap()["Endpoint"]["Ports"].is_null());
-    assert_eq!(installed.wait(), Some(0));
+    installed.ends_with(0, "it goes on without the port");
 
     installed.fails_with(&crashes, &second);
     installed.fails_with(&crashes_late, &second);
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", first.0)], "");
     installed.until_healthy(&first);
-    assert_eq!(installed.wait(), Some(0), "the next good version flows");
+    installed.ends_with(0, "the next good version flows");
 }
 
 #[tokio::test]
@@ -358,7 +359,7 @@ async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_
     installed.until("a container without the port is healthy", "type=container", || {
         installed.containers(&["health=healthy"]).into_iter().find(|it| !with_port.contains(it))
     });
-    assert_eq!(installed.wait(), Some(0));
+    installed.ends_with(0, "it goes on without the port");
 
     for bad in [&before, &during, &after] {
         installed.fails_with(bad, &first);
@@ -367,13 +368,13 @@ async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_
     // One that gets there; and the version before can be put in its place all the same.
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", nowhere.0)], "");
     installed.until_healthy(&nowhere);
-    assert_eq!(installed.wait(), Some(0));
+    installed.ends_with(0, "it goes on without the port");
     installed.until("the new format", "type=container", || {
         (installed.format() == "skep data format 2 readable from 1\n").then_some(())
     });
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", first.0)], "");
     installed.until_healthy(&first);
-    assert_eq!(installed.wait(), Some(0));
+    installed.ends_with(0, "it goes on without the port");
     assert_eq!(installed.format(), "skep data format 1\n");
 }
 
@@ -416,7 +417,7 @@ async fn skep_without_the_socket_keeps_itself_and_the_proxy_that_it_reaches_the_
     let bad = installed.write("bad.cfg", "no such section\n");
     docker(&["config", "create", &format!("{name}-bad"), &bad]);
     installed.must(&["deploy", name, "--set", &format!("HAPROXY_CONFIG={name}-bad")], "");
-    assert_eq!(installed.wait(), Some(11));
+    installed.ends_with(11, "the version failed");
     let stack = installed.stack();
     assert_eq!(stack["phase"], "RolledBack", "{stack:#}");
     assert_eq!(installed.containers(&[]), running, "Skep itself is not touched");

@@ -151,16 +151,25 @@ impl Client {
                 Ok(response) => {
                     let status = response.status();
                     match response.bytes().await {
-                        Ok(bytes) => return self.answer(status, &bytes),
-                        Err(error) => error,
+                        Ok(bytes) => {
+                            let answer = serde_json::from_slice(&bytes).ok();
+                            if !answer.as_ref().is_some_and(is_busy) {
+                                return self.answer(status, answer);
+                            }
+                            self.answer(status, answer)
+                        }
+                        Err(error) => Err(self.unreachable(&error)),
                     }
                 }
-                Err(error) if error.is_connect() && attempt == 0 => return Err(self.unreachable(&error)),
-                Err(error) => error,
+                // One that was there is being replaced, perhaps.
+                Err(error) if error.is_connect() && attempt == 0 && !self.was_there() => {
+                    return Err(self.unreachable(&error));
+                }
+                Err(error) => Err(self.unreachable(&error)),
             };
             attempt += 1;
             if again == Again::Never || attempt > 3 {
-                return Err(self.unreachable(&broke));
+                return broke;
             }
             tokio::time::sleep(Duration::from_millis(200 + fastrand::u64(..400 * attempt))).await;
         }
@@ -213,8 +222,8 @@ impl Client {
         Ok(())
     }
 
-    fn answer(&self, status: reqwest::StatusCode, body: &[u8]) -> Result<Value, CliError> {
-        let answer: Option<Value> = serde_json::from_slice(body).ok();
+    /// The `data` of an answer; none when it was no JSON.
+    fn answer(&self, status: reqwest::StatusCode, answer: Option<Value>) -> Result<Value, CliError> {
         let first = answer.as_ref().and_then(|answer| answer.pointer("/errors/0").or_else(|| answer.get("error")));
         if let Some(error) = first {
             return Err(self.refused(error));
@@ -266,6 +275,12 @@ impl Client {
     pub(super) fn follow(&self, field: &'static str, document: &'static str, variables: Value) -> Feed {
         Feed::start(self.clone(), field, document, variables)
     }
+}
+
+/// Whether an answer is an error that soon may be none. (What took too long would most likely do so again.)
+fn is_busy(answer: &Value) -> bool {
+    let code = answer.pointer("/errors/0/extensions/code").and_then(Value::as_str);
+    matches!(code, Some("UNAVAILABLE" | "BUSY"))
 }
 
 /// What is at the bottom of an error.

@@ -205,6 +205,23 @@ async fn a_connection_that_breaks_is_made_again_and_resumed() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_is_asked_again() {
+    let error = |code: &str| json!({ "data": null, "errors": [{ "message": "full", "extensions": { "code": code } }] });
+    for code in ["BUSY", "UNAVAILABLE"] {
+        let fake = followed([item(1, "Pending"), item(2, "Applying"), answered(3, "RolledBack")])
+            .raw("Deployment", error(code))
+            .answer("Deployment", json!({ "deployment": deployment_json("Converged") }));
+        let ran = fake.run("deploy shop --wait").await;
+        assert_eq!((ran.exit, fake.asked("Deployment").len()), (Exit::RolledBack, 2), "{ran:?}");
+    }
+    let fake = Fake::default().raw("Stacks", error("BUSY"));
+    let ran = fake.run("get stacks").await;
+    assert_eq!((ran.exit, fake.asked("Stacks").len()), (Exit::Error, 4), "it ends: {ran:?}");
+    let fake = Fake::default().raw("Stacks", error("TIMED_OUT"));
+    assert_eq!((fake.run("get stacks").await.exit, fake.asked("Stacks").len()), (Exit::Error, 1));
+}
+
+#[tokio::test]
 async fn diff_has_codes_of_its_own() {
     let plan = |steps: Value| {
         let plan = json!({ "digest": "01", "steps": steps, "jobs": [], "waiting": [], "warnings": [], "unchanged": 1 });
