@@ -98,7 +98,7 @@ impl Pass<'_> {
             self.no_drift();
             return Ok(None);
         }
-        let kept = self.correct(&plan.steps)?;
+        let kept = self.correct(waiting, &good, &plan.steps)?;
         if matches!(kept, Kept::Again) {
             self.status.resume = Some(waiting.id.clone());
         }

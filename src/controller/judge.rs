@@ -287,8 +287,7 @@ impl Pass<'_> {
     /// The new last good: kept whole and sealed before anybody is told.
     fn converge(&mut self, mut deployment: Deployment, rendition: &Rendition) -> Result<(), PassError> {
         self.environment.tasks.leave(&self.stack.key);
-        let good = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
-        let known = good.map(|good| good.kept.clone());
+        let known = self.kept_as_good(&deployment);
         let is_new = known.is_none();
         let kept = match known {
             Some(kept) => kept,
@@ -314,8 +313,8 @@ impl Pass<'_> {
 
     /// Where a deployment's version is kept; it is written together with the deployment.
     pub(super) fn kept(&mut self, deployment: &Deployment, rendition: &Rendition) -> Result<KeptName, PassError> {
-        match &deployment.kept {
-            Some(kept) => Ok(kept.clone()),
+        match deployment.kept.clone().or_else(|| self.kept_as_good(deployment)) {
+            Some(kept) => Ok(kept),
             None => {
                 let sealed = self.shared.renderer.seal(rendition)?;
                 let name = sealed.kept_as();
@@ -323,6 +322,12 @@ impl Pass<'_> {
                 Ok(name)
             }
         }
+    }
+
+    /// What is kept already, because the same version was good before.
+    fn kept_as_good(&self, deployment: &Deployment) -> Option<KeptName> {
+        let good = self.status.last_good.as_ref().filter(|good| good.version.digest == deployment.version.digest);
+        good.map(|good| good.kept.clone())
     }
 
     pub(super) fn converged_pointers(&mut self, deployment: &Deployment) {

@@ -16,8 +16,7 @@ use super::shared::Shared;
 use super::worker::About;
 use crate::domain::{
     Attempt, Condition, ConditionStatus, ConditionType, Deployment, DeploymentId, DeploymentPhase, DriftPolicy, Event,
-    EventType, Held, JobState, Mode, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource,
-    set_condition,
+    EventType, Held, JobState, Pointer, Reason, Sealed, Stack, StackKey, StackStatus, VersionSource, set_condition,
 };
 use crate::ledger::{Batch, LedgerError, RecordKey};
 use crate::ports::{StoreError, SwarmError};
@@ -366,9 +365,7 @@ impl<'a> Pass<'a> {
             );
         }
         if drifted {
-            let policy = &self.stack.spec.policy;
-            let corrects = policy.mode != Mode::Observe;
-            let policy = if corrects { policy.drift } else { DriftPolicy::Report };
+            let policy = if self.status.drift.stays { DriftPolicy::Report } else { DriftPolicy::Correct };
             meters.drifted(&self.key().environment, policy);
         }
     }

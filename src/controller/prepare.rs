@@ -37,7 +37,7 @@ impl Pass<'_> {
                     self.fail(deployment, Failure::new(FailureClass::Preflight, error.to_string()))?;
                     return Ok(Prepared::Ended);
                 }
-                found => found?,
+                found => self.as_put_right(&deployment, found?),
             },
             VersionSource::Spec(spec) => {
                 if let Some(kept) = self.kept_before_the_first_write(&deployment) {
@@ -104,6 +104,15 @@ impl Pass<'_> {
         self.enter(deployment, Phase::Failed, format!("this version failed before and is held: {why}"));
         self.put(deployment.clone());
         true
+    }
+
+    /// A correction leaves what is only to be reported.
+    fn as_put_right(&self, deployment: &Deployment, rendition: Arc<Rendition>) -> Arc<Rendition> {
+        let fields = &self.stack.spec.policy.report;
+        if deployment.origin.trigger != Trigger::Drift || fields.is_empty() {
+            return rendition;
+        }
+        Arc::new(rendition.leaving(fields))
     }
 
     /// What is being applied was kept before the first write: it needs no repository any more.

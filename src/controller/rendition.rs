@@ -12,8 +12,8 @@ use thiserror::Error;
 use super::confidence::Confidence;
 use crate::compose::{Attachment, ComposeFile, Needs, Render, RenderErrors, RenderInput, VariableValue, render};
 use crate::domain::{
-    Desired, Digest, Digester, GitSource, Kept, Masker, Material, Revision, Sealed, SecretBytes, Source as Where,
-    StackKey, StackSpec, Variable,
+    Desired, Digest, Digester, GitSource, Kept, Masker, Material, Revision, Sealed, SecretBytes, ServiceField,
+    Source as Where, StackKey, StackSpec, Variable,
 };
 use crate::ledger::{Ledger, LedgerError, LedgerKeyring};
 use crate::ports::{CommitInfo, Decrypter, FileError, SealError, Sealer, Source, SourceError};
@@ -36,6 +36,14 @@ pub(super) struct Rendition {
 }
 
 impl Rendition {
+    /// The same version for one who leaves these fields as others have made them. Its digest stays that of the version.
+    #[must_use]
+    pub(super) fn leaving(&self, fields: &[ServiceField]) -> Self {
+        let mut version = self.clone();
+        version.desired.ignore(fields);
+        version
+    }
+
     /// Masks the secret values this version knows of.
     #[must_use]
     pub(super) fn masker(&self) -> Masker {

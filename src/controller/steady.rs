@@ -92,7 +92,7 @@ impl Pass<'_> {
         if !writes.is_empty() {
             let live = self.status.live.as_ref().and_then(|live| live.digest.clone());
             return if live.is_some_and(|live| live == rendition.digest) {
-                self.correct(&writes)
+                self.correct(attempt, &rendition, &writes)
             } else {
                 self.take_back()
             };
@@ -161,14 +161,19 @@ impl Pass<'_> {
     }
 
     /// Somebody else changed what was applied.
-    pub(super) fn correct(&mut self, writes: &[Step]) -> Result<Kept, PassError> {
+    pub(super) fn correct(
+        &mut self,
+        attempt: &Deployment,
+        rendition: &Rendition,
+        writes: &[Step],
+    ) -> Result<Kept, PassError> {
+        self.status.drift.stays = self.only_reports(attempt, rendition)?;
         let text = self.tell_drift(writes);
         self.say(Kind::Drifted, Is::True, Reason::DriftDetected, &text);
         if planted!("drift is only shown") {
             return Ok(Kept::Rest(Next::Idle));
         }
-        let policy = &self.stack.spec.policy;
-        if policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe || !self.may_write() {
+        if self.status.drift.stays || !self.may_write() {
             return Ok(Kept::Rest(Next::Idle));
         }
         if let Some(at) = self.slowed_down(&text) {
@@ -176,6 +181,19 @@ impl Pass<'_> {
         }
         self.count_correction();
         self.bring_back(Trigger::Drift, text)
+    }
+
+    /// Whether nothing of what differs is to be put right.
+    fn only_reports(&mut self, attempt: &Deployment, rendition: &Rendition) -> Result<bool, PassError> {
+        let policy = &self.stack.spec.policy;
+        if policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe {
+            return Ok(true);
+        }
+        if policy.report.is_empty() {
+            return Ok(false);
+        }
+        let leaving = rendition.leaving(&policy.report.clone());
+        Ok(self.plan(attempt, &leaving, Prune::Never)?.steps.is_empty())
     }
 
     /// Tells a difference once, with who or what made it as it was found; gives what was told.
@@ -228,7 +246,7 @@ impl Pass<'_> {
     pub(super) fn slowed_down(&mut self, differs: &str) -> Option<Timestamp> {
         let at = self.next_correction().filter(|at| *at > self.now)?;
         let text = format!(
-            "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {differs}. Have the other stop, or name its fields in policy.ignore",
+            "another writer changes it again and again: it was put right {} times, and is again at {at:.0}: {differs}. Have the other stop, or name its fields in policy.ignore or policy.report",
             self.status.drift.corrections
         );
         self.say(Kind::Drifted, Is::True, Reason::Conflict, text);
@@ -263,6 +281,7 @@ impl Pass<'_> {
             self.event(EventType::DriftCorrected, None, "DriftCorrected", text);
             self.status.drift.found.clear();
             self.status.drift.mark = None;
+            self.status.drift.stays = false;
         }
         self.say(Kind::Drifted, Is::False, Reason::DriftCorrected, "");
     }

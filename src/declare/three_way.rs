@@ -58,6 +58,7 @@ pub(super) fn leaves(spec: &StackSpec, digester: &Digester) -> Leaves {
     put("policy.images", json!(policy.images));
     put("policy.unsetVariables", json!(policy.unset_variables));
     put("policy.ignore", json!(policy.ignore));
+    put("policy.report", json!(policy.report));
     put("policy.allowRecreate", policy.allow_recreate.into());
     if policy.schedule != Schedule::default() {
         put("policy.schedule", json!(policy.schedule));
@@ -150,6 +151,7 @@ fn policy(field: &str, wanted: &StackSpec, spec: &mut StackSpec) {
         "images" => to.images = from.images,
         "unsetVariables" => to.unset_variables = from.unset_variables,
         "ignore" => to.ignore.clone_from(&from.ignore),
+        "report" => to.report.clone_from(&from.report),
         "allowRecreate" => to.allow_recreate = from.allow_recreate,
         "schedule" => to.schedule.clone_from(&from.schedule),
         _ => {}
@@ -197,6 +199,7 @@ pub(super) fn shown(spec: &StackSpec) -> Value {
             "images": policy.images,
             "unsetVariables": policy.unset_variables,
             "ignore": policy.ignore,
+            "report": policy.report,
             "allowRecreate": policy.allow_recreate,
             "schedule": policy.schedule,
         },
@@ -266,7 +269,8 @@ mod tests {
             |s| s.policy.prune = false,
             |s| s.policy.images = crate::domain::ImagesPolicy::Never,
             |s| s.policy.unset_variables = crate::domain::UnsetVariables::Empty,
-            |s| s.policy.ignore.extend(crate::domain::Ignored::parse("web:/Mode")),
+            |s| s.policy.ignore.extend(crate::domain::ServiceField::parse("web:/Mode")),
+            |s| s.policy.report.extend(crate::domain::ServiceField::parse("web:/Labels")),
             |s| s.policy.allow_recreate = true,
             |s| s.policy.schedule.zone = Some("Europe/Berlin".into()),
             |s| {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigSpec, DeployJob, Digest, Digester, Ignored, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceSpec,
-    StackName,
+    ConfigSpec, DeployJob, Digest, Digester, ImageChoice, NetworkSpec, SecretBytes, SecretSpec, ServiceField,
+    ServiceSpec, StackName,
 };
 
 /// The desired objects of one version, by real name. May hold secret values in service environments, so it is only ever
@@ -72,13 +72,13 @@ impl Desired {
         }
     }
 
-    /// Takes up which fields somebody else owns.
-    pub fn ignore(&mut self, fields: &[Ignored]) {
+    /// Takes up which more fields keep the values that others give them.
+    pub fn ignore(&mut self, fields: &[ServiceField]) {
         for service in self.services.values() {
             let own = fields.iter().filter(|field| field.service == "*" || field.service == service.key);
             let paths: BTreeSet<String> = own.map(|field| field.path.clone()).collect();
             if !paths.is_empty() {
-                self.ignored.insert(service.spec.name.clone(), paths);
+                self.ignored.entry(service.spec.name.clone()).or_default().extend(paths);
             }
         }
     }

@@ -75,7 +75,7 @@ pub use secret::{Masker, Sealed, SecretBytes};
 pub use service::*;
 pub use source::{GitSource, GitUrl, Revision, Source, SourceStatus, UrlError, Wanted};
 pub use stack::{
-    Actor, Approval, Compat, Deletion, DriftPolicy, Ignored, ImagesPolicy, Mode, OnFailure, Pin, Policy, Stack,
+    Actor, Approval, Compat, Deletion, DriftPolicy, ImagesPolicy, Mode, OnFailure, Pin, Policy, ServiceField, Stack,
     StackControl, StackSpec, Suspension, UnsetVariables, Variable,
 };
 pub use status::{

@@ -246,7 +246,7 @@ fn at_rest(
     let drift = status.condition(Kind::Drifted).filter(|it| it.status == ConditionStatus::True);
     if let Some(drift) = drift {
         return Some(Outlook::of(match drift.reason {
-            _ if policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe => {
+            _ if status.drift.stays || policy.drift == DriftPolicy::Report || policy.mode == Mode::Observe => {
                 "what differs stays as it is: the policy is to report it"
             }
             Reason::Conflict => "it is put right again, the more slowly the more often somebody changes it",

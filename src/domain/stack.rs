@@ -117,7 +117,10 @@ pub struct Policy {
     pub unset_variables: UnsetVariables,
     /// Fields of services that somebody else owns: the live value is kept.
     #[serde(default)]
-    pub ignore: Vec<Ignored>,
+    pub ignore: Vec<ServiceField>,
+    /// Fields of services whose foreign changes are only shown: they stay until the next deployment, which writes them anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub report: Vec<ServiceField>,
     /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
     #[serde(default)]
     pub allow_recreate: bool,
@@ -126,18 +129,18 @@ pub struct Policy {
     pub schedule: Schedule,
 }
 
-/// A field of a service that somebody else owns. As text `SERVICE:/POINTER`, with the compose key of the service, or `*`
+/// A field of a service, in what the engine keeps of it. As text `SERVICE:/POINTER`, with the compose key of the service, or `*`
 /// for all, and a JSON pointer into the engine's spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Ignored {
+pub struct ServiceField {
     /// The compose key, or `*`.
     pub service: String,
     /// The pointer.
     pub path: String,
 }
 
-impl Ignored {
+impl ServiceField {
     /// Reads `SERVICE:/POINTER`.
     ///
     /// # Errors
@@ -152,7 +155,7 @@ impl Ignored {
     }
 }
 
-impl TryFrom<String> for Ignored {
+impl TryFrom<String> for ServiceField {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -160,9 +163,9 @@ impl TryFrom<String> for Ignored {
     }
 }
 
-impl From<Ignored> for String {
-    fn from(ignored: Ignored) -> Self {
-        format!("{}:{}", ignored.service, ignored.path)
+impl From<ServiceField> for String {
+    fn from(field: ServiceField) -> Self {
+        format!("{}:{}", field.service, field.path)
     }
 }
 
@@ -181,6 +184,7 @@ impl Default for Policy {
             images: ImagesPolicy::Changed,
             unset_variables: UnsetVariables::Error,
             ignore: Vec::new(),
+            report: Vec::new(),
             allow_recreate: false,
             schedule: Schedule::default(),
         }

@@ -149,6 +149,9 @@ pub struct DriftStatus {
     /// engine writes to its objects meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Digest>,
+    /// All of it stays as it is: the policy is to report it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays: bool,
     /// How often in a row drift was corrected; set back when it stays away.
     pub corrections: u32,
     /// When it was last corrected.

@@ -70,6 +70,51 @@ async fn reported_drift_is_shown_and_left() {
     assert!(world.swarm.writes().is_empty());
 }
 
+fn labelled(world: &World, service: &str) -> Option<String> {
+    world.swarm.service(service).and_then(|live| live.spec.labels.get("owner").cloned())
+}
+
+/// Fields of one stack: some are put right, some are only shown.
+#[tokio::test(start_paused = true)]
+async fn a_field_that_is_only_reported_is_left_until_the_next_deployment() {
+    let mut world = converged(r#"report: ["web:/Labels/owner", "worker:/Mode"]"#).await;
+    world.swarm.forget_calls();
+    let label = |spec: &mut ServiceSpec| drop(spec.labels.insert("owner".to_owned(), "ops".to_owned()));
+    world.swarm.foreign_update("shop_web", label).unwrap();
+    world.until(5, "it is shown", |world| world.condition(ConditionType::Drifted) == Some(ConditionStatus::True)).await;
+    world.silence().await;
+    assert!(world.swarm.writes().is_empty(), "and left: {}", world.report());
+    let status = world.status();
+    assert!(status.drift.stays && status.drift.found[0].contains("/Labels/owner"), "{:?}", status.drift);
+
+    // Another field of the same service is put right, and this one stays; in another service it is no such field.
+    meddle(&world, "evil:1");
+    world.swarm.foreign_update("shop_worker", label).unwrap();
+    let right = |world: &World| world.image_of("shop_web") == "app:1" && labelled(world, "shop_worker").is_none();
+    world.until(5, "that is undone", right).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    assert_eq!(world.last_trigger(), (Trigger::Drift, DeploymentPhase::Converged));
+    assert_eq!(labelled(&world, "shop_web").as_deref(), Some("ops"));
+    world
+        .until(5, "it is still shown", |world| world.condition(ConditionType::Drifted) == Some(ConditionStatus::True))
+        .await;
+    world.silence().await;
+    assert_eq!(labelled(&world, "shop_web").as_deref(), Some("ops"));
+    assert!(world.status().drift.stays);
+
+    // So it does after a restart; the next deployment writes it anew.
+    world.restart();
+    world.silence().await;
+    assert_eq!(labelled(&world, "shop_web").as_deref(), Some("ops"));
+    let policy = r#"report: ["web:/Labels/owner"]"#;
+    world.apply(&inline("shop", policy, &two("app:2", "job:1"))).await;
+    world.until(60, "the next version runs", |world| world.image_of("shop_web") == "app:2").await;
+    world.until_phase(60, StackPhase::Converged).await;
+    assert_eq!(labelled(&world, "shop_web"), None);
+    world.silence().await;
+    assert_ne!(world.condition(ConditionType::Drifted), Some(ConditionStatus::True));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_observed_stack_is_never_written() {
     let world = World::running().await;

@@ -100,7 +100,7 @@ export const stackPage = graphql(
       variables { name value secret }
       stackImages: images { service version }
       policy {
-        mode onFailure irreversible progressDeadline totalDeadline monitor bake drift prune images unsetVariables ignore allowRecreate
+        mode onFailure irreversible progressDeadline totalDeadline monitor bake drift prune images unsetVariables ignore report allowRecreate
         schedule { zone windows { days from to } freezes { from to reason } }
       }
       dependsOn { environment stack images { service version } }

@@ -251,6 +251,8 @@ pub(super) struct PolicyView {
     unset_variables: UnsetVariables,
     /// Fields of services that somebody else owns, as `SERVICE:/POINTER`: the live value is kept.
     ignore: Vec<String>,
+    /// Fields of services whose foreign changes are only shown, as `SERVICE:/POINTER`: the next deployment writes them anew.
+    report: Vec<String>,
     /// Whether what Swarm cannot change in place may be removed and made again, with an outage.
     allow_recreate: bool,
     /// When new versions may begin.
@@ -272,6 +274,7 @@ impl From<domain::Policy> for PolicyView {
             images: it.images.into(),
             unset_variables: it.unset_variables.into(),
             ignore: it.ignore.into_iter().map(String::from).collect(),
+            report: it.report.into_iter().map(String::from).collect(),
             allow_recreate: it.allow_recreate,
             schedule: it.schedule.into(),
         }

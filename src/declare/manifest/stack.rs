@@ -9,8 +9,8 @@ use super::super::yaml::Value;
 use super::super::{Code, DeclareError, Limits, check};
 use super::{Body, credential_name, environment_name, order, stack_name};
 use crate::domain::{
-    Compat, CredentialName, DriftPolicy, FollowRule, FollowedImage, GitSource, GitUrl, Ignored, ImageWish,
-    ImagesPolicy, Mode, OnFailure, Policy, Source, StackKey, StackSpec, UnsetVariables, Variable, Wanted,
+    Compat, CredentialName, DriftPolicy, FollowRule, FollowedImage, GitSource, GitUrl, ImageWish, ImagesPolicy, Mode,
+    OnFailure, Policy, ServiceField, Source, StackKey, StackSpec, UnsetVariables, Variable, Wanted,
 };
 use crate::ports::Sealer;
 
@@ -271,15 +271,8 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
     set(reader, &mut fields, "images", &mut policy.images, |r, f| r.choice(f, &images));
     let unset = [("error", UnsetVariables::Error), ("empty", UnsetVariables::Empty)];
     set(reader, &mut fields, "unsetVariables", &mut policy.unset_variables, |r, f| r.choice(f, &unset));
-    if let Some(field) = fields.take("ignore") {
-        for item in reader.list(&field) {
-            let Some(text) = reader.text(&item) else { continue };
-            match Ignored::parse(&text) {
-                Ok(ignored) => policy.ignore.push(ignored),
-                Err(message) => reader.wrong(&item, message, None),
-            }
-        }
-    }
+    set(reader, &mut fields, "ignore", &mut policy.ignore, service_fields);
+    set(reader, &mut fields, "report", &mut policy.report, service_fields);
     set(reader, &mut fields, "allowRecreate", &mut policy.allow_recreate, Reader::boolean);
     set(reader, &mut fields, "schedule", &mut policy.schedule, order::schedule);
     reader.finish(fields);
@@ -289,6 +282,19 @@ fn policy(reader: &mut Reader, field: &Field<'_>) -> Option<Policy> {
         reader.wrong(field, message, Some("raise policy.totalDeadline, or lower the other"));
     }
     Some(policy)
+}
+
+/// Fields of services; what is none is told.
+fn service_fields(reader: &mut Reader, field: &Field<'_>) -> Option<Vec<ServiceField>> {
+    let mut found = Vec::new();
+    for item in reader.list(field) {
+        let Some(text) = reader.text(&item) else { continue };
+        match ServiceField::parse(&text) {
+            Ok(one) => found.push(one),
+            Err(message) => reader.wrong(&item, message, None),
+        }
+    }
+    Some(found)
 }
 
 fn set<T>(

@@ -45,6 +45,7 @@ policy:
   monitor: 500ms
   drift: report
   ignore: ['web:/Mode/Replicated/Replicas']
+  report: ['*:/Labels/owner']
   prune: false
   images: never
   unsetVariables: empty
@@ -69,6 +70,7 @@ policy:
     assert_eq!(spec.policy.monitor, SignedDuration::from_millis(500));
     assert!(!spec.policy.prune && spec.policy.irreversible && spec.policy.allow_recreate);
     assert_eq!(spec.policy.ignore[0].path, "/Mode/Replicated/Replicas");
+    assert_eq!(String::from(spec.policy.report[0].clone()), "*:/Labels/owner");
     let names: Vec<String> = spec.depends_on.iter().map(|it| it.stack.to_string()).collect();
     assert_eq!(names, ["default/db", "prod/auth"]);
     assert_eq!(spec.depends_on[1].images["api"], "~1.4");
