@@ -23,6 +23,7 @@ pub mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub use auth::{Auth, AuthError, TOKEN_FILE};
 pub use caller::Caller;
@@ -57,6 +58,9 @@ pub struct ApiOptions {
     pub public_url: Option<String>,
     /// Deliveries of one hook that are taken in a second, in bursts of ten seconds' worth; 0 for as many as come.
     pub hook_rate: u32,
+    /// A peer that takes nothing of what it is sent for so long is let go of; one that only follows and is told nothing
+    /// meanwhile is not meant.
+    pub stalled: Duration,
 }
 
 impl Default for ApiOptions {
@@ -68,6 +72,7 @@ impl Default for ApiOptions {
             body_bytes: 2 << 20,
             public_url: None,
             hook_rate: hooks::DELIVERIES_A_SECOND,
+            stalled: Duration::from_secs(60),
         }
     }
 }

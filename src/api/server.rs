@@ -1,7 +1,7 @@
 //! The HTTP server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,16 @@ use actix_web::web::{self, Payload, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use async_graphql::Value;
 use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::auth::Unauthenticated;
 use super::guard::Readiness;
 use super::{ApiState, error_response, origin, page, read_body, request_id, socket, traced};
 use crate::domain::Access;
 use crate::telemetry::{Exposition, classic};
+
+/// Connections that wait to be taken, at most.
+const BACKLOG: i32 = 1024;
 
 /// More routes, added to the API's own in every worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -46,6 +50,7 @@ pub struct Bound {
 /// # Errors
 /// The address cannot be listened on.
 pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> {
+    let listener = listener(listen.address, state.options().stalled)?;
     let http = HttpServer::new(move || {
         let (state, more) = (state.clone(), Arc::clone(&more));
         App::new()
@@ -60,14 +65,27 @@ pub fn bind(listen: Listen, state: ApiState, more: Routes) -> io::Result<Bound> 
     // Longer than clients keep a connection without using it.
     .keep_alive(Duration::from_secs(75))
     .disable_signals()
-    .keep_alive(std::time::Duration::from_secs(75))
     .shutdown_timeout(5);
     let http = match listen.tls {
-        Some(tls) => http.bind_rustls_0_23(listen.address, tls)?,
-        None => http.bind(listen.address)?,
+        Some(tls) => http.listen_rustls_0_23(listener, tls)?,
+        None => http.listen(listener)?,
     };
     let address = http.addrs().first().copied().unwrap_or(listen.address);
     Ok(Bound { address, server: http.run() })
+}
+
+/// Listens. Connections inherit what is set here (tcp(7)): one whose peer takes nothing for `stalled`, be it gone or with its
+/// window shut, is ended by the kernel, and what it followed with it.
+fn listener(address: SocketAddr, stalled: Duration) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(stalled))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = stalled;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// The API's own routes: GraphQL, health, metrics, the page. The state has to be among the app's data, as [`bind`] puts it.

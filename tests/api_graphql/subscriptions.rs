@@ -1,6 +1,9 @@
 //! Subscriptions: the snapshot first, then every change, resumable.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use skep::api::ApiOptions;
 use skep::domain::DeploymentPhase;
 use skep::ledger::Batch;
 
@@ -170,6 +173,36 @@ async fn a_follower_that_is_too_slow_gets_a_fresh_snapshot() {
             break;
         }
     }
+}
+
+/// Its machine keeps the connection, and nobody reads there: others do not wait for it, and it is let go of.
+#[tokio::test]
+async fn a_follower_that_never_reads_is_let_go_of() {
+    let world = World::with(ApiOptions { stalled: Duration::from_secs(1), ..ApiOptions::default() }).await;
+    world.apply(SHOP).await;
+    let names = (0..20).map(|it| format!("a{it}: name")).collect::<Vec<_>>().join(" ");
+    let query = format!("subscription {{ stacksChanged {{ sequence stack {{ generation {names} }} }} }}");
+    let (mut deaf, mut other) = (world.narrow_socket().await, world.socket().await);
+    for id in 0..8 {
+        deaf.subscribe(&id.to_string(), &query).await;
+    }
+    other.subscribe("1", &query).await;
+    world.until_subscribers(9).await;
+    let until_2 = tokio::spawn(async move {
+        while other.data().await["stack"]["generation"] != json!(2) {}
+        other
+    });
+    // More than the buffers between the two take.
+    for _ in 0..1_500 {
+        let stack = world.ledger.stack(&shop()).unwrap().unwrap().value;
+        world.ledger.commit(Batch::new().put_stack(&stack)).await.unwrap();
+    }
+    world.deploy("v2").await;
+    let mut other = until_2.await.unwrap();
+    world.until_subscribers(1).await;
+    // One that is told nothing for longer is no such follower.
+    world.deploy("v3").await;
+    while other.data().await["stack"]["generation"] != json!(3) {}
 }
 
 #[tokio::test]

@@ -22,10 +22,10 @@ use skep::ports::{
 use skep::seal::KeyFile;
 use skep::store::memory::MemoryStore;
 use skep::telemetry::{Meters, Tracer};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 pub(crate) const TOKEN: &str = "the-token-of-these-tests";
 
@@ -326,12 +326,18 @@ impl World {
 
     /// A websocket that the holder of this token was let in by.
     pub(crate) async fn socket_as(&self, token: &str) -> Socket {
-        let mut socket = self.bare_socket(&[]).await.unwrap();
-        socket
-            .send(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } }))
-            .await;
-        assert_eq!(socket.next().await, json!({ "type": "connection_ack" }));
-        socket
+        self.bare_socket(&[]).await.unwrap().signed_in(token).await
+    }
+
+    /// A websocket that takes little before it is read.
+    pub(crate) async fn narrow_socket(&self) -> Socket {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4096).unwrap();
+        let stream = tcp.connect(self.address.parse().unwrap()).await.unwrap();
+        let mut request = format!("ws://{}/graphql", self.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
+        let stream = client_async(request, MaybeTlsStream::Plain(stream)).await.unwrap().0;
+        Socket(stream).signed_in(TOKEN).await
     }
 
     /// A websocket on which nothing has been said.
@@ -352,6 +358,13 @@ pub(crate) fn shop() -> StackKey {
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
+    async fn signed_in(mut self, token: &str) -> Self {
+        let payload = json!({ "Authorization": format!("Bearer {token}") });
+        self.send(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(self.next().await, json!({ "type": "connection_ack" }));
+        self
+    }
+
     pub(crate) async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
