@@ -115,6 +115,7 @@ pub(super) struct Renditions {
 
 /// A rendering under way, or its answer.
 struct Job {
+    stack: StackKey,
     answer: watch::Receiver<Option<Answer>>,
     begun: Instant,
 }
@@ -171,6 +172,11 @@ impl Renditions {
         self.jobs().remove(id);
     }
 
+    /// Forgets what is being rendered for a stack: nothing that was recorded waits for it.
+    pub(super) fn forget_jobs_of(&self, key: &StackKey) {
+        self.jobs().retain(|_, job| job.stack != *key);
+    }
+
     /// The answer of a rendering, if it comes within `moment`.
     pub(super) async fn answer(&self, key: &StackKey, id: &DeploymentId, moment: Duration) -> Option<Answer> {
         let mut job = self.jobs().get(id)?.answer.clone();
@@ -193,14 +199,14 @@ impl Renditions {
 
 impl Shared {
     /// Begins to render a deployment's version beside the passes, unless that goes on already. The stack is woken when it
-    /// is done.
+    /// is done, unless a pass waits for it just then, or it has been forgotten.
     pub(super) fn render(&self, deployment: &Deployment, spec: &StackSpec) {
         let mut jobs = self.renditions.jobs();
         if jobs.get(&deployment.id).is_some_and(Job::stands) {
             return;
         }
         let (done, answer) = watch::channel(None);
-        jobs.insert(deployment.id.clone(), Job { answer, begun: Instant::now() });
+        jobs.insert(deployment.id.clone(), Job { stack: deployment.stack.clone(), answer, begun: Instant::now() });
         drop(jobs);
         let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
@@ -209,7 +215,10 @@ impl Shared {
             let rendering = renderer.render(&key, &spec, revision.as_ref());
             let answer = tracer.stage("render", &deployment, rendering).await.map(Arc::new);
             done.send_replace(Some(answer));
-            environments.wake(&key, Priority::Event);
+            // The job itself holds one; a pass that waits for it has another.
+            if done.receiver_count() == 1 {
+                environments.wake(&key, Priority::Event);
+            }
         });
     }
 }

@@ -98,12 +98,12 @@ impl Pass<'_> {
             };
         }
         self.no_drift();
-        self.forget_removed(&rendition);
+        let doubted_until = self.forget_removed(&rendition);
         self.count_tasks(&rendition);
         if converged && !removals.is_empty() && self.may_write() {
             return self.finish(attempt, &removals, &rendition).await;
         }
-        Ok(Kept::Rest(Next::Idle))
+        Ok(Kept::Rest(doubted_until.map_or(Next::Idle, Next::At)))
     }
 
     /// The deployment of what was asked last: the attempt, unless that only put the last good version right.
@@ -287,11 +287,13 @@ impl Pass<'_> {
     }
 
     /// What is neither wanted nor there any more is owned no longer: a removal whose answer was lost, or somebody else's.
-    /// What may still come into being, by a create whose answer was lost, is remembered for a while.
-    fn forget_removed(&mut self, rendition: &Rendition) {
+    /// What may still come into being, by a create whose answer was lost, is remembered for a while; gives when the first of
+    /// that is due to be forgotten.
+    fn forget_removed(&mut self, rendition: &Rendition) -> Option<Timestamp> {
         let live = self.environment.snapshot();
         let wanted = &rendition.desired;
         let now = self.now;
+        let mut doubted_until: Option<Timestamp> = None;
         self.status.inventory.0.retain(|object, entry| {
             let name = &object.name;
             let there = match object.kind {
@@ -301,8 +303,16 @@ impl Pass<'_> {
                 ObjectKind::Service => live.services.contains_key(name) || wanted.services.contains_key(name),
             };
             let there = there && !planted!("what is not wanted is forgotten before it is gone");
-            there || (entry.id.is_none() && now.duration_since(entry.since) < FORGET)
+            if there || entry.id.is_some() {
+                return there;
+            }
+            let until = entry.since.checked_add(FORGET).unwrap_or(Timestamp::MAX);
+            if until > now {
+                doubted_until = Some(doubted_until.map_or(until, |sooner| sooner.min(until)));
+            }
+            until > now
         });
+        doubted_until
     }
 
     /// Counts the running tasks, when they have been listed since the stack was applied.

@@ -120,6 +120,8 @@ async fn look(
             Look::Conflict
         }
         Ok(Err(error)) => {
+            // What it made was not recorded, and what is rendered for that must not cut the wait short.
+            shared.renditions.forget_jobs_of(&key);
             let count = errors.entry(key.clone()).or_insert(0);
             *count += 1;
             let wait = backoff(*count, shared.ambient.random());

@@ -1,14 +1,14 @@
 //! The end of every schedule: the faults stop, one good version is asked for, and everything must become that, stay so, and
 //! cost nothing more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::Draft;
 use super::invariants::Law;
 use super::play::{Player, is_round};
 use super::schedule::Word;
 use super::world::Request;
-use crate::domain::{ObjectKind, StackPhase, phase};
+use crate::domain::{Inventory, ObjectKind, ObjectRef, StackPhase, phase};
 
 /// Everything settles within so many seconds: the longest backoff, a resync, a deployment.
 const SETTLED: u64 = 1_500;
@@ -115,7 +115,21 @@ impl Player {
         format!("{key} has not become the last version: {phase:?}, generations {generations:?}, attempt {attempt:?}")
     }
 
-    /// What the stack owns is what the version needs, and no more.
+    /// What services use that the stack does not own: left running by a deletion, they may use what it owns again.
+    fn used_by_others(&self, number: usize, own: &Inventory) -> BTreeSet<ObjectRef> {
+        let Some(swarm) = self.world.swarms.get(&self.world.homes[number].key.environment) else { return BTreeSet::new() };
+        let names = swarm.names(ObjectKind::Service).into_iter();
+        let others = names.filter(|name| !own.0.contains_key(&ObjectRef::new(ObjectKind::Service, name)));
+        let mut used = BTreeSet::new();
+        for live in others.filter_map(|name| swarm.service(&name)) {
+            let of = &live.spec.task_template.container_spec;
+            used.extend(of.configs.iter().map(|it| ObjectRef::new(ObjectKind::Config, &it.config_name)));
+            used.extend(of.secrets.iter().map(|it| ObjectRef::new(ObjectKind::Secret, &it.secret_name)));
+        }
+        used
+    }
+
+    /// What the stack owns is what the version needs, and no more. (What the version needs, nobody else uses.)
     fn is_tidy(&self, number: usize) {
         let laws = &self.world.laws;
         if laws.is_broken() {
@@ -125,7 +139,8 @@ impl Player {
         laws.settled(key);
         let status = self.world.ledger.status(key).ok().flatten().map(|status| status.value).unwrap_or_default();
         let mut found: BTreeMap<ObjectKind, usize> = BTreeMap::new();
-        for object in status.inventory.0.keys() {
+        let used = self.used_by_others(number, &status.inventory);
+        for object in status.inventory.0.keys().filter(|object| !used.contains(object)) {
             *found.entry(object.kind).or_default() += 1;
         }
         let wanted =
