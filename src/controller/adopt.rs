@@ -1,6 +1,6 @@
 //! A stack that `docker stack deploy` made is taken over, or handed back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::apply::Carried;
@@ -76,14 +76,21 @@ impl Pass<'_> {
     /// Objects whose create had an unknown outcome, and which are there with our labels, get their ids.
     pub(super) fn adopt_ids(&mut self) {
         let snapshot = self.environment.snapshot();
+        let (instance, key) = (self.shared.instance.as_str(), self.stack.key.clone());
+        // Somebody else may have made one of the same name meanwhile.
+        let ours = |labels: &BTreeMap<String, String>| {
+            plan::is_marked(labels, instance, &key) || planted!("what has our name is ours")
+        };
         for (object, entry) in self.status.inventory.0.iter_mut().filter(|(_, entry)| entry.id.is_none()) {
             let name = object.name.as_str();
             entry.id = match object.kind {
-                ObjectKind::Network => snapshot.networks.get(name).map(|live| live.id.clone()),
-                ObjectKind::Config => snapshot.configs.get(name).map(|live| live.id.clone()),
-                ObjectKind::Secret => snapshot.secrets.get(name).map(|live| live.id.clone()),
-                ObjectKind::Service => snapshot.services.get(name).map(|live| live.id.clone()),
-            };
+                ObjectKind::Network => snapshot.networks.get(name).map(|live| (&live.labels, &live.id)),
+                ObjectKind::Config => snapshot.configs.get(name).map(|live| (&live.labels, &live.id)),
+                ObjectKind::Secret => snapshot.secrets.get(name).map(|live| (&live.labels, &live.id)),
+                ObjectKind::Service => snapshot.services.get(name).map(|live| (&live.spec.labels, &live.id)),
+            }
+            .filter(|(labels, _)| ours(labels))
+            .map(|(_, id)| id.clone());
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) use canonical::task_form;
 pub use canonical::{canonical, same_task};
 pub use diff::{changes, differences};
 pub use jobs::is_job_run;
-pub use ownership::{Owner, is_protected};
+pub use ownership::{Owner, is_marked, is_protected};
 pub use pace::{Pace, restores_pace};
 pub use preflight::{Preflight, could_not_come_back, preflight};
 pub use resume::resume;

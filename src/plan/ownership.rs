@@ -6,7 +6,7 @@ use std::fmt;
 use super::PlanInput;
 use crate::domain::{
     DEPLOYMENT_LABEL, Digest, INSTANCE_LABEL, LABEL_PREFIX, NAMESPACE_LABEL, ObjectRef, PROTECT_LABEL, REVISION_LABEL,
-    SPEC_LABEL, STACK_LABEL,
+    SPEC_LABEL, STACK_LABEL, StackKey,
 };
 
 /// Whose an object is.
@@ -85,6 +85,13 @@ pub(super) fn takes_over(
 ) -> bool {
     let remembered = input.inventory.0.get(object).is_some_and(|entry| entry.id.as_deref() == Some(id));
     !remembered && is_adoptable(input, labels)
+}
+
+/// Whether the labels of an object say that this installation made it for this stack.
+#[must_use]
+pub fn is_marked(labels: &BTreeMap<String, String>, instance: &str, stack: &StackKey) -> bool {
+    labels.get(INSTANCE_LABEL).is_some_and(|it| it == instance)
+        && labels.get(STACK_LABEL).is_some_and(|it| *it == stack.to_string())
 }
 
 /// Whether the labels of an object say that it is never to be removed.

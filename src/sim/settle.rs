@@ -117,7 +117,9 @@ impl Player {
 
     /// What services use that the stack does not own: left running by a deletion, they may use what it owns again.
     fn used_by_others(&self, number: usize, own: &Inventory) -> BTreeSet<ObjectRef> {
-        let Some(swarm) = self.world.swarms.get(&self.world.homes[number].key.environment) else { return BTreeSet::new() };
+        let Some(swarm) = self.world.swarms.get(&self.world.homes[number].key.environment) else {
+            return BTreeSet::new();
+        };
         let names = swarm.names(ObjectKind::Service).into_iter();
         let others = names.filter(|name| !own.0.contains_key(&ObjectRef::new(ObjectKind::Service, name)));
         let mut used = BTreeSet::new();
@@ -129,7 +131,7 @@ impl Player {
         used
     }
 
-    /// What the stack owns is what the version needs, and no more. (What the version needs, nobody else uses.)
+    /// What the stack owns is what the version needs, and no more, but for what others use.
     fn is_tidy(&self, number: usize) {
         let laws = &self.world.laws;
         if laws.is_broken() {
@@ -139,13 +141,19 @@ impl Player {
         laws.settled(key);
         let status = self.world.ledger.status(key).ok().flatten().map(|status| status.value).unwrap_or_default();
         let mut found: BTreeMap<ObjectKind, usize> = BTreeMap::new();
-        let used = self.used_by_others(number, &status.inventory);
-        for object in status.inventory.0.keys().filter(|object| !used.contains(object)) {
+        for object in status.inventory.0.keys() {
             *found.entry(object.kind).or_default() += 1;
         }
         let wanted =
             [(ObjectKind::Network, 1), (ObjectKind::Config, 1), (ObjectKind::Secret, 1), (ObjectKind::Service, 2)];
-        if found != BTreeMap::from(wanted) {
+        let used = self.used_by_others(number, &status.inventory);
+        let may_stay =
+            |kind| used.iter().filter(|object| object.kind == kind && status.inventory.0.contains_key(object)).count();
+        let tidy = wanted.iter().all(|(kind, wanted)| {
+            let found = found.get(kind).copied().unwrap_or_default();
+            found >= *wanted && found - wanted <= may_stay(*kind)
+        });
+        if !tidy || found.len() > wanted.len() {
             let names: Vec<String> = status.inventory.0.keys().map(ToString::to_string).collect();
             laws.breach(Law::Settles, format!("{key} has settled, and owns {}", names.join(", ")));
         }
