@@ -108,5 +108,5 @@ def listed(lines):
 def all_of(root):
     """Every page that has blocks to try: the docs, and the READMEs of the repository."""
     found = sorted(p for p in (root / "docs").rglob("*.md"))
-    found += [root / "README.md", *sorted((root / "examples").rglob("*.md")), root / "charts/skep/README.md"]
+    found += [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "examples").rglob("*.md")), root / "charts/skep/README.md"]
     return [str(path.relative_to(root)) for path in found if path.exists()]

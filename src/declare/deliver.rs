@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::pushed;
 use super::received;
-use super::rule::{Expression, Facts};
+use super::rule::{Exceeded, Expression, Facts};
 use super::write::{ATTEMPTS, Decision, Found, not_deleting};
 use super::{Ask, Code, Declare, DeclareError, DeployRequest, Refusal};
 use crate::domain::{
@@ -178,7 +178,7 @@ impl Declare {
             gathered.delivered.synced.push(catalog.name);
         }
         if gathered.delivered.is_nothing() {
-            gathered.delivered.ignored = Some(received::why_nothing(hook, delivery, &facts, &gathered.standing));
+            gathered.delivered.ignored = Some(received::why_nothing(hook, delivery, &facts, &gathered.standing)?);
         }
         Ok(gathered)
     }
@@ -190,8 +190,12 @@ impl Declare {
         delivery: &Delivery,
         facts: &Facts,
     ) -> Result<Vec<Versioned<Catalog>>, DeclareError> {
-        let named = hook.rules.iter().filter(|rule| !rule.catalogs.is_empty());
-        let named: Vec<&HookRule> = named.filter(|rule| objection(hook, rule, delivery, facts).is_none()).collect();
+        let mut named: Vec<&HookRule> = Vec::new();
+        for rule in hook.rules.iter().filter(|rule| !rule.catalogs.is_empty()) {
+            if objection(hook, rule, delivery, facts)?.is_none() {
+                named.push(rule);
+            }
+        }
         if named.is_empty() {
             return Ok(Vec::new());
         }
@@ -212,7 +216,7 @@ impl Declare {
         let (mut taken, mut wishes) = (BTreeSet::new(), Vec::new());
         let pushed = pushed::repository(hook.provider, &delivery.event, &delivery.payload);
         for (at, rule) in hook.rules.iter().enumerate() {
-            if objection(hook, rule, delivery, facts).is_some() {
+            if objection(hook, rule, delivery, facts)?.is_some() {
                 continue;
             }
             for stack in self.ledger.stacks(Some(&rule.environment))? {
@@ -361,17 +365,35 @@ fn check_id(id: &str) -> Result<(), DeclareError> {
 
 /// Why a rule is not about this delivery; none when it is. One that cannot be read is about none: it was checked when it was
 /// declared. Of what a git host sends, a rule that does not ask for the `event` is about pushes alone.
-pub(super) fn objection(hook: &Hook, rule: &HookRule, delivery: &Delivery, facts: &Facts) -> Option<String> {
+///
+/// # Errors
+/// Its condition costs too much to answer: the delivery is refused as a whole, for nobody knows what it means.
+pub(super) fn objection(
+    hook: &Hook,
+    rule: &HookRule,
+    delivery: &Delivery,
+    facts: &Facts,
+) -> Result<Option<String>, DeclareError> {
     let when = match rule.when.as_deref().map(Expression::parse) {
         None => None,
         Some(Ok(when)) => Some(when),
-        Some(Err(message)) => return Some(message),
+        Some(Err(message)) => return Ok(Some(message)),
     };
     let any_event = when.as_ref().is_some_and(Expression::asks_for_the_event);
     if !any_event && !is_push(hook.provider, &delivery.event) {
-        return Some(format!("it does not ask for `event`, so it is about pushes alone; this is `{}`", delivery.event));
+        let why = format!("it does not ask for `event`, so it is about pushes alone; this is `{}`", delivery.event);
+        return Ok(Some(why));
     }
-    when.and_then(|when| when.objection(facts))
+    let objection = when.map_or(Ok(None), |when| when.objection(facts));
+    objection.map_err(|exceeded| too_costly("when", exceeded).into())
+}
+
+/// What to do about a rule that costs too much.
+const CHEAPER: &str = "mend the hook's rule: ask about fewer elements, without a loop within a loop over the same list";
+
+fn too_costly(field: &str, exceeded: Exceeded) -> Refusal {
+    let message = format!("`{field}` of a rule of the hook {exceeded}");
+    Refusal::new(Code::Invalid, message).field(field).hint(CHEAPER)
 }
 
 /// Whether any rule of a hook can be about an event. One that cannot be read may be about any.
@@ -399,8 +421,8 @@ fn is_push(provider: HookProvider, event: &str) -> bool {
 pub(super) fn values(rule: &HookRule, facts: &Facts) -> Result<BTreeMap<String, String>, DeclareError> {
     let mut set = BTreeMap::new();
     for (field, path) in &rule.set {
-        let found = Expression::parse(path).ok().and_then(|expression| expression.value(facts));
-        let Some(value) = found else {
+        let found = Expression::parse(path).ok().map_or(Ok(None), |expression| expression.value(facts));
+        let Some(value) = found.map_err(|exceeded| too_costly(field, exceeded))? else {
             let message = format!("`{path}`, which `{field}` is to be set from, gives no single value here");
             let hint = "look at the payload on the sender's side, and mend `set` of the hook's rule";
             return Err(Refusal::new(Code::Invalid, message).field(field.clone()).hint(hint).into());

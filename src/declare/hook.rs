@@ -59,12 +59,12 @@ impl Declare {
     /// What a delivery would do. Nothing is written.
     ///
     /// # Errors
-    /// [`DeclareError::Refused`]: not an admin of everything, or no such hook.
+    /// [`DeclareError::Refused`]: not an admin of everything, no such hook, or a rule costs too much to answer.
     pub fn try_delivery(&self, hook: &Hook, delivery: &Delivery, ask: &Ask) -> Result<Trial, DeclareError> {
         self.permit(ask, Access::Administer, Place::Installation)?;
         let facts = Facts::new(&delivery.payload, &delivery.event)
             .map_err(|message| Refusal::new(Code::Invalid, message).field("payload"))?;
-        let rules = hook.rules.iter().map(|rule| objection(hook, rule, delivery, &facts)).collect();
+        let rules = hook.rules.iter().map(|rule| objection(hook, rule, delivery, &facts)).collect::<Result<_, _>>()?;
         let (mut stacks, asked) = (Vec::new(), self.asked_by(hook, delivery)?);
         for wish in self.wishes(hook, delivery, &facts)? {
             let outcome = match self.wished(hook, delivery, &wish, &facts, &asked) {

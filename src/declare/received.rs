@@ -103,20 +103,28 @@ pub(super) fn recorded(
 
 /// Why nothing is to be done about a delivery: where the stacks stand that rules name, or why each rule is not about it. It
 /// stands in the clear, so that it holds nothing of the payload.
-pub(super) fn why_nothing(hook: &Hook, delivery: &Delivery, facts: &Facts, standing: &[StackKey]) -> String {
+///
+/// # Errors
+/// A rule costs too much to answer.
+pub(super) fn why_nothing(
+    hook: &Hook,
+    delivery: &Delivery,
+    facts: &Facts,
+    standing: &[StackKey],
+) -> Result<String, DeclareError> {
     if !standing.is_empty() {
         let names = standing.iter().map(|key| key.name.to_string());
-        return format!("at that version already: {}", listed(names, ", "));
+        return Ok(format!("at that version already: {}", listed(names, ", ")));
     }
     let objections: Vec<Option<String>> =
-        hook.rules.iter().map(|rule| objection(hook, rule, delivery, facts)).collect();
+        hook.rules.iter().map(|rule| objection(hook, rule, delivery, facts)).collect::<Result<_, _>>()?;
     if objections.iter().any(Option::is_none) {
-        return "no stack or catalog that its rules name is there and is concerned".to_owned();
+        return Ok("no stack or catalog that its rules name is there and is concerned".to_owned());
     }
     let said = objections.into_iter().flatten().enumerate();
     // What the language has to say of a condition may hold values of the payload.
     let said = said.map(|(at, why)| format!("rule {}: {}", at + 1, why.split(": ").next().unwrap_or_default()));
-    format!("no rule is about it ({})", listed(said, "; "))
+    Ok(format!("no rule is about it ({})", listed(said, "; ")))
 }
 
 /// The first few of them.

@@ -44,3 +44,36 @@ async fn a_hook_that_is_sent_too_much_asks_for_time_and_keeps_no_other_back() {
     let forged = world.send(github(&world, "shop-push", "bad", &push("main"))).await;
     assert_eq!(forged.status, 401);
 }
+
+/// A loop within a loop over what a stranger may send: the delivery is refused, and its sender and the list are told so.
+#[tokio::test]
+async fn a_rule_that_costs_too_much_ends_and_refuses_the_delivery() {
+    let world = world().await;
+    let hook = |name: &str, rule: &str| {
+        let head = format!("kind: Hook\nname: {name}\nprovider: Generic\nsecret: {{ value: \"{SECRET}\" }}\n");
+        format!("{head}rules: [{{ {rule} }}]\n")
+    };
+    let costly = "list.exists(a, list.exists(b, list.exists(c, a + b + c == -1)))";
+    world.apply(&hook("costly", &format!("when: '{costly}', stacks: [shop]"))).await;
+    world.apply(&hook("dear", &format!("stacks: [shop], set: {{ ref: 'string({costly})' }}"))).await;
+    let body = json!({ "list": vec![1; 10_000] }).to_string();
+    let send = |hook: &str, body: &str| {
+        let request = world.http.post(format!("http://{}/hooks/{hook}", world.address));
+        let request = request.header("content-type", "application/json").header("x-skep-delivery", "one");
+        world.send(request.header("x-skep-signature-256", sign(body)).body(body.to_owned()))
+    };
+    let answer = send("costly", &body).await;
+    assert_eq!((answer.status, answer.json()["code"].clone()), (422, json!("INVALID")), "{}", answer.text);
+    assert!(answer.json()["message"].as_str().unwrap().contains("over this payload"), "{}", answer.text);
+    assert!(answer.json()["hint"].as_str().unwrap().contains("mend the hook's rule"), "{}", answer.text);
+    let listed = world.ledger.deliveries("costly", 10).unwrap();
+    assert!(matches!(&listed[0].idle, Some(skep::ledger::Idle::Refused(why)) if why.contains("`when`")), "{listed:?}");
+    // Its id is still good, for the rule may be mended.
+    let mended = hook("costly", "when: 'list.exists(a, a == 1)', stacks: [shop]");
+    world.apply(&mended).await;
+    assert_eq!(send("costly", &body).await.status, 202);
+    // One that gives a value keeps its own stacks from theirs alone.
+    let answer = send("dear", &body).await;
+    assert_eq!((answer.status, answer.json()["deployments"].clone()), (202, json!([])), "{}", answer.text);
+    assert!(answer.json()["refused"][0]["message"].as_str().unwrap().contains("over this payload"), "{}", answer.text);
+}

@@ -1,5 +1,6 @@
 //! The image, as the script builds it: what is in it, and that Skep works in it, read-only and as a user of no rights.
 
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -28,18 +29,39 @@ impl Contained {
         (Self { name, stack: unique("shipped") }, gateway)
     }
 
-    fn run(&self, image: &Image, gateway: &str) {
+    /// By the commands of the guide, with names, port and socket of this test, and what else it needs. Gives the admin's token.
+    fn run(&self, image: &Image, gateway: &str) -> String {
         let name = &self.name;
-        let (volume, socket) = (format!("{name}:/var/lib/skep"), format!("{}:{SOCKET}", socket()));
-        let known = format!("git.example:{gateway}");
-        let mut arguments = vec!["run", "-d", "--name", name, "--network", name, "--network-alias", "skep.example"];
-        arguments.extend(["--add-host", &known, "--volume", &volume, "--volume", &socket]);
-        arguments.extend(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]);
-        let user = user();
-        arguments.extend(["--security-opt", "no-new-privileges", "--user", &user, "--health-interval", "1s"]);
-        arguments.extend([image.0.as_str(), "serve", "--insecure", "--allow-private-addresses"]);
-        docker(&arguments);
-        until_healthy(name);
+        let folder = TempDir::with_prefix("skep-e2e-image-").unwrap();
+        let more = format!(
+            "--network {name} --network-alias skep.example --add-host git.example:{gateway} --health-interval 1s --name {name} "
+        );
+        let version = env!("CARGO_PKG_VERSION");
+        let mut commands = guide();
+        for (shown, here) in [
+            ("--name skep ".to_owned(), more),
+            (" 65532:$(stat -c %g /var/run/docker.sock)".to_owned(), format!(" {}", user())),
+            (" 127.0.0.1:7717:7717".to_owned(), " 127.0.0.1::7717".to_owned()),
+            (" skep:/var/lib/skep ".to_owned(), format!(" {name}:/var/lib/skep ")),
+            (format!(" /var/run/docker.sock:{SOCKET} "), format!(" {}:{SOCKET} ", socket())),
+            (
+                format!(" skep:{version} serve --insecure"),
+                format!(" {} serve --insecure --allow-private-addresses", image.0),
+            ),
+            ("docker cp skep:".to_owned(), format!("docker cp {name}:")),
+        ] {
+            assert_eq!(commands.matches(&shown).count(), 1, "{shown} in {commands}");
+            commands = commands.replace(&shown, &here);
+        }
+        let (run, copy) = commands.trim_end().rsplit_once('\n').unwrap();
+        for (part, commands) in [("run", run), ("copy", copy)] {
+            let done = Command::new("bash").args(["-euc", commands]).current_dir(folder.path()).output().unwrap();
+            assert!(done.status.success(), "{commands}: {done:?}");
+            if part == "run" {
+                until_healthy(name);
+            }
+        }
+        fs::read_to_string(folder.path().join("admin.token")).unwrap().trim().to_owned()
     }
 
     /// The command line inside of the container: it finds the token in the volume.
@@ -74,6 +96,15 @@ impl Drop for Contained {
     }
 }
 
+/// The commands of docs/guides/install.md that run the image.
+fn guide() -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guides/install.md")).unwrap();
+    let found = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let found: Vec<_> = found.filter(|block| block.starts_with("docker run ")).collect();
+    let [block] = found[..] else { panic!("one block runs the image: {found:?}") };
+    block.to_owned()
+}
+
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
@@ -89,7 +120,10 @@ async fn the_image_runs_read_only_as_nobody_and_brings_a_stack_from_git_over_ssh
     let stack = &contained.stack;
     let repo = Repo::create(repositories.path(), stack);
     let first = repo.commit("main", &[("docker-stack.yml", &compose("1", Web::Good))]);
-    contained.run(&image, &gateway);
+    let token = contained.run(&image, &gateway);
+    contained.must(&["get", "stacks", "--token", &token], "");
+    let no_token = contained.skep(&["get", "stacks", "--token", &token[1..]], "");
+    assert!(!no_token.status.success(), "another token than the one that was copied out: {no_token:?}");
 
     // A name of the engine's own DNS, and one of the hosts file that nobody listens at.
     contained.must(&["health", "--ready", "--url", "http://skep.example:7717"], "");
