@@ -2,6 +2,7 @@
 //! recorded, and what runs. By default some of the rows; `SKEP_ROWS=all` for all of them, or a piece of a row's text.
 
 use std::fs;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ struct Field {
     proxy: Proxy,
     folder: TempDir,
     hive: Hive,
+    /// What the newest command said on the way.
+    said: Mutex<String>,
     _nobody: OwnedRwLockWriteGuard<()>,
 }
 
@@ -86,7 +89,7 @@ impl Field {
         let engine = engine.strip_prefix("unix://").expect("an engine at a socket").to_owned();
         let proxy = Proxy::start(&folder.path().join("engine.sock"), engine.as_ref());
         let hive = Hive::with(Settings { docker: Some(proxy.url()), ..Settings::default() });
-        Self { client: hive.client(), proxy, folder, hive, _nobody: nobody }
+        Self { client: hive.client(), proxy, folder, hive, said: Mutex::default(), _nobody: nobody }
     }
 
     /// Applies and waits; gives the exit code.
@@ -96,7 +99,7 @@ impl Field {
         let file = file.display().to_string();
         let wait = || self.hive.cli(&["apply", "-f", &file, "--wait", "--timeout", "3m"]);
         let output = tokio::task::block_in_place(wait);
-        println!("{}", String::from_utf8_lossy(&output.stderr));
+        *self.said.lock().unwrap() = String::from_utf8_lossy(&output.stderr).into_owned();
         output.status.code()
     }
 
@@ -207,7 +210,8 @@ impl Field {
         let stack = unique("row");
         let (exit, mend) = self.provoke(row.obstacle, &stack).await;
         let found = self.client.stack(&stack).await;
-        let told = || format!("{row:?}\n{found:#}");
+        let said = self.said.lock().unwrap().clone();
+        let told = || format!("{row:?}\n{said}\n{found:#}");
         assert_eq!(exit, Some(row.exit.into()), "{}", told());
         let all = self.client.deployments(&stack).await;
         let ended = all.iter().find(|it| !it["failure"].is_null()).unwrap_or(&Value::Null);

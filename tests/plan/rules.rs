@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skep::domain::{
-    Action, ConfigSpec, Course, DeployJob, Desired, DesiredService, Effect, Ignored, NetworkSpec, ObjectKind,
-    ObjectRef, PROTECT_LABEL, STACK_LABEL, SecretSpec, ServiceSpec, When,
+    Action, ConfigSpec, Course, DeployJob, Desired, DesiredService, Effect, NetworkSpec, ObjectKind, ObjectRef,
+    PROTECT_LABEL, STACK_LABEL, SecretSpec, ServiceField, ServiceSpec, When,
 };
 use skep::plan::{Plan, Prune, Refusal, Waiting};
 
@@ -64,9 +64,9 @@ fn told(plan: &Plan) -> Vec<String> {
 fn a_field_that_somebody_else_owns_keeps_its_live_value() {
     let mut wanted = desired(&[("web", json!({})), ("db", json!({}))]);
     wanted.ignore(&[
-        Ignored::parse("web:/Mode/Replicated/Replicas").unwrap(),
-        Ignored::parse("*:/TaskTemplate/ContainerSpec/Labels/by~1hand").unwrap(),
-        Ignored::parse("web:/Mode/Replicated/Replicas/0/nonsense").unwrap(),
+        ServiceField::parse("web:/Mode/Replicated/Replicas").unwrap(),
+        ServiceField::parse("*:/TaskTemplate/ContainerSpec/Labels/by~1hand").unwrap(),
+        ServiceField::parse("web:/Mode/Replicated/Replicas/0/nonsense").unwrap(),
     ]);
     let mut world = World::with(&wanted);
     let changed = |world: &mut World, name: &str, change: &dyn Fn(&mut ServiceSpec)| {
