@@ -64,6 +64,13 @@ impl Runs {
     }
 }
 
+/// What was made is not called removed before this time: a manager that lags may not know of it yet.
+const SEEN: SignedDuration = SignedDuration::from_secs(10);
+
+fn seen_by(run: &JobRun) -> Timestamp {
+    run.started_at.checked_add(SEEN).unwrap_or(Timestamp::MAX)
+}
+
 impl Pass<'_> {
     /// How a deployment is gone about.
     pub(super) fn course(deployment: &Deployment) -> Course {
@@ -128,6 +135,7 @@ impl Pass<'_> {
                 (JobState::Succeeded, _) => JobVerdict::Succeeded,
                 (JobState::Running, Some(id)) => match input.live.services.get(&name).filter(|live| live.id == *id) {
                     Some(live) => assess_job(input, &run, live),
+                    None if self.now < seen_by(&run) => JobVerdict::Running(seen_by(&run)),
                     None => {
                         let text = "its service was removed from the Swarm by somebody else";
                         JobVerdict::Failed(of_job(&run, Failure::new(FailureClass::Hook, text)))
@@ -235,18 +243,11 @@ impl Pass<'_> {
         let text = format!("the job `{}` ({}) begins, told `{direction}`", run.service, run.when);
         self.event(EventType::StepApplied, Some(&deployment.id), "JobBegun", text);
         deployment.jobs.insert(name.clone(), run);
-        let entry = InventoryEntry {
-            id: None,
-            digest: self.shared.renderer.digester().digest_of(&job.service.spec),
-            since: now,
-        };
-        self.status.inventory.0.insert(ObjectRef::new(ObjectKind::Service, &name), entry);
-        self.put(deployment.clone());
-        self.checkpoint().await?;
+        self.status.inventory.0.remove(&ObjectRef::new(ObjectKind::Service, &name));
         self.make_run(deployment, rendition, plan, &name).await
     }
 
-    /// Makes the service of a run.
+    /// Makes the service of a run, which is noted before: also anew, when an old one of its name was only removed just now.
     async fn make_run(
         &mut self,
         deployment: &mut Deployment,
@@ -256,6 +257,14 @@ impl Pass<'_> {
     ) -> Result<(), PassError> {
         let Some(job) = plan.jobs.iter().find(|job| job.service.spec.name == name) else { return Ok(()) };
         let spec = crate::domain::ServiceSpec::clone(&job.service.spec);
+        let object = ObjectRef::new(ObjectKind::Service, name);
+        if !self.status.inventory.0.contains_key(&object) {
+            let digest = self.shared.renderer.digester().digest_of(&spec);
+            let since = self.shared.ambient.now();
+            self.status.inventory.0.insert(object, InventoryEntry { id: None, digest, since });
+            self.put(deployment.clone());
+            self.checkpoint().await?;
+        }
         let made = self.environment.swarm.apply(&Effect::CreateService(spec.clone()), &Material::default()).await;
         match made {
             Ok(applied) => {

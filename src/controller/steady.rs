@@ -287,8 +287,8 @@ impl Pass<'_> {
     }
 
     /// What is neither wanted nor there any more is owned no longer: a removal whose answer was lost, or somebody else's.
-    /// What may still come into being, by a create whose answer was lost, is remembered for a while; gives when the first of
-    /// that is due to be forgotten.
+    /// What was made, or may have been made, not long before is remembered for a while: the answer to a create may be lost, and
+    /// a manager that lags may not know of it yet. Gives when the first of that is due to be forgotten.
     fn forget_removed(&mut self, rendition: &Rendition) -> Option<Timestamp> {
         let live = self.environment.snapshot();
         let wanted = &rendition.desired;
@@ -302,9 +302,11 @@ impl Pass<'_> {
                 ObjectKind::Secret => live.secrets.contains_key(name) || wanted.secrets.contains_key(name),
                 ObjectKind::Service => live.services.contains_key(name) || wanted.services.contains_key(name),
             };
-            let there = there && !planted!("what is not wanted is forgotten before it is gone");
-            if there || entry.id.is_some() {
-                return there;
+            if planted!("what is not wanted is forgotten before it is gone") {
+                return false;
+            }
+            if there {
+                return true;
             }
             let until = entry.since.checked_add(FORGET).unwrap_or(Timestamp::MAX);
             if until > now {

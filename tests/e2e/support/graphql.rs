@@ -126,11 +126,19 @@ impl Client {
 
     /// All deployments of a stack, the newest first.
     pub(crate) async fn deployments(&self, stack: &str) -> Vec<Value> {
-        let document =
-            format!("{{ deployments(stack: {stack:?}, first: 100) {{ edges {{ node {{ {DEPLOYMENT} }} }} }} }}");
-        let mut data = self.query(&document).await;
-        let edges = data["deployments"]["edges"].as_array_mut().expect("edges");
-        edges.iter_mut().map(|edge| edge["node"].take()).collect()
+        let (mut all, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let document = format!(
+                "{{ deployments(stack: {stack:?}, first: 100, after: {after}) {{ edges {{ node {{ {DEPLOYMENT} }} }} pageInfo {{ \
+                 hasNextPage endCursor }} }} }}"
+            );
+            let mut page = self.query(&document).await["deployments"].take();
+            all.extend(page["edges"].as_array_mut().expect("edges").iter_mut().map(|edge| edge["node"].take()));
+            if page["pageInfo"]["hasNextPage"] != true {
+                return all;
+            }
+            after = page["pageInfo"]["endCursor"].take();
+        }
     }
 
     /// Types of a stack's events, the oldest first.
