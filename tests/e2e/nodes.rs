@@ -1,6 +1,7 @@
 //! A Swarm of three managers, each an engine of its own: what of it goes and comes back while Skep keeps a stack on it. The
 //! version never has to pay for it, and no deployment is lost.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -98,12 +99,14 @@ inline: |
         self.tasks().iter().map(of).collect()
     }
 
-    /// Waits until Swarm runs three tasks, none of them on this node; tasks have no events.
+    /// Waits until Swarm runs a task in each of three slots, and none on this node; tasks have no events. (Where its updater waits
+    /// for the node, an old task still runs beside the new one.)
     async fn until_moved_from(&self, node: &str) {
         let end = Instant::now() + Duration::from_secs(90);
         loop {
             let tasks = self.tasks();
-            if tasks.len() == 3 && tasks.iter().all(|task| task["NodeID"] != node) {
+            let slots: BTreeSet<u64> = tasks.iter().filter_map(|task| task["Slot"].as_u64()).collect();
+            if slots.len() == 3 && tasks.iter().all(|task| task["NodeID"] != node) {
                 return;
             }
             assert!(Instant::now() < end, "the tasks stay on {node}: {tasks:#?}");

@@ -11,7 +11,16 @@ use serde_json::Value;
 
 /// Runs docker; gives what it prints, or what it says when it fails.
 pub(crate) fn try_docker(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker").args(arguments).output().unwrap();
+    answer(Command::new("docker").args(arguments))
+}
+
+/// The same, against this engine; one that takes questions and does not answer them is given up.
+pub(crate) fn try_docker_at(url: &str, arguments: &[&str]) -> Result<String, String> {
+    answer(Command::new("timeout").args(["60", "docker", "-H", url]).args(arguments))
+}
+
+fn answer(command: &mut Command) -> Result<String, String> {
+    let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

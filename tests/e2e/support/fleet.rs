@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::docker::try_docker;
+use super::docker::try_docker_at;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 /// How long an engine may take to start, and a Swarm to find itself.
@@ -61,9 +61,7 @@ impl Engine {
 
     /// Runs docker against it.
     pub(crate) fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
-        let url = self.url();
-        let whole: Vec<&str> = ["-H", &url].into_iter().chain(arguments.iter().copied()).collect();
-        try_docker(&whole)
+        try_docker_at(&self.url(), arguments)
     }
 
     /// The id of its node.
