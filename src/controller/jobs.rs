@@ -15,6 +15,7 @@ use super::pass::{Next, Pass, PassError};
 use super::rendition::Rendition;
 use super::snapshot::Wrote;
 use super::stages::sooner;
+use super::steady::SEEN;
 use crate::assess::{AssessInput, JobVerdict, Verdict, assess_job, of_job};
 use crate::domain::{
     Course, DEPLOYMENT_LABEL, Deployment, DeploymentPhase as Phase, Effect, EventType, Failure, FailureClass,
@@ -65,8 +66,6 @@ impl Runs {
 }
 
 /// What was made is not called removed before this time: a manager that lags may not know of it yet.
-const SEEN: SignedDuration = SignedDuration::from_secs(10);
-
 fn seen_by(run: &JobRun) -> Timestamp {
     run.started_at.checked_add(SEEN).unwrap_or(Timestamp::MAX)
 }

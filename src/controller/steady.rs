@@ -22,6 +22,9 @@ use crate::plan::{Prune, author, restores_pace};
 /// Drift that stays away for so long is forgotten: the next one is corrected at once.
 const FORGET: SignedDuration = SignedDuration::from_mins(10);
 
+/// What was made is known to every manager after so long.
+pub(super) const SEEN: SignedDuration = SignedDuration::from_secs(25);
+
 /// What keeping came to.
 pub(super) enum Kept {
     /// All is as it should be, or waits.
@@ -287,8 +290,8 @@ impl Pass<'_> {
     }
 
     /// What is neither wanted nor there any more is owned no longer: a removal whose answer was lost, or somebody else's.
-    /// What was made, or may have been made, not long before is remembered for a while: the answer to a create may be lost, and
-    /// a manager that lags may not know of it yet. Gives when the first of that is due to be forgotten.
+    /// What may still come into being, by a create whose answer was lost, is remembered for a while, and what was made for as long
+    /// as a manager that lags may not know of it. Gives when the first of that is due to be forgotten.
     fn forget_removed(&mut self, rendition: &Rendition) -> Option<Timestamp> {
         let live = self.environment.snapshot();
         let wanted = &rendition.desired;
@@ -308,7 +311,8 @@ impl Pass<'_> {
             if there {
                 return true;
             }
-            let until = entry.since.checked_add(FORGET).unwrap_or(Timestamp::MAX);
+            let span = if entry.id.is_some() { SEEN } else { FORGET };
+            let until = entry.since.checked_add(span).unwrap_or(Timestamp::MAX);
             if until > now {
                 doubted_until = Some(doubted_until.map_or(until, |sooner| sooner.min(until)));
             }

@@ -14,8 +14,7 @@ pub(crate) struct Terminal {
     /// All that was written to the terminal.
     pub seen: String,
     bytes: Vec<u8>,
-    /// How many bytes had come when the terminal got another size, and its columns and lines.
-    resized: Vec<(usize, (u16, u16))>,
+    glass: vt100::Parser,
 }
 
 impl Terminal {
@@ -64,7 +63,8 @@ impl Terminal {
                 }
             }
         });
-        Self { child, told, seen: String::new(), bytes: Vec::new(), resized: Vec::new() }
+        let glass = vt100::Parser::new(cells(30), cells(100), 0);
+        Self { child, told, seen: String::new(), bytes: Vec::new(), glass }
     }
 
     /// Reads on until the screen has said this, colours and movements aside.
@@ -84,17 +84,8 @@ impl Terminal {
     }
 
     /// What stands on the screen now: everything that was written, played into a terminal.
-    pub(crate) fn glass(&self) -> vt100::Parser {
-        let cells = |count: u16| count.try_into().unwrap();
-        let mut glass = vt100::Parser::new(cells(30), cells(100), 0);
-        let mut played = 0;
-        for (at, (columns, lines)) in &self.resized {
-            glass.process(&self.bytes[played..*at]);
-            glass.screen_mut().set_size(cells(*lines), cells(*columns));
-            played = *at;
-        }
-        glass.process(&self.bytes[played..]);
-        glass
+    pub(crate) fn glass(&self) -> &vt100::Parser {
+        &self.glass
     }
 
     /// The same as text, without blanks at the ends of lines.
@@ -120,11 +111,12 @@ impl Terminal {
         let place = fs::read_link(format!("/proc/{}/fd/0", self.process())).unwrap();
         let size = ["cols".to_owned(), columns.to_string(), "rows".to_owned(), lines.to_string()];
         assert!(Command::new("stty").arg("-F").arg(place).args(size).status().unwrap().success());
-        self.resized.push((self.bytes.len(), (columns, lines)));
+        self.glass.screen_mut().set_size(cells(lines), cells(columns));
     }
 
     fn take(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        self.glass.process(bytes);
         self.seen = String::from_utf8_lossy(&self.bytes).into_owned();
     }
 
@@ -149,6 +141,11 @@ impl Terminal {
         let text = plain(&self.seen);
         (code, self.seen, text)
     }
+}
+
+/// A number of columns or lines, as the terminal counts them.
+fn cells<T: TryFrom<u16, Error: std::fmt::Debug>>(count: u16) -> T {
+    count.try_into().unwrap()
 }
 
 /// Without colours and movements.
