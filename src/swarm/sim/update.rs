@@ -79,6 +79,13 @@ pub(super) struct Update {
     stopped: bool,
 }
 
+impl Update {
+    /// Whether no worker has a slot, or sleeps after one.
+    fn is_idle(&self) -> bool {
+        self.busy.is_empty() && self.asleep == 0
+    }
+}
+
 impl World {
     /// Starts the updater on these slots, unless one works towards the same spec already.
     pub(super) fn start_update(&mut self, id: &str, slots: Slots) {
@@ -128,24 +135,19 @@ impl World {
 
     /// Lets an update go as far as it can now, and keeps it if it is not done.
     fn pump(&mut self, id: &str, mut update: Update) {
+        if self.reads(id, &mut update) {
+            return;
+        }
         while !update.stopped && update.free > 0 {
             let Some(slot) = update.queue.pop_front() else { break };
             update.free -= 1;
             self.work_on(id, &mut update, slot);
         }
-        let idle = update.busy.is_empty() && update.asleep == 0;
-        let reads = !update.stopped && (!update.queue.is_empty() || idle);
-        while reads && let Some(task) = update.unread.pop_front() {
-            if self.failure_ends(id, &mut update, &task) {
-                if update.rolling_back || update.rules.action == Action::Pause {
-                    update.stopped = true;
-                    update.queue.clear();
-                    break;
-                }
-                return;
-            }
+        if self.reads(id, &mut update) {
+            return;
         }
-        if update.stopped && update.busy.is_empty() && update.asleep == 0 {
+        let idle = update.is_idle();
+        if update.stopped && idle {
             return;
         }
         if !update.stopped && update.queue.is_empty() && idle && !update.monitoring {
@@ -155,6 +157,26 @@ impl World {
         if let Some(service) = self.services.get_mut(id) {
             service.update = Some(update);
         }
+    }
+
+    /// Reads what failed, if this is a time to read: while a slot waits for a worker, and when none is at work any more. A
+    /// failure that sets a worker free is read before that worker asks for its next slot. Whether a rollback ended the
+    /// update; a pause leaves it to its workers.
+    fn reads(&mut self, id: &str, update: &mut Update) -> bool {
+        if update.stopped || (update.queue.is_empty() && !update.is_idle()) {
+            return false;
+        }
+        while let Some(task) = update.unread.pop_front() {
+            if self.failure_ends(id, update, &task) {
+                if !update.rolling_back && update.rules.action != Action::Pause {
+                    return true;
+                }
+                update.stopped = true;
+                update.queue.clear();
+                return false;
+            }
+        }
+        false
     }
 
     fn take_update(&mut self, id: &str) -> Option<Update> {
