@@ -149,9 +149,18 @@ impl Pass<'_> {
         // What was written as a whole once is put right as a whole.
         let whole = deployment.progress.as_ref().is_some_and(|progress| progress.applied);
         let course = if whole { Course::Repair } else { Self::course(&deployment) };
+        let mut asked = false;
         for _ in 0..ROUNDS {
             let when = if planted!("pruned before it has converged") { Prune::Asked } else { Prune::Later };
             let plan = self.plan_on(course, &deployment, rendition, when)?;
+            if !plan.refused.is_empty() && !asked && deployment.progress.is_none() {
+                // What is missing may have been made, or what is in the way removed, just now: the engine is asked once more.
+                asked = true;
+                for kind in [WatchedKind::Network, WatchedKind::Config, WatchedKind::Secret, WatchedKind::Service] {
+                    self.environment.list(kind).await?;
+                }
+                continue;
+            }
             if !plan.refused.is_empty() {
                 // What is missing may be for one of those to make that it depends on: a network, say.
                 if let Some(waits) = self.wait_for_others(&mut deployment)? {
