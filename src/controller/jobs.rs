@@ -20,7 +20,7 @@ use crate::assess::{AssessInput, JobVerdict, Verdict, assess_job, of_job};
 use crate::domain::{
     Course, DEPLOYMENT_LABEL, Deployment, DeploymentPhase as Phase, Effect, EventType, Failure, FailureClass,
     HOOK_LABEL, InventoryEntry, JobRun, JobState, LiveService, Material, NodeState, ObjectKind, ObjectRef, Reason,
-    Revision, Trigger, When,
+    Revision, ServiceSpec, Trigger, When,
 };
 use crate::plan::{Plan, PlannedJob, is_job_run};
 use crate::ports::{SwarmError, TaskFilter, WatchedKind};
@@ -134,7 +134,9 @@ impl Pass<'_> {
                 (JobState::Succeeded, _) => JobVerdict::Succeeded,
                 (JobState::Running, Some(id)) => match input.live.services.get(&name).filter(|live| live.id == *id) {
                     Some(live) => assess_job(input, &run, live),
-                    None if self.now < seen_by(&run) => JobVerdict::Running(seen_by(&run)),
+                    None if self.now < seen_by(&run) || self.is_there(id).await => {
+                        JobVerdict::Running(self.soon_after())
+                    }
                     None => {
                         let text = "its service was removed from the Swarm by somebody else";
                         JobVerdict::Failed(of_job(&run, Failure::new(FailureClass::Hook, text)))
@@ -172,6 +174,24 @@ impl Pass<'_> {
             }
         }
         runs
+    }
+
+    /// Whether a service that is missing from what is known is there all the same; then all of them are listed anew. Where
+    /// nothing can be said, it is.
+    async fn is_there(&self, id: &str) -> bool {
+        match self.environment.swarm.inspect(WatchedKind::Service, id).await {
+            Ok(None) => false,
+            Ok(Some(_)) => {
+                // A listing that fails now is made up for by the next.
+                let _listed = self.environment.list(WatchedKind::Service).await;
+                true
+            }
+            Err(_) => true,
+        }
+    }
+
+    fn soon_after(&self) -> Timestamp {
+        self.now.checked_add(SignedDuration::from_secs(1)).unwrap_or(self.now)
     }
 
     /// Takes down how a run ended, with its last lines, before its service is removed.
@@ -242,11 +262,20 @@ impl Pass<'_> {
         let text = format!("the job `{}` ({}) begins, told `{direction}`", run.service, run.when);
         self.event(EventType::StepApplied, Some(&deployment.id), "JobBegun", text);
         deployment.jobs.insert(name.clone(), run);
-        self.status.inventory.0.remove(&ObjectRef::new(ObjectKind::Service, &name));
+        self.note_run(deployment, &job.service.spec).await?;
         self.make_run(deployment, rendition, plan, &name).await
     }
 
-    /// Makes the service of a run, which is noted before: also anew, when an old one of its name was only removed just now.
+    /// Notes that the service of a run is about to be made.
+    async fn note_run(&mut self, deployment: &Deployment, spec: &ServiceSpec) -> Result<(), PassError> {
+        let digest = self.shared.renderer.digester().digest_of(spec);
+        let entry = InventoryEntry { id: None, digest, since: self.shared.ambient.now() };
+        self.status.inventory.0.insert(ObjectRef::new(ObjectKind::Service, &spec.name), entry);
+        self.put(deployment.clone());
+        self.checkpoint().await
+    }
+
+    /// Makes the service of a run. It is noted anew when an old one of its name has gone meanwhile, and the note with it.
     async fn make_run(
         &mut self,
         deployment: &mut Deployment,
@@ -255,14 +284,9 @@ impl Pass<'_> {
         name: &str,
     ) -> Result<(), PassError> {
         let Some(job) = plan.jobs.iter().find(|job| job.service.spec.name == name) else { return Ok(()) };
-        let spec = crate::domain::ServiceSpec::clone(&job.service.spec);
-        let object = ObjectRef::new(ObjectKind::Service, name);
-        if !self.status.inventory.0.contains_key(&object) {
-            let digest = self.shared.renderer.digester().digest_of(&spec);
-            let since = self.shared.ambient.now();
-            self.status.inventory.0.insert(object, InventoryEntry { id: None, digest, since });
-            self.put(deployment.clone());
-            self.checkpoint().await?;
+        let spec = ServiceSpec::clone(&job.service.spec);
+        if !self.status.inventory.0.contains_key(&ObjectRef::new(ObjectKind::Service, name)) {
+            self.note_run(deployment, &spec).await?;
         }
         let made = self.environment.swarm.apply(&Effect::CreateService(spec.clone()), &Material::default()).await;
         match made {

@@ -116,6 +116,8 @@ pub(super) struct Renditions {
 /// A rendering under way, or its answer.
 struct Job {
     stack: StackKey,
+    /// A pass waits for it just now, and takes the answer itself.
+    awaited: bool,
     answer: watch::Receiver<Option<Answer>>,
     begun: Instant,
 }
@@ -177,18 +179,31 @@ impl Renditions {
         self.jobs().retain(|_, job| job.stack != *key);
     }
 
+    /// Gives the answer of a rendering; whether somebody has to be woken for it: not by one that was forgotten, nor while a pass
+    /// waits for it.
+    fn answered(&self, id: &DeploymentId, done: &watch::Sender<Option<Answer>>, answer: Answer) -> bool {
+        let jobs = self.jobs();
+        done.send_replace(Some(answer));
+        jobs.get(id).is_some_and(|job| !job.awaited && job.answer.same_channel(&done.subscribe()))
+    }
+
     /// The answer of a rendering, if it comes within `moment`.
     pub(super) async fn answer(&self, key: &StackKey, id: &DeploymentId, moment: Duration) -> Option<Answer> {
-        let mut job = self.jobs().get(id)?.answer.clone();
-        let answer = match tokio::time::timeout(moment, job.wait_for(Option::is_some)).await {
-            Err(_) => return None,
-            Ok(Ok(answer)) => answer.clone()?,
-            Ok(Err(_)) => {
-                // The rendering ended without an answer: the next look begins it again.
-                self.forget_job(id);
-                return None;
-            }
+        let mut answer = {
+            let mut jobs = self.jobs();
+            let job = jobs.get_mut(id)?;
+            job.awaited = true;
+            job.answer.clone()
         };
+        let lost = matches!(tokio::time::timeout(moment, answer.wait_for(Option::is_some)).await, Ok(Err(_)));
+        if lost {
+            // The rendering ended without an answer: the next look begins it again.
+            self.forget_job(id);
+            return None;
+        }
+        // Whoever answers after this wakes the stack; what was answered before is taken.
+        self.jobs().get_mut(id)?.awaited = false;
+        let answer = answer.borrow().clone()?;
         if let Ok(rendition) = &answer {
             self.put(key, id, rendition.clone());
             self.forget_job(id);
@@ -206,17 +221,19 @@ impl Shared {
             return;
         }
         let (done, answer) = watch::channel(None);
-        jobs.insert(deployment.id.clone(), Job { stack: deployment.stack.clone(), answer, begun: Instant::now() });
+        jobs.insert(
+            deployment.id.clone(),
+            Job { stack: deployment.stack.clone(), awaited: false, answer, begun: Instant::now() },
+        );
         drop(jobs);
         let (renderer, environments) = (self.renderer.clone(), self.environments.clone());
+        let renditions = Arc::clone(&self.renditions);
         let (key, spec, revision) = (deployment.stack.clone(), spec.clone(), deployment.version.revision.clone());
         let (tracer, deployment) = (self.tracer.clone(), deployment.clone());
         self.tasks.spawn(async move {
             let rendering = renderer.render(&key, &spec, revision.as_ref());
             let answer = tracer.stage("render", &deployment, rendering).await.map(Arc::new);
-            done.send_replace(Some(answer));
-            // The job itself holds one; a pass that waits for it has another.
-            if done.receiver_count() == 1 {
+            if renditions.answered(&deployment.id, &done, answer) {
                 environments.wake(&key, Priority::Event);
             }
         });

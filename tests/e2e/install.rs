@@ -368,13 +368,13 @@ async fn a_new_version_that_dies_on_the_way_to_its_format_is_taken_back_and_the_
     // One that gets there; and the version before can be put in its place all the same.
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", nowhere.0)], "");
     installed.until_healthy(&nowhere);
-    installed.ends_with(0, "it goes on without the port");
+    installed.ends_with(0, "it gets there");
     installed.until("the new format", "type=container", || {
         (installed.format() == "skep data format 2 readable from 1\n").then_some(())
     });
     installed.must(&["deploy", name, "--set", &format!("SKEP_IMAGE={}", first.0)], "");
     installed.until_healthy(&first);
-    installed.ends_with(0, "it goes on without the port");
+    installed.ends_with(0, "the version before runs again");
     assert_eq!(installed.format(), "skep data format 1\n");
 }
 

@@ -155,6 +155,26 @@ async fn a_name_that_belongs_to_someone_else_stops_everything_before_the_first_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deletion_leaves_what_somebody_made_under_a_name_of_ours() {
+    let world = converged("").await;
+    world.swarm.foreign_remove(&ObjectRef::new(ObjectKind::Service, "shop_web")).unwrap();
+    let task = TaskSpec {
+        container_spec: ContainerSpec { image: "x:1".into(), ..ContainerSpec::default() },
+        ..TaskSpec::default()
+    };
+    let spec = ServiceSpec { name: "shop_web".into(), task_template: task, ..ServiceSpec::default() };
+    let theirs = world.swarm.foreign_service(&spec).unwrap();
+    world.laws_of().is_foreign(&theirs.id);
+    // Ours was about to be made again, which is noted before it is found that it cannot be.
+    world.until(10, "it is in the way", |world| world.phase() == StackPhase::Failed).await;
+    world.declare.delete(&key("shop"), false, &ask()).await.unwrap();
+    world.until(60, "the stack is gone", |world| world.stack().is_none()).await;
+    assert_eq!(world.swarm.service("shop_web").map(|live| live.id.clone()), Some(theirs.id));
+    assert_eq!(world.swarm.names(ObjectKind::Service), ["shop_web"]);
+    world.always();
+}
+
+#[tokio::test(start_paused = true)]
 async fn drift_that_is_corrected_does_not_hide_a_version_that_failed() {
     let world = converged("").await;
     let v2 = world.apply(&inline("shop", "", "services: { web: { imagee: x } }")).await;

@@ -378,6 +378,19 @@ async fn a_job_removed_by_somebody_else_has_failed_and_is_not_run_again() {
     assert_eq!(world.image_of("shop_web"), "app:1");
 }
 
+/// A manager that lags shows neither the job nor what was made for it.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_a_lagging_manager_does_not_know_of_yet_is_not_called_removed() {
+    let (world, _) = v1_runs().await;
+    world.swarm.image("migrate:2", exits(4, 0));
+    world.swarm.stale_reads(Duration::from_secs(8));
+    let v2 = world.apply(&inline("shop", "", &compose(2))).await;
+    world.ends_as(200, &v2, DeploymentPhase::Converged).await;
+    assert_eq!(runs(&world, "migrate"), 2, "of each version once: {}", world.report());
+    world.silence().await;
+    no_job_is_left(&world);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_no_node_can_take_because_there_is_none_is_waited_for() {
     let (world, _) = v1_runs().await;

@@ -20,6 +20,27 @@ async fn verifying(policy: &str) -> (World, DeploymentId) {
     (world, v2)
 }
 
+/// The store takes nothing: what is new in the repository waits, and is not fetched and rendered again and again meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_and_a_branch_that_moves_make_no_loop() {
+    let world = World::running().await;
+    world.push(&two("app:1", "job:1"));
+    world.apply(&from_git("main", "")).await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.sleep(10).await;
+    world.disk_is_full(true);
+    world.push(&two("app:2", "job:1"));
+    let reads = world.gate().reads();
+    world.sleep(600).await;
+    let reads = world.gate().reads() - reads;
+    assert!(reads < 2_000, "{reads} records were read in ten minutes");
+    world.always();
+    world.disk_is_full(false);
+    world.until(400, "the new version runs", |world| world.image_of("shop_web") == "app:2").await;
+    world.until_phase(60, StackPhase::Converged).await;
+    world.silence().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_comes_back_is_waited_for() {
     for fault in 0..3 {

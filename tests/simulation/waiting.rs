@@ -58,6 +58,22 @@ async fn what_another_stack_is_to_make_is_waited_for_with_it_and_missed_without(
     world.ends_as(60, &shop, DeploymentPhase::Converged).await;
 }
 
+/// What the engine tells of is gathered for a moment; a deployment that comes within it is not refused for that.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_outside_just_now_is_found() {
+    let world = World::running().await;
+    let site =
+        format!("{}    networks: [front]\nnetworks:\n  front:\n    external: true\n    name: front\n", one("app:1"));
+    world.sleep(30).await;
+    let network = NetworkSpec { name: "front".into(), driver: "overlay".into(), ..NetworkSpec::default() };
+    let made = world.swarm.foreign_network(&network).unwrap();
+    world.laws_of().is_foreign(&made.id);
+    let shop = world.apply(&inline("shop", "", &site)).await;
+    world.ends_as(60, &shop, DeploymentPhase::Converged).await;
+    assert_eq!(world.history().len(), 1);
+    world.silence().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dependency_can_ask_for_a_version() {
     let world = World::running().await;

@@ -9,7 +9,7 @@ use skep::controller::{Controller, Parts};
 use skep::declare::{ApplyOptions, Ask, Declare, DeployRequest, Limits};
 use skep::domain::*;
 use skep::ledger::{Batch, Ledger, RecordKey};
-use skep::ports::{Inquiries, Sealer, Source, Store, Transaction, Write};
+use skep::ports::{Inquiries, Sealer, Source, Store, StoreError, Transaction, Write};
 use skep::registry::memory::MemoryRegistry;
 use skep::seal::KeyFile;
 use skep::sim::gate::{At, Gate, GatedConnector, GatedStore, Writer};
@@ -205,6 +205,12 @@ impl World {
     pub fn restart(&mut self) {
         self.kill();
         self.start(None);
+    }
+
+    /// The store takes no writes, or takes them again.
+    pub fn disk_is_full(&self, full: bool) {
+        let error = || StoreError::Io { path: "data".into(), reason: "no space left on device".into() };
+        self.store.refuse(full.then(error));
     }
 
     /// What was kept of a deployment is lost, as by a disk.

@@ -153,10 +153,12 @@ impl Client {
                     match response.bytes().await {
                         Ok(bytes) => {
                             let answer = serde_json::from_slice(&bytes).ok();
-                            if !answer.as_ref().is_some_and(is_busy) {
-                                return self.answer(status, answer);
+                            let busy = answer.as_ref().is_some_and(is_busy);
+                            let answer = self.answer(status, answer);
+                            if !busy {
+                                return answer;
                             }
-                            self.answer(status, answer)
+                            answer
                         }
                         Err(error) => Err(self.unreachable(&error)),
                     }
